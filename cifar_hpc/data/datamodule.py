@@ -1,0 +1,172 @@
+"""The one LightningDataModule: either dataset, any report's preparation and split."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+from lightning.pytorch import LightningDataModule
+
+from cifar_hpc.data import arrays
+from cifar_hpc.data.augment import BatchTransform
+from cifar_hpc.data.datasets import DATASETS, DatasetName
+from cifar_hpc.data.loaders import (
+    BatchLoader,
+    GlobalBatches,
+    ImageSet,
+    Share,
+    torchvision_loader,
+    torchvision_transform,
+)
+from cifar_hpc.data.order import EpochOrder, holdout_split
+from cifar_hpc.data.sample import load_sample
+from cifar_hpc.errors import UserError
+
+
+class CIFARDataModule(LightningDataModule):
+    """CIFAR-10 or CIFAR-100 in memory as uint8, prepared a whole batch at a time.
+
+    The validation loaders are the test set, as every one of the reports looked at it after each epoch, and
+    the hold-out where there is one; they carry the names `test` and `holdout`.
+
+    Args:
+        dataset: which dataset; CIFAR-100 with its 100 fine labels.
+        batch_size: images in a global batch, over all processes together.
+        eval_batch_size: images in a batch of evaluation; changes no result.
+        crop_padding: pixels of zero padding for random crops of 32 × 32; 0 for none.
+        horizontal_flip: whether training images are mirrored with probability one half.
+        mean: of each channel, for normalisation of pixels in [0, 1]; null for none.
+        std: likewise.
+        holdout_images: training images set aside, as scikit-learn's `train_test_split` would.
+        holdout_seed: the `random_state` of that split.
+        pipeline: `batched` prepares whole batches from memory; `torchvision` is the reference, image by
+            image through torchvision's transforms and a DataLoader.
+        num_workers: worker processes of the reference pipeline.
+        root: where datasets live; null for CIFAR_HPC_DATA or the user's cache folder.
+        sample: use the small real sample that ships with the package.
+        seed: of the order of images and the augmentation; follows `seed_everything`.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetName = "cifar10",
+        batch_size: PositiveInt = 128,
+        eval_batch_size: PositiveInt = 500,
+        crop_padding: NonNegativeInt = 0,
+        horizontal_flip: bool = False,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        holdout_images: NonNegativeInt = 0,
+        holdout_seed: int = 42,
+        pipeline: Literal["batched", "torchvision"] = "batched",
+        num_workers: NonNegativeInt = 0,
+        root: Path | None = None,
+        sample: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if (mean is None) != (std is None):
+            raise UserError("data.mean and data.std go together: give both or neither")
+        self.dataset = DATASETS[dataset]
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.crop_padding = crop_padding
+        self.horizontal_flip = horizontal_flip
+        self.mean = mean
+        self.std = std
+        self.holdout_images = holdout_images
+        self.holdout_seed = holdout_seed
+        self.pipeline = pipeline
+        self.num_workers = num_workers
+        self.root = root
+        self.sample = sample
+        self.seed = seed
+        self.sha256 = ""
+        self.train_set: ImageSet
+        self.evaluation_sets: dict[str, ImageSet]
+
+    def prepare_data(self) -> None:
+        """Checks, in one process, that the dataset is there and sound.
+
+        Raises:
+            UserError: if it is missing or damaged.
+        """
+        if not self.sample:
+            arrays.load(self.dataset.name, self.root)
+
+    def setup(self, stage: str) -> None:
+        """Maps the arrays, splits them, and puts them on the GPU when the run is on one."""
+        if self.sample:
+            content = load_sample(self.dataset.name)
+            self.sha256 = content.sha256()
+        else:
+            content = arrays.load(self.dataset.name, self.root, check=False)
+            self.sha256 = self.dataset.sha256
+        train_images = torch.from_numpy(content.train_images)
+        train_labels = torch.from_numpy(content.train_labels)
+        self.train_set = ImageSet(train_images, train_labels)
+        self.evaluation_sets = {
+            "test": ImageSet(torch.from_numpy(content.test_images), torch.from_numpy(content.test_labels))
+        }
+        if self.holdout_images:
+            if self.holdout_images >= self.dataset.train_images:
+                raise UserError(
+                    f"data.holdout_images is {self.holdout_images}, but {self.dataset.name} has only "
+                    f"{self.dataset.train_images} training images"
+                )
+            # The sample keeps the share, so that every row runs on it.
+            count = self.holdout_images * len(train_labels) // self.dataset.train_images
+            train, holdout = holdout_split(len(train_labels), count, self.holdout_seed)
+            self.train_set = ImageSet(train_images, train_labels, train)
+            self.evaluation_sets["holdout"] = ImageSet(train_images, train_labels, holdout)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if device.type == "cuda" and self.pipeline == "batched":
+            self.train_set = self.train_set.to(device)
+            self.evaluation_sets = {name: images.to(device) for name, images in self.evaluation_sets.items()}
+
+    def train_dataloader(self) -> Any:
+        """Batches of the training set, in an order that follows from seed and epoch."""
+        order = EpochOrder(len(self.train_set), self.seed, shuffle=True, crop_padding=self.crop_padding)
+        share = self._share(self.batch_size)
+        self._check_share(share, len(self.train_set))
+        return self._loader(
+            self.train_set, GlobalBatches(order, share), self.crop_padding, self.horizontal_flip
+        )
+
+    def val_dataloader(self) -> Mapping[str, Any]:
+        """The test set, and the hold-out where there is one."""
+        return {name: self._evaluation_loader(images) for name, images in self.evaluation_sets.items()}
+
+    def test_dataloader(self) -> Mapping[str, Any]:
+        """The test set, every image once."""
+        return {"test": self._evaluation_loader(self.evaluation_sets["test"])}
+
+    def predict_dataloader(self) -> Mapping[str, Any]:
+        """The test set, every image once."""
+        return self.test_dataloader()
+
+    def _evaluation_loader(self, images: ImageSet) -> Any:
+        order = EpochOrder(len(images), self.seed, shuffle=False)
+        return self._loader(images, GlobalBatches(order, self._share(self.eval_batch_size)), 0, False)
+
+    def _loader(self, images: ImageSet, batches: GlobalBatches, crop_padding: int, flip: bool) -> Any:
+        if self.pipeline == "torchvision":
+            transform = torchvision_transform(crop_padding, flip, self.mean, self.std)
+            return torchvision_loader(images, batches, transform, self.num_workers)
+        return BatchLoader(images, batches, BatchTransform(crop_padding, flip, self.mean, self.std))
+
+    def _share(self, batch_size: int) -> Share:
+        if self.trainer is None:
+            return Share(batch_size)
+        return Share(batch_size, self.trainer.global_rank, self.trainer.world_size)
+
+    def _check_share(self, share: Share, images: int) -> None:
+        """Every global batch, the last included, must divide evenly, or gradients would be weighted wrongly."""
+        parts = (share.batch_size, images % share.batch_size)
+        if any(part % share.world_size for part in parts):
+            works = [n for n in range(1, 65) if not any(part % n for part in parts)]
+            raise UserError(
+                f"{share.world_size} processes cannot share global batches of {share.batch_size} and a last one "
+                f"of {parts[1]} evenly; these numbers of processes can: {', '.join(map(str, works))}"
+            )

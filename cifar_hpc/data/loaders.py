@@ -1,0 +1,180 @@
+"""Loaders of whole batches: from memory, and through torchvision as the reference."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from cifar_hpc.data.augment import BatchTransform
+from cifar_hpc.data.order import Draws, EpochOrder
+
+
+class Batch(NamedTuple):
+    """Images with their labels and their place in the dataset.
+
+    Attributes:
+        images: shape (B, 3, H, W), float32.
+        labels: shape (B,), int64.
+        indices: shape (B,), int64, place in the dataset's training or test set.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A set of images to train on or to look at.
+
+    Attributes:
+        images: shape (N, H, W, 3), uint8.
+        labels: shape (N,), uint8.
+        indices: shape (M,), which of the N belong to the set; None for all.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels) if self.indices is None else len(self.indices)
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """The same set on another device."""
+        return ImageSet(self.images.to(device), self.labels.to(device), self.indices)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How the global batches of a run are shared between its processes.
+
+    Attributes:
+        batch_size: images in a global batch.
+        rank: this process.
+        world_size: number of processes.
+    """
+
+    batch_size: int
+    rank: int = 0
+    world_size: int = 1
+
+    def batches(self, images: int) -> Iterator[slice]:
+        """For each global batch of an epoch, the positions that are this process's."""
+        for start in range(0, images, self.batch_size):
+            yield slice(start + self.rank, min(start + self.batch_size, images), self.world_size)
+
+    def count(self, images: int) -> int:
+        """Number of global batches; the last may be smaller, and is never dropped."""
+        return -(-images // self.batch_size)
+
+
+class GlobalBatches:
+    """The batches of each epoch, of which this process gets its share.
+
+    Its attribute `sampler` is where Lightning looks for something to tell the epoch to.
+
+    Args:
+        order: draws for each epoch.
+        share: batch size and this process's part.
+    """
+
+    def __init__(self, order: EpochOrder, share: Share) -> None:
+        self.sampler = order
+        self.share = share
+
+    def __len__(self) -> int:
+        return self.share.count(self.sampler.images)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for draws in self.draws():
+            yield draws.indices.tolist()
+
+    def draws(self) -> Iterator[Draws]:
+        """The draws of each batch of the epoch."""
+        epoch = self.sampler.draw()
+        for positions in self.share.batches(self.sampler.images):
+            yield epoch.take(positions)
+
+
+class BatchLoader:
+    """Gathers and augments whole batches from an image set in memory.
+
+    Args:
+        images: the set.
+        batches: which of them make each batch.
+        transform: from uint8 to network input.
+    """
+
+    def __init__(self, images: ImageSet, batches: GlobalBatches, transform: BatchTransform) -> None:
+        self.images = images
+        self.batch_sampler = batches
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        data, augmented = self.images, self.batch_sampler.sampler.shuffle
+        for draws in self.batch_sampler.draws():
+            indices = draws.indices if data.indices is None else data.indices[draws.indices]
+            chosen = indices.to(data.images.device)
+            pixels = self.transform(data.images[chosen], draws if augmented else None)
+            yield Batch(pixels, data.labels[chosen].long(), chosen)
+
+
+def torchvision_transform(
+    crop_padding: int,
+    horizontal_flip: bool,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+) -> transforms.Compose:
+    """The same preparation in torchvision's own transforms, as published scripts write it."""
+    steps: list[object] = []
+    if crop_padding:
+        steps.append(transforms.RandomCrop(32, padding=crop_padding))
+    if horizontal_flip:
+        steps.append(transforms.RandomHorizontalFlip())
+    steps.append(transforms.ToTensor())
+    if mean is not None and std is not None:
+        steps.append(transforms.Normalize(mean, std))
+    return transforms.Compose(steps)
+
+
+class _TorchvisionImages(Dataset[tuple[Tensor, int, int]]):
+    """Images one by one, through PIL, as torchvision's own CIFAR datasets give them."""
+
+    def __init__(self, images: ImageSet, transform: transforms.Compose) -> None:
+        self.images = images
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int, int]:
+        data = self.images
+        index = position if data.indices is None else int(data.indices[position])
+        picture = Image.fromarray(data.images[index].numpy())
+        return self.transform(picture), int(data.labels[index]), index
+
+
+def _collate(items: list[tuple[Tensor, int, int]]) -> Batch:
+    pictures, labels, indices = zip(*items, strict=True)
+    return Batch(torch.stack(pictures), torch.tensor(labels), torch.tensor(indices))
+
+
+def torchvision_loader(
+    images: ImageSet, batches: GlobalBatches, transform: transforms.Compose, num_workers: int
+) -> "DataLoader[tuple[Tensor, int, int]]":
+    """The plain DataLoader that people write, with our order of images; it draws crops and flips itself."""
+    return DataLoader(
+        _TorchvisionImages(images, transform),
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_collate,
+    )

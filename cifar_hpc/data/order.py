@@ -1,0 +1,93 @@
+"""Which images an epoch shows, in which order, and how each is augmented.
+
+All of it follows from the seed and the number of the epoch alone. A resumed run, a run with another number
+of processes and a run on other hardware therefore see the same images in the same global batches with the
+same crops and flips.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random choices for some images, in the order in which they are shown.
+
+    Attributes:
+        indices: shape (N,), which image.
+        top: shape (N,), first row of the crop in the padded image.
+        left: shape (N,), first column of the crop in the padded image.
+        flip: shape (N,), bool, whether it is mirrored after cropping.
+    """
+
+    indices: Tensor
+    top: Tensor
+    left: Tensor
+    flip: Tensor
+
+    def take(self, positions: slice) -> "Draws":
+        """The draws of one batch."""
+        return Draws(
+            self.indices[positions], self.top[positions], self.left[positions], self.flip[positions]
+        )
+
+
+class EpochOrder:
+    """Draws a whole epoch at a time.
+
+    Lightning calls `set_epoch` on whatever a loader offers as its `sampler`, which is how an instance
+    learns the epoch, in a resumed run too.
+
+    Args:
+        images: number of images.
+        seed: seed of the run.
+        shuffle: whether to permute the images; without it nothing is drawn and nothing augmented.
+        crop_padding: pixels of padding on each side from which crops are drawn.
+    """
+
+    def __init__(self, images: int, seed: int, shuffle: bool, crop_padding: int = 0) -> None:
+        self.images = images
+        self.seed = seed
+        self.shuffle = shuffle
+        self.crop_padding = crop_padding
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch, counted from 0, whose draws come next."""
+        self.epoch = epoch
+
+    def draw(self) -> Draws:
+        """The draws of the chosen epoch, the same at every call."""
+        n, p = self.images, self.crop_padding
+        if not self.shuffle:
+            return Draws(
+                torch.arange(n), torch.full((n,), p), torch.full((n,), p), torch.zeros(n, dtype=torch.bool)
+            )
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        return Draws(
+            torch.randperm(n, generator=generator),
+            torch.randint(0, 2 * p + 1, (n,), generator=generator),
+            torch.randint(0, 2 * p + 1, (n,), generator=generator),
+            torch.rand(n, generator=generator) < 0.5,
+        )
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of its own for every epoch of every run; neighbouring pairs give unrelated streams."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def holdout_split(images: int, holdout: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The training and hold-out indices of scikit-learn's `train_test_split`.
+
+    The same as `train_test_split(range(images), test_size=holdout, random_state=seed)`, which the report
+    aamir used (a permutation whose head is the hold-out), without the dependency.
+
+    Returns:
+        Indices for training, shape (images - holdout,), and of the hold-out, shape (holdout,).
+    """
+    permutation = torch.from_numpy(np.random.RandomState(seed).permutation(images))  # noqa: NPY002
+    return permutation[holdout:], permutation[:holdout]

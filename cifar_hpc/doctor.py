@@ -1,0 +1,132 @@
+"""The command `doctor`: what this machine offers, and what is wrong with it."""
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.data import arrays
+from cifar_hpc.data.datasets import DATASETS
+from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_json_output
+from cifar_hpc.records import environment
+
+_INSTRUCTIONS = {
+    "avx2": "avx2",
+    "avx512": "avx512f",
+    "avx512_bf16": "avx512_bf16",
+    "amx_bf16": "amx_bf16",
+}
+"""What matters for speed, and the flag by which Linux names it."""
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "GOMP_CPU_AFFINITY", "CUDA_VISIBLE_DEVICES")
+_OPTIONAL = ("deepspeed", "mpi4py", "dask")
+_REFUSED_LIGHTNING = ("2.6.2", "2.6.3")
+
+
+def command(json_file: str | None, root: Path | None) -> int:
+    """Prints or writes the findings.
+
+    Returns:
+        0 when nothing is wrong, 1 when something is.
+    """
+    found = examine(root)
+    if json_file is not None:
+        write_json_output(found, json_file)
+    if json_file != "-":
+        print(describe(found))
+    return 1 if found["problems"] else 0
+
+
+def examine(root: Path | None) -> dict[str, Any]:
+    """The findings as plain data; `problems` holds one sentence each."""
+    import torch
+
+    problems = []
+    cores, threads = environment.usable_cores(), torch.get_num_threads()
+    if threads > cores:
+        problems.append(f"torch would use {threads} threads on {cores} cores; set trainer.threads to {cores}")
+    if threads < cores and os.environ.get("OMP_NUM_THREADS"):
+        problems.append(
+            f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} leaves {cores - threads} of {cores} cores idle; "
+            "unset it or set trainer.threads"
+        )
+    software = environment.software()
+    if software.get("lightning") in _REFUSED_LIGHTNING:
+        problems.append(f"lightning {software['lightning']} was a malicious release; install 2.6.6 or later")
+    gpus = [_gpu(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    data = {name: _dataset(name, root, problems) for name in DATASETS}
+    return {
+        "python": sys.version.split()[0],
+        "cpu": environment.cpu_model(),
+        "cores": cores,
+        "threads": threads,
+        "memory_gib": environment.memory_gib(),
+        "instructions": _instructions(),
+        "gpus": gpus,
+        "environment": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
+        "software": software,
+        "optional": {name: _installed(name) for name in _OPTIONAL},
+        "data_root": str(arrays.data_root(root)),
+        "data": data,
+        "problems": problems,
+    }
+
+
+def describe(found: dict[str, Any]) -> str:
+    """The findings for a terminal."""
+    instructions = [name for name, there in found["instructions"].items() if there]
+    missing = [name for name, there in found["instructions"].items() if not there]
+    software = found["software"]
+    lines = [
+        f"processor    {found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB",
+        f"instructions {', '.join(instructions) or 'none known'}"
+        + (f" (not {', '.join(missing)})" if missing else ""),
+        f"threads      {found['threads']} in each process",
+        f"GPUs         {', '.join(gpu['name'] for gpu in found['gpus']) or 'none that torch can use'}",
+        "software     " + ", ".join(f"{k} {v}" for k, v in software.items() if v and not k.startswith("git")),
+        "optional     " + ", ".join(f"{k} {v or 'not installed'}" for k, v in found["optional"].items()),
+        f"data         {found['data_root']}",
+        *(f"             {name}: {state}" for name, state in found["data"].items()),
+    ]
+    lines += [f"environment  {name}={value}" for name, value in found["environment"].items()]
+    lines += [f"problem      {problem}" for problem in found["problems"]] or ["problems     none"]
+    return "\n".join(lines)
+
+
+def _instructions() -> dict[str, bool]:
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return {}
+    return {name: flag in flags for name, flag in _INSTRUCTIONS.items()}
+
+
+def _gpu(index: int) -> dict[str, Any]:
+    import torch
+
+    properties = torch.cuda.get_device_properties(index)
+    return {
+        "name": properties.name,
+        "memory_gib": round(properties.total_memory / 2**30, 1),
+        "bf16": torch.cuda.is_bf16_supported(),
+    }
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _dataset(name: str, root: Path | None, problems: list[str]) -> str:
+    if not arrays.is_stored(name, root):
+        return "not fetched"
+    try:
+        arrays.load(name, root)
+    except UserError as error:
+        problems.append(str(error))
+        return "damaged"
+    return "sound"

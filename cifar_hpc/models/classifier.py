@@ -1,0 +1,122 @@
+"""The base of all networks: training and evaluation steps, metrics, optimiser wiring."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from cifar_hpc.data.loaders import Batch
+from cifar_hpc.models.evaluation import Answers, Evaluation
+
+
+class Classifier(LightningModule):
+    """An image classifier trained with cross-entropy.
+
+    Logs once an epoch, never in a step: `train/loss` and `train/accuracy` (running means over the epoch, as
+    Keras and most scripts print them), and for each set looked at (`test`, `holdout`) loss, accuracy and
+    macro precision, recall and F1.
+
+    Args:
+        num_classes: number of classes.
+        optimizer: makes the optimiser from the parameters.
+        scheduler: makes the learning-rate schedule, stepped once an epoch; null for a constant rate.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.make_optimizer = optimizer
+        self.make_scheduler: Callable[..., Any] | None = scheduler
+        self.example_input_array = torch.zeros(1, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+        self.evaluations: dict[str, Evaluation] = {}
+        self._answers: dict[str, Answers] = {}
+        self._totals = torch.zeros(3)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and, where the report has one, the schedule."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+
+    def setup(self, stage: str) -> None:
+        """Puts the weights in the memory format in which batches arrive; no result depends on it."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def on_train_epoch_start(self) -> None:
+        """Starts the running means of the epoch."""
+        self._totals = torch.zeros(3, dtype=torch.float64, device=self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean cross-entropy of one batch."""
+        logits = self(batch.images)
+        loss = F.cross_entropy(logits, batch.labels)
+        with torch.no_grad():
+            images = len(batch.labels)
+            correct = (logits.argmax(1) == batch.labels).sum()
+            # On the device, without waiting for it.
+            self._totals[0] += loss * images
+            self._totals[1] += correct
+            self._totals[2] += images
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the running means over the images of all processes."""
+        metrics = self.train_metrics()
+        self._log_epoch("train", {name: metrics[name] for name in ("loss", "accuracy")})
+
+    def train_metrics(self) -> dict[str, float]:
+        """Loss (nats), accuracy (fraction of 1) and number of images of the epoch so far, over all processes."""
+        totals = self.trainer.strategy.reduce(self._totals.clone(), reduce_op="sum")
+        loss, correct, images = (float(total) for total in totals)  # type: ignore[union-attr]
+        return {"loss": loss / images, "accuracy": correct / images, "images": images}
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collects the answers for one batch."""
+        self._answer(batch, list(self.trainer.val_dataloaders)[dataloader_idx])  # type: ignore[arg-type]
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics of every set looked at."""
+        self._finish_evaluations()
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collects the answers for one batch."""
+        self._answer(batch, list(self.trainer.test_dataloaders)[dataloader_idx])  # type: ignore[arg-type]
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the metrics of the test set."""
+        self._finish_evaluations()
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Class and confidence of each image of a batch, with its place in the dataset."""
+        confidence, predicted = self(batch.images).float().softmax(1).max(1)
+        return {"index": batch.indices, "class": predicted, "confidence": confidence}
+
+    def _answer(self, batch: Batch, name: str) -> None:
+        if name not in self._answers:
+            self._answers[name] = Answers(self.num_classes).to(self.device)
+        self._answers[name].update(self(batch.images).float(), batch.labels, batch.indices)
+
+    def _finish_evaluations(self) -> None:
+        self.evaluations = {name: answers.evaluation() for name, answers in self._answers.items()}
+        self._answers = {}
+        for name, evaluation in self.evaluations.items():
+            self._log_epoch(name, evaluation.metrics)
+
+    def _log_epoch(self, name: str, metrics: dict[str, float]) -> None:
+        bar = "accuracy" if name in ("train", "test") else ""
+        training = self.trainer.state.fn == "fit"  # a test pass adds no point to the curves
+        for metric, value in metrics.items():
+            self.log(f"{name}/{metric}", value, prog_bar=metric == bar, logger=training)
+        if training:
+            # Lightning's own name for the horizontal axis: epochs, from 1, instead of optimiser steps.
+            self.log("step", float(self.current_epoch + 1))

@@ -1,0 +1,101 @@
+"""What a run ran on: hardware, software, and the commit of this package."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse", "numpy", "deepspeed")
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which under Slurm or taskset are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_gib() -> float | None:
+    """The machine's memory."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+@cache
+def software() -> dict[str, Any]:
+    """Versions of everything that could change a number, and the commit of this package."""
+    found: dict[str, Any] = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found | git_state(Path(__file__).parents[1])
+
+
+def git_state(package: Path) -> dict[str, Any]:
+    """Commit and cleanliness of the checkout that `package` lies in; nulls where it is in none.
+
+    A package installed into a virtual environment inside somebody else's checkout is not of that checkout:
+    git must track its files.
+    """
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(package), *arguments], capture_output=True, text=True, timeout=30, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return {"git_commit": None, "git_dirty": None}
+    status = git("status", "--porcelain", "--", ":/")
+    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
+
+
+def hardware(trainer: Any) -> dict[str, Any]:
+    """What this run really uses.
+
+    Args:
+        trainer: the Trainer, set up for its strategy.
+    """
+    import torch
+
+    device = trainer.strategy.root_device
+    found = {
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": memory_gib(),
+        "accelerator": device.type,
+        "devices": trainer.num_devices,
+        "num_nodes": trainer.num_nodes,
+        "world_size": trainer.world_size,
+        "strategy": trainer.strategy.strategy_name
+        if hasattr(trainer.strategy, "strategy_name")
+        else type(trainer.strategy).__name__,
+        "precision": str(trainer.precision),
+        "platform": platform.platform(),
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["benchmark"] = torch.backends.cudnn.benchmark
+    return found

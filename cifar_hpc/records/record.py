@@ -1,0 +1,172 @@
+"""Reads records back, and refuses one that is not what a run leaves behind."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.errors import UserError
+from cifar_hpc.records.run_directory import RESULTS, RUNS
+
+SCHEMA = 1
+STATUSES = ("complete", "partial", "failed")
+TIERS = ("full", "prefix", "smoke")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run's result.json, checked.
+
+    Attributes:
+        path: the file.
+        content: as the contract has it.
+    """
+
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Id of the row, or name of the recipe."""
+        return str(self.content["row"] or self.content.get("recipe") or "unnamed")
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.content["seed"])
+
+    @property
+    def tier(self) -> str:
+        """`full`, `prefix` or `smoke`."""
+        return str(self.content["tier"])
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that were trained."""
+        return int(self.content["epochs"]["done"])
+
+    @property
+    def changed(self) -> dict[str, list[Any]]:
+        """Settings of the experiment that differ from the row's; a run cut short is not another experiment."""
+        longer = self.epochs_done > self.content["epochs"]["planned"]
+        return {
+            key: values
+            for key, values in self.content["changed_from_row"].items()
+            if key not in _CUT_SHORT or (longer and key == "trainer.max_epochs")
+        }
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run ended and was tested."""
+        return bool(self.content["status"] == "complete")
+
+    def last(self, key: str) -> float | None:
+        """A value of the last epoch, a fraction of 1 or a loss; null where there is none."""
+        selected = self.content["selection"]["last"]
+        value = None if selected is None else selected.get(key)
+        return None if value is None else float(value)
+
+
+_CUT_SHORT = {
+    "trainer.max_epochs",
+    "trainer.limit_train_batches",
+    "trainer.limit_val_batches",
+    "trainer.limit_test_batches",
+    "data.sample",
+}
+"""Changes that `tier` tells already."""
+
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "row": (str, type(None)),
+    "seed": int,
+    "status": str,
+    "tier": str,
+    "epochs.planned": int,
+    "epochs.done": int,
+    "dataset.name": str,
+    "dataset.train_images": int,
+    "dataset.test_images": int,
+    "dataset.sha256": str,
+    "model.class_path": str,
+    "model.trainable_parameters": int,
+    "selection.last": (dict, type(None)),
+    "selection.best_test": (dict, type(None)),
+    "curve": list,
+    "time.fit_seconds": (int, float),
+    "time.train_seconds": (int, float),
+    "hardware": dict,
+    "software": dict,
+    "config_sha256": str,
+    "changed_from_row": dict,
+}
+_FRACTIONS = ("test_accuracy", "precision", "recall", "f1", "train_accuracy")
+
+
+def read_record(path: Path) -> Record:
+    """Reads and checks a record.
+
+    Raises:
+        UserError: if it cannot be read, has another schema, misses a key, or holds an impossible value;
+            one sentence that names the file and key.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is no valid JSON: {error}") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else None
+        raise UserError(f"{path} is no record of schema {SCHEMA}: its key schema is {found!r}")
+    for key, kind in _REQUIRED.items():
+        value = _at(content, key, path)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            names = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+            raise UserError(f"{path}: {key} is {value!r}; it must be {names}")
+    for key, allowed in (("status", STATUSES), ("tier", TIERS)):
+        if content[key] not in allowed:
+            raise UserError(f"{path}: {key} is {content[key]!r}; it must be one of {', '.join(allowed)}")
+    for selection, values in content["selection"].items():
+        for key in _FRACTIONS:
+            if values is not None:
+                _check_fraction(values.get(key), f"{path}: selection.{selection}.{key}")
+    for point in content["curve"]:
+        if not isinstance(point, dict) or not isinstance(point.get("epoch"), int):
+            raise UserError(f"{path}: curve must hold one mapping with an epoch for each epoch")
+        for key in ("train_accuracy", "test_accuracy"):
+            _check_fraction(point.get(key), f"{path}: curve, epoch {point['epoch']}, {key}")
+    if content["status"] == "complete" and content["selection"]["last"] is None:
+        raise UserError(f"{path}: selection.last is null, but the run's status is complete")
+    return Record(path, content)
+
+
+def _at(content: dict[str, Any], key: str, path: Path) -> Any:
+    value: Any = content
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise UserError(f"{path} misses the key {key}")
+        value = value[part]
+    return value
+
+
+def _check_fraction(value: Any, where: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UserError(f"{where} is {value!r}; it must be a fraction of 1, not a percentage")
+
+
+def find_record_files(name: str) -> list[Path]:
+    """Every record of a row or recipe: committed ones under results/, then runs."""
+    return [
+        path
+        for folder in (results_folder() / name, RUNS / name)
+        for path in sorted(folder.rglob("result.json"))
+    ]
+
+
+def results_folder() -> Path:
+    """Committed records: of the working directory, else of the checkout that the package lies in."""
+    beside = Path(__file__).parents[2] / "results"
+    return RESULTS if RESULTS.is_dir() or not beside.is_dir() else beside

@@ -1,0 +1,284 @@
+"""The callback that writes a run's `result.json` and `predictions.npz`."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from cifar_hpc.data.datamodule import CIFARDataModule
+from cifar_hpc.models.classifier import Classifier
+from cifar_hpc.models.evaluation import Evaluation
+from cifar_hpc.records import environment
+from cifar_hpc.records.run_directory import write_json
+
+SCHEMA = 1
+_ARRAYS = ("labels", "predicted", "confidence", "losses")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run before it starts.
+
+    Attributes:
+        row: id of the row; null for a recipe.
+        recipe: name of the recipe; null for a row.
+        seed: of the run.
+        planned_epochs: of the row, whatever this run was told.
+        curve_epochs: epochs whose values the report prints.
+        model_class_path: import path of the network.
+        config_sha256: digest of the run's config.yaml.
+        changed_from_row: experiment settings that differ from the row's, as [row's, run's].
+    """
+
+    row: str | None
+    recipe: str | None
+    seed: int
+    planned_epochs: int
+    curve_epochs: tuple[int, ...]
+    model_class_path: str
+    config_sha256: str
+    changed_from_row: dict[str, list[Any]]
+
+
+class Recorder(Callback):
+    """Measures a run and writes its record: after each epoch as `partial`, after the test as `complete`.
+
+    Times are wall clock, read after the device has finished. Training, evaluation and the first epoch are
+    told apart. The state travels in the checkpoints, so that a resumed run has one unbroken record.
+
+    Args:
+        run_dir: the run's directory.
+        facts: see `RunFacts`.
+    """
+
+    def __init__(self, run_dir: Path, facts: RunFacts) -> None:
+        self.run_dir = run_dir
+        self.facts = facts
+        self.curve: list[dict[str, Any]] = []
+        self.fit_seconds = 0.0
+        self.best_test: dict[str, Any] | None = None
+        self.best_holdout: dict[str, Any] | None = None
+        self._fit_start: float | None = None
+        self._epoch_start = 0.0
+        self._train_seconds: float | None = None
+        self._evaluation_start = 0.0
+        self._evaluation_seconds = 0.0
+        self._learning_rate = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._fit_start = time.perf_counter()
+        self._write(trainer, pl_module, "partial")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the epoch's clock."""
+        self._train_seconds = None
+        self._evaluation_seconds = 0.0
+        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._epoch_start = _now(pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ends the training part of the epoch."""
+        if trainer.state.fn == "fit":
+            self._evaluation_start = _now(pl_module)
+            self._train_seconds = self._evaluation_start - self._epoch_start
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ends the evaluation part of the epoch."""
+        if trainer.state.fn == "fit":
+            self._evaluation_seconds = _now(pl_module) - self._evaluation_start
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the epoch to the curve."""
+        assert isinstance(pl_module, Classifier)
+        seconds = _now(pl_module) - self._epoch_start if self._train_seconds is None else self._train_seconds
+        epoch = trainer.current_epoch + 1
+        train = pl_module.train_metrics()
+        evaluations = pl_module.evaluations if self._evaluation_seconds else {}
+        metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
+        test = metrics.get("test", {})
+        point = {
+            "epoch": epoch,
+            "train_loss": train["loss"],
+            "train_accuracy": train["accuracy"],
+            "test_loss": test.get("loss"),
+            "test_accuracy": test.get("accuracy"),
+            "train_seconds": seconds,
+            "eval_seconds": self._evaluation_seconds,
+            "learning_rate": self._learning_rate,
+        }
+        if "holdout" in metrics:
+            point |= {f"holdout_{name}": metrics["holdout"][name] for name in ("loss", "accuracy")}
+        self.curve.append(point)
+        if test:
+            # The first of equals is kept: a later epoch must be better to replace it.
+            if self.best_test is None or test["accuracy"] > self.best_test["metrics"]["accuracy"]:
+                self.best_test = _keep(epoch, evaluations["test"])
+            holdout = metrics.get("holdout")
+            best = self.best_holdout
+            if holdout and (best is None or holdout["accuracy"] > best["holdout_accuracy"]):
+                self.best_holdout = _keep(epoch, evaluations["test"])
+                self.best_holdout["holdout_accuracy"] = holdout["accuracy"]
+        pl_module.log_dict(
+            {
+                "train/images_per_second": train["images"] / seconds,
+                "train/learning_rate": self._learning_rate,
+            }
+        )
+        self._write(trainer, pl_module, "partial")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        if self._fit_start is not None:
+            self.fit_seconds += time.perf_counter() - self._fit_start
+            self._fit_start = None
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Completes the record with the last epoch's answers on the test set."""
+        assert isinstance(pl_module, Classifier)
+        last = _keep(len(self.curve), pl_module.evaluations["test"])
+        if trainer.is_global_zero:
+            arrays = _arrays(last) | _arrays(self.best_test, "best_test_") | _arrays(self.best_holdout, "best_holdout_")
+            part = self.run_dir / ".predictions.part.npz"
+            np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
+            os.replace(part, self.run_dir / "predictions.npz")
+        self._write(trainer, pl_module, "complete", last)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Marks the record: `partial` when the run was stopped, `failed` when it broke."""
+        self.on_fit_end(trainer, pl_module)
+        stopped = isinstance(exception, KeyboardInterrupt | SystemExit)
+        self._write(trainer, pl_module, "partial" if stopped else "failed")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know of the epochs before it."""
+        running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
+        return {
+            "curve": list(self.curve),
+            "fit_seconds": self.fit_seconds + running,
+            "best_test": self.best_test,
+            "best_holdout": self.best_holdout,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up where the checkpoint was written."""
+        self.curve = list(state_dict["curve"])
+        self.fit_seconds = state_dict["fit_seconds"]
+        self.best_test = state_dict["best_test"]
+        self.best_holdout = state_dict["best_holdout"]
+
+    def _write(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        status: str,
+        last: dict[str, Any] | None = None,
+    ) -> None:
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, CIFARDataModule)
+        trained = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
+        done = len(self.curve)
+        train_seconds = sum(point["train_seconds"] for point in self.curve)
+        running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
+        test_set = getattr(data, "evaluation_sets", {}).get("test", ())
+        train_images = len(getattr(data, "train_set", ()))
+        whole = not data.sample and train_images == data.dataset.train_images - data.holdout_images
+        record = {
+            "schema": SCHEMA,
+            "row": self.facts.row,
+            **({"recipe": self.facts.recipe} if self.facts.recipe else {}),
+            "seed": self.facts.seed,
+            "status": status,
+            "tier": self._tier(trainer, whole),
+            "epochs": {"planned": self.facts.planned_epochs, "done": done},
+            "dataset": {
+                "name": data.dataset.name,
+                "train_images": train_images,
+                "test_images": len(test_set),
+                "sha256": data.sha256,
+            },
+            "model": {"class_path": self.facts.model_class_path, "trainable_parameters": trained},
+            "selection": {
+                "last": None if last is None else self._selected(last),
+                "best_test": None if self.best_test is None else self._selected(self.best_test),
+                **({} if self.best_holdout is None else {"best_holdout": self._selected(self.best_holdout)}),
+            },
+            "curve": self.curve,
+            "time": {
+                "fit_seconds": self.fit_seconds + running,
+                "train_seconds": train_seconds,
+                "eval_seconds": sum(point["eval_seconds"] for point in self.curve),
+                "first_epoch_seconds": self.curve[0]["train_seconds"] if self.curve else None,
+                "images_per_second": train_images * done / train_seconds if train_seconds else None,
+            },
+            "hardware": environment.hardware(trainer),
+            "software": environment.software(),
+            "config_sha256": self.facts.config_sha256,
+            "changed_from_row": self.facts.changed_from_row,
+        }
+        write_json(self.run_dir / "result.json", record)
+
+    def _tier(self, trainer: Trainer, whole_dataset: bool) -> str:
+        """`full`, `prefix` (the report prints a curve to compare with), or `smoke`."""
+        limited = any(
+            limit != 1.0
+            for limit in (trainer.limit_train_batches, trainer.limit_val_batches, trainer.limit_test_batches)
+        )
+        done = len(self.curve)
+        if not whole_dataset or limited or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return "smoke"
+        if done >= self.facts.planned_epochs:
+            return "full"
+        return "prefix" if any(epoch <= done for epoch in self.facts.curve_epochs) else "smoke"
+
+    def _selected(self, kept: dict[str, Any]) -> dict[str, Any]:
+        metrics = kept["metrics"]
+        point = self.curve[kept["epoch"] - 1] if 0 < kept["epoch"] <= len(self.curve) else {}
+        return {
+            "epoch": kept["epoch"],
+            "test_accuracy": metrics["accuracy"],
+            "precision": metrics["precision"],
+            "recall": metrics["recall"],
+            "f1": metrics["f1"],
+            "test_loss": metrics["loss"],
+            "train_accuracy": point.get("train_accuracy"),
+            "train_loss": point.get("train_loss"),
+        }
+
+
+def _keep(epoch: int, evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation in types that a checkpoint may hold."""
+    return {
+        "epoch": epoch,
+        "metrics": dict(evaluation.metrics),
+        "labels": evaluation.labels,
+        "predicted": evaluation.predicted,
+        "confidence": evaluation.confidence,
+        "losses": evaluation.losses,
+    }
+
+
+def _arrays(kept: dict[str, Any] | None, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of predictions.npz: class, confidence and cross-entropy of each test image, and its label."""
+    if kept is None:
+        return {}
+    arrays = {
+        f"{prefix}class": kept["predicted"].numpy().astype(np.uint8),
+        f"{prefix}confidence": kept["confidence"].numpy().astype(np.float32),
+        f"{prefix}loss": kept["losses"].numpy().astype(np.float32),
+    }
+    return arrays if prefix else {"label": kept["labels"].numpy().astype(np.uint8)} | arrays
+
+
+def _now(pl_module: LightningModule) -> float:
+    """Wall clock in seconds, once the device has done all it was given."""
+    if pl_module.device.type == "cuda":
+        torch.cuda.synchronize(pl_module.device)
+    return time.perf_counter()

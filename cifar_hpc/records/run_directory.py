@@ -1,0 +1,97 @@
+"""Where a run lives: `runs/<row>/seed<k>/`, made once, never overwritten."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.errors import UserError
+
+RUNS = Path("runs")
+RESULTS = Path("results")
+
+
+def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
+    """Makes a run's directory.
+
+    Args:
+        name: id of the row or name of the recipe.
+        seed: of the run.
+        run_dir: the user's choice; null for `runs/<name>/seed<seed>`, with `-2`, `-3`, … behind it when
+            that is taken.
+
+    Raises:
+        UserError: if the user's choice holds a run already, or nothing can be written there.
+    """
+    try:
+        if run_dir is not None:
+            if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+                raise UserError(
+                    f"--run_dir {run_dir} is not empty, and nothing is overwritten; name another folder, or "
+                    "add --resume to go on with the run in it"
+                )
+            run_dir.mkdir(parents=True, exist_ok=True)
+            _check_writable(run_dir)
+            return run_dir
+        for attempt in range(1, 10_000):
+            folder = RUNS / name / (f"seed{seed}" if attempt == 1 else f"seed{seed}-{attempt}")
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise UserError(
+            f"The run directory {run_dir or RUNS} cannot be written ({error.strerror}); name another with --run_dir"
+        ) from error
+    raise UserError(f"{RUNS / name} holds ten thousand runs of seed {seed}; remove some")
+
+
+def _check_writable(folder: Path) -> None:
+    probe = folder / ".writable"
+    probe.touch()
+    probe.unlink()
+
+
+def find_unfinished(name: str, seed: int, run_dir: Path | None) -> Path | None:
+    """The newest run of this name and seed that did not complete, or the one in `run_dir`.
+
+    Raises:
+        UserError: if the run in `run_dir` is complete.
+    """
+    if run_dir is not None:
+        if status(run_dir) == "complete":
+            raise UserError(f"The run in {run_dir} is complete; there is nothing to resume")
+        return run_dir if run_dir.is_dir() else None
+    folders = [f for pattern in (f"seed{seed}", f"seed{seed}-*") for f in (RUNS / name).glob(pattern)]
+    unfinished = [f for f in folders if status(f) not in ("complete", None)]
+    return max(unfinished, key=lambda f: f.stat().st_mtime, default=None)
+
+
+def status(folder: Path) -> str | None:
+    """The status in a run's result.json; null where there is none yet."""
+    try:
+        return str(json.loads((folder / "result.json").read_text())["status"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def newest_sound_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run that can be read whole; damaged ones are passed over."""
+    import torch
+
+    files = sorted((folder / "checkpoints").glob("*.ckpt"), key=lambda p: p.name, reverse=True)
+    for path in files:
+        try:
+            torch.load(path, map_location="cpu", weights_only=False)
+        except Exception:  # a damaged file can raise nearly anything
+            continue
+        return path
+    return None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON so that a reader sees the old file or the new one, never half of it."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    os.replace(part, path)

@@ -1,0 +1,87 @@
+"""The command `rows`: every row, what it reports, and the best evidence so far."""
+
+from typing import Any
+
+from cifar_hpc import reproduction
+from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_json_output
+from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.reproduction import Row
+from cifar_hpc.verify.rows import RowVerdict, judge_row
+
+_NO_EVIDENCE = "not yet run"
+
+
+def command(json_file: str | None) -> int:
+    """Prints the table, or writes JSON."""
+    described = [describe(reproduction.read_row(path)) for path in reproduction.row_files()]
+    if json_file is not None:
+        write_json_output({"rows": described}, json_file)
+    if json_file != "-":
+        print(table(described))
+    return 0
+
+
+def describe(row: Row) -> dict[str, Any]:
+    """A row as plain data."""
+    group = row.reproduction
+    return {
+        "id": group.row,
+        "report": group.report,
+        "where": group.where,
+        "label": group.label,
+        "dataset": row.dataset,
+        "model": row.model,
+        "trainable_parameters": group.trainable_parameters,
+        "reported": reproduction.reported_values(group.reported),
+        "evidence": best_evidence(row),
+    }
+
+
+def best_evidence(row: Row) -> dict[str, Any] | None:
+    """The verdicts of the strongest records: whole runs before prefixes, unchanged before changed."""
+    assert row.reproduction.row is not None
+    records: list[Record] = []
+    for file in find_record_files(row.reproduction.row):
+        try:
+            record = read_record(file)
+        except UserError:
+            continue  # `verify` says what is wrong with it
+        if record.is_complete:
+            records.append(record)
+    verdicts = judge_row(row.reproduction, records)
+    if not verdicts:
+        return None
+    best = verdicts[0]
+    return {
+        "tier": best.tier,
+        "epoch": best.epoch,
+        "seeds": list(best.seeds),
+        "verdicts": {metric: judgement.verdict for metric, judgement in best.judgements.items()},
+        "measured": {metric: judgement.measured for metric, judgement in best.judgements.items()},
+        "summary": summary(best),
+    }
+
+
+def summary(verdict: RowVerdict) -> str:
+    """The evidence in a few words."""
+    accuracy = verdict.judgements.get("test_accuracy_percent") or verdict.judgements.get("train_accuracy_percent")
+    if accuracy is None or accuracy.measured is None:
+        return f"{verdict.tier}, nothing reported to compare"
+    seeds = len(verdict.seeds)
+    return f"{accuracy.measured:.2f} {accuracy.verdict} ({verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''})"
+
+
+def table(described: list[dict[str, Any]]) -> str:
+    """One line a row, for a terminal of 80 columns; accuracies in percent."""
+    lines = [f"{'row':<25}{'model':<14}{'reported':>9}  evidence"]
+    for row in described:
+        reported = row["reported"]
+        value, mark = reported["test_accuracy_percent"], " "
+        if value is None:
+            value, mark = reported["train_accuracy_percent"], "t"
+        text = "–" if value is None else f"{value:.2f}{mark}"
+        evidence = row["evidence"]["summary"] if row["evidence"] else _NO_EVIDENCE
+        lines.append(f"{row['id']:<25}{row['model'][:13]:<14}{text:>9}  {evidence}")
+    lines.append("Accuracies in percent, on the test set; t: on the training set, where no other is reported.")
+    return "\n".join(lines)

@@ -1,0 +1,24 @@
+"""Lightning's Trainer with one more flag, `threads`."""
+
+from typing import Any
+
+import torch
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer as LightningTrainer
+
+
+class Trainer(LightningTrainer):
+    """Lightning's Trainer, with intra-op threads beside accelerator, devices, strategy and precision.
+
+    Args:
+        threads: intra-op threads of each process, as `torch.set_num_threads` takes them; null leaves
+            torch's own choice (one for each core) alone.
+        kwargs: see Lightning's Trainer.
+    """
+
+    def __init__(self, *, threads: PositiveInt | None = None, **kwargs: Any) -> None:
+        self.threads = threads
+        super().__init__(**kwargs)
+        # Last, because strategies set a number of their own, silently.
+        if threads is not None:
+            torch.set_num_threads(threads)

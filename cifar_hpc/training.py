@@ -1,0 +1,419 @@
+"""The commands `fit`, `validate`, `test` and `predict`: LightningCLI over a run's directory."""
+
+import hashlib
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from jsonargparse import ArgumentError, Namespace, set_parsing_settings
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from cifar_hpc import reproduction as rows
+from cifar_hpc.callbacks import EpochLines, EpochSeed
+from cifar_hpc.data.datamodule import CIFARDataModule
+from cifar_hpc.errors import UserError
+from cifar_hpc.messages import explain_parser_error
+from cifar_hpc.models.classifier import Classifier
+from cifar_hpc.records import run_directory
+from cifar_hpc.records.recorder import Recorder, RunFacts
+from cifar_hpc.records.tensorboard import TensorBoardExtras
+from cifar_hpc.reproduction import Reproduction
+from cifar_hpc.trainer import Trainer
+
+# A configuration file may name these and nothing else to be imported.
+set_parsing_settings(
+    import_path_denylist=["*"],
+    import_path_allowlist=["cifar_hpc", "torch.optim", "torch.nn", "lightning.pytorch", "torchmetrics"],
+)
+
+_RUN_KEYS = ("run_dir", "resume", "ckpt_path", "output", "config")
+"""Arguments that belong to one run, not to what it does; they stay out of its config.yaml."""
+
+_EXPERIMENT_TRAINER_KEYS = {
+    "accumulate_grad_batches",
+    "check_val_every_n_epoch",
+    "fast_dev_run",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "limit_test_batches",
+    "limit_train_batches",
+    "limit_val_batches",
+    "max_epochs",
+    "max_steps",
+    "max_time",
+    "min_epochs",
+    "min_steps",
+    "overfit_batches",
+    "sync_batchnorm",
+    "val_check_interval",
+}
+"""Trainer flags that belong to the experiment; all others say where and how fast it runs."""
+
+_ENGINE_DATA_KEYS = {"root", "num_workers", "eval_batch_size", "pipeline"}
+"""Arguments of the DataModule that change no result."""
+
+_RUN_DIR_VARIABLE = "CIFAR_HPC_RUN_DIR"
+"""Tells the processes that Lightning starts for other devices where the first one's run lives."""
+
+
+class CIFARCLI(LightningCLI):
+    """LightningCLI for one command, which it parses and instantiates but leaves to be run.
+
+    Args:
+        command: `fit`, `validate`, `test` or `predict`.
+        arguments: what follows it on the command line.
+    """
+
+    def __init__(self, command: str, arguments: list[str]) -> None:
+        self.command = command
+        self.arguments = arguments
+        self.logger_folder: Path | None = None
+        super().__init__(
+            model_class=Classifier,
+            datamodule_class=CIFARDataModule,
+            subclass_mode_model=True,
+            trainer_class=Trainer,
+            trainer_defaults={
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+            },
+            seed_everything_default=0,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            parser_kwargs={
+                "prog": f"python -m cifar_hpc {command}",
+                "description": _DESCRIPTIONS[command],
+                "exit_on_error": False,
+            },
+            args=arguments,
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the group `reproduction`, the run's directory, and what the command needs beside them."""
+        parser.add_class_arguments(Reproduction, "reproduction")
+        parser.add_argument(
+            "--run_dir", type=Path | None, default=None, help="The run's directory (default: runs/<row>/seed<k>)."
+        )
+        if self.command == "fit":
+            parser.add_argument(
+                "--resume",
+                type=bool,
+                nargs="?",
+                const=True,
+                default=False,
+                help="Go on with the unfinished run of the same row and seed (or in --run_dir).",
+            )
+        else:
+            parser.add_argument(
+                "--ckpt_path",
+                type=Path | None,
+                default=None,
+                help="Checkpoint to take (default: the newest sound one of the run).",
+            )
+        if self.command == "predict":
+            parser.add_argument(
+                "--output", type=Path, default=Path("predictions.npz"), help="File to write the predictions to."
+            )
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the command line, with errors as one sentence and the whole of it checked."""
+        self.config = parse(parser, self.arguments)
+        self.config_files = _config_files(self.config)
+        for path in self.config_files:
+            group = rows.read_yaml(path).get("reproduction")
+            if isinstance(group, dict) and group.get("row"):
+                rows.read_row(path)
+        self.plain_config = _plain(parser, self.config)
+        self.row_config: dict[str, Any] | None = None
+        row = self.plain_config["reproduction"]["row"]
+        if row is not None:
+            row_file = rows.load_row(row).path
+            self.row_config = _plain(parser, parse(parser, ["-c", str(row_file)]))
+        _check_hardware(self.plain_config, self.config_files)
+
+    def instantiate_classes(self) -> None:
+        """Instantiates model and data; the trainer waits for the run's directory."""
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.datamodule = self.config_init["data"]
+        self.model = self.config_init["model"]
+        expected = self.plain_config["reproduction"]["trainable_parameters"]
+        trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        if expected is not None and trainable != expected and not self.changed_from_row():
+            raise UserError(
+                f"{self.model.__class__.__name__} has {trainable} trainable parameters, but "
+                f"reproduction.trainable_parameters of {self.plain_config['reproduction']['row']} is {expected}"
+            )
+
+    @property
+    def reproduction(self) -> Reproduction:
+        """The row's group."""
+        group = self.config_init["reproduction"]
+        assert isinstance(group, Reproduction)
+        return group
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.config["seed_everything"])
+
+    def changed_from_row(self) -> dict[str, list[Any]]:
+        """Experiment settings that differ from the row's file, as [row's value, run's value]."""
+        if self.row_config is None:
+            return {}
+        return differences(experiment(self.row_config), experiment(self.plain_config))
+
+    def config_text(self) -> str:
+        """The run's configuration as YAML that `fit -c` takes again."""
+        return yaml.safe_dump(self.plain_config, sort_keys=False, allow_unicode=True)
+
+    def make_trainer(self, run_dir: Path | None, callbacks: list[Any]) -> Trainer:
+        """Instantiates the Trainer, logging to the run's directory."""
+        settings = dict(self.config_init["trainer"])
+        if run_dir is not None:
+            settings["default_root_dir"] = str(run_dir)
+            if settings.get("logger") in (None, True):
+                settings["logger"] = TensorBoardLogger(
+                    run_dir.parent, name=run_dir.name, version="", log_graph=True, default_hp_metric=False
+                )
+        else:
+            settings["logger"] = False
+        if settings.get("enable_progress_bar") is None:
+            settings["enable_progress_bar"] = sys.stderr.isatty()
+            callbacks = [*callbacks, TQDMProgressBar(refresh_rate=20) if sys.stderr.isatty() else EpochLines()]
+        given = settings.get("callbacks") or []
+        settings["callbacks"] = [*(given if isinstance(given, list) else [given]), *callbacks]
+        try:
+            return Trainer(**settings)
+        except (ValueError, RuntimeError, ModuleNotFoundError) as error:  # Lightning's MisconfigurationException too
+            raise UserError(f"The Trainer cannot be set up: {' '.join(str(error).split())}") from error
+        except Exception as error:
+            if type(error).__name__ != "MisconfigurationException":
+                raise
+            raise UserError(f"The Trainer cannot be set up: {' '.join(str(error).split())}") from error
+
+
+_DESCRIPTIONS = {
+    "fit": "Train a row or recipe, measure it on the full test set, and leave a record.",
+    "validate": "Evaluate a run's checkpoint on the sets that are looked at after each epoch.",
+    "test": "Evaluate a run's checkpoint on the full test set.",
+    "predict": "Write class and confidence of each test image.",
+}
+
+
+def run(command: str, arguments: list[str]) -> int:
+    """Carries out one of the four commands; the exit status is 0 when it returns."""
+    if not os.environ.get("CIFAR_HPC_DEBUG"):
+        _quieten()
+    cli = CIFARCLI(command, arguments)
+    return fit(cli) if command == "fit" else evaluate(cli, command)
+
+
+def fit(cli: CIFARCLI) -> int:
+    """Trains, then tests on the full test set, and keeps the record in the run's directory."""
+    name, config = cli.reproduction.name, cli.config
+    cli.datamodule.prepare_data()  # before a directory is made for a run that could not start
+    run_dir, checkpoint = _choose_run_directory(cli, name, config["run_dir"], config["resume"])
+    text = cli.config_text()
+    config_file = run_dir / "config.yaml"
+    if not config_file.exists():
+        config_file.write_text(text, encoding="utf-8")
+    row_epochs = (cli.row_config or cli.plain_config)["trainer"]["max_epochs"]
+    facts = RunFacts(
+        row=cli.reproduction.row,
+        recipe=cli.reproduction.recipe,
+        seed=cli.seed,
+        planned_epochs=row_epochs,
+        curve_epochs=tuple(point.epoch for point in cli.reproduction.reported.curve),
+        model_class_path=cli.plain_config["model"]["class_path"],
+        config_sha256=hashlib.sha256(config_file.read_bytes()).hexdigest(),
+        changed_from_row=cli.changed_from_row(),
+    )
+    callbacks = [
+        EpochSeed(cli.seed),
+        Recorder(run_dir, facts),
+        TensorBoardExtras(_flat(cli.plain_config)),
+        # The classifier logs the epoch, from 1, as `step`; the two newest are kept, so that one damaged
+        # in writing costs an epoch and not the run.
+        ModelCheckpoint(
+            run_dir / "checkpoints",
+            filename="epoch{step:04d}",
+            auto_insert_metric_name=False,
+            monitor="step",
+            mode="max",
+            save_top_k=2,
+            save_on_train_epoch_end=True,
+        ),
+    ]
+    trainer = cli.make_trainer(run_dir, callbacks)
+    if trainer.is_global_zero:
+        _announce(cli, run_dir, checkpoint, trainer)
+    trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False)
+    trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    if trainer.is_global_zero:
+        print(f"Record: {run_dir}/result.json")
+        print(f"Verdict: python -m cifar_hpc verify {run_dir}")
+        print(f"TensorBoard: tensorboard --logdir {run_dir}")
+    return 0
+
+
+def evaluate(cli: CIFARCLI, command: str) -> int:
+    """Evaluates a checkpoint: `validate` and `test` print metrics, `predict` writes a file."""
+    checkpoint = cli.config["ckpt_path"]
+    if checkpoint is None:
+        folder = cli.config["run_dir"] or run_directory.RUNS / cli.reproduction.name / f"seed{cli.seed}"
+        checkpoint = run_directory.newest_sound_checkpoint(folder)
+        if checkpoint is None:
+            raise UserError(f"{folder} has no sound checkpoint to {command}; name one with --ckpt_path or --run_dir")
+    elif not checkpoint.is_file():
+        raise UserError(f"--ckpt_path {checkpoint} does not exist")
+    output = cli.config["output"] if command == "predict" else None
+    if output is not None and output.exists():
+        raise UserError(f"--output {output} exists, and nothing is overwritten; name another file")
+    trainer = cli.make_trainer(None, [])
+    action = getattr(trainer, command)
+    found = action(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False)
+    if output is not None:
+        columns = {key: torch.cat([batch[key] for batch in found]).cpu() for key in found[0]}
+        order = columns.pop("index").argsort()
+        np.savez_compressed(output, **{key: values[order].numpy() for key, values in columns.items()})
+        print(f"Predictions of {len(order)} test images: {output}")
+    return 0
+
+
+def parse(parser: LightningArgumentParser, arguments: list[str]) -> Namespace:
+    """Parses a command line.
+
+    Raises:
+        UserError: one sentence that names the file and key.
+    """
+    try:
+        config = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise UserError(explain_parser_error(str(error), arguments)) from error
+    if isinstance(config["seed_everything"], bool):
+        raise UserError("seed_everything must be a whole number, such as 0: the order of the images follows from it")
+    if config["seed_everything"] < 0:
+        raise UserError(f"seed_everything is {config['seed_everything']}; it must be at least 0")
+    return config
+
+
+def experiment(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that make the experiment, flat, without those that say where and how fast it runs."""
+    flat = _flat({key: value for key, value in config.items() if key != "seed_everything"})
+
+    def belongs(key: str) -> bool:
+        group, _, rest = key.partition(".")
+        if group == "trainer":
+            return rest in _EXPERIMENT_TRAINER_KEYS
+        return not (group == "data" and rest in _ENGINE_DATA_KEYS)
+
+    return {key: value for key, value in flat.items() if belongs(key)}
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Any]]:
+    """Keys whose values differ, with both values."""
+    keys = [*first, *(key for key in second if key not in first)]
+    return {key: [first.get(key), second.get(key)] for key in keys if first.get(key) != second.get(key)}
+
+
+def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
+    """A parsed configuration as plain data, without what belongs to one run."""
+    dumped: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))
+    return {key: value for key, value in dumped.items() if key not in _RUN_KEYS}
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; lists stay values."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    return {
+        key: value
+        for name, inner in config.items()
+        for key, value in _flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
+
+
+def _config_files(config: Namespace) -> list[Path]:
+    return [Path(str(path)) for path in config.get("config") or []]
+
+
+def _check_hardware(config: dict[str, Any], files: list[Path]) -> None:
+    """Stops a run whose accelerator is not there before anything is made."""
+    accelerator = config["trainer"]["accelerator"]
+    if accelerator not in ("gpu", "cuda") or torch.cuda.is_available():
+        return
+    if accelerator == "gpu" and torch.backends.mps.is_available():
+        return
+    file = next((str(f) for f in files if rows.read_yaml(f).get("trainer", {}).get("accelerator")), "The run")
+    raise UserError(
+        f"{file} asks for trainer.accelerator: {accelerator}, and this machine has no usable GPU; add "
+        "`-c configs/cpu.yaml` to run it on the CPU"
+    )
+
+
+def _choose_run_directory(
+    cli: CIFARCLI, name: str, run_dir: Path | None, resume: bool
+) -> tuple[Path, Path | None]:
+    """The run's directory, and the checkpoint to go on from."""
+    if _RUN_DIR_VARIABLE in os.environ:
+        folder = Path(os.environ[_RUN_DIR_VARIABLE])
+        return folder, run_directory.newest_sound_checkpoint(folder) if resume else None
+    if resume and (found := run_directory.find_unfinished(name, cli.seed, run_dir)) is not None:
+        checkpoint = run_directory.newest_sound_checkpoint(found)
+        if checkpoint is not None:
+            _check_same_experiment(cli, found)
+            os.environ[_RUN_DIR_VARIABLE] = str(found)
+            return found, checkpoint
+        if run_dir is not None and run_directory.status(found) is not None:
+            run_dir = None  # it holds a run that saved nothing: start afresh beside it
+    folder = run_directory.new_run_directory(name, cli.seed, run_dir)
+    os.environ[_RUN_DIR_VARIABLE] = str(folder)
+    return folder, None
+
+
+def _check_same_experiment(cli: CIFARCLI, folder: Path) -> None:
+    """A run goes on as the experiment that it was."""
+    before = rows.read_yaml(folder / "config.yaml")
+    changed = differences(experiment(before), experiment(cli.plain_config))
+    if before.get("seed_everything") != cli.seed:
+        changed = {"seed_everything": [before.get("seed_everything"), cli.seed], **changed}
+    if changed:
+        key, (old, new) = next(iter(changed.items()))
+        raise UserError(
+            f"{folder}/config.yaml has {key}: {old}, but this command asks for {new}; a run is resumed with the "
+            "settings that it was started with"
+        )
+
+
+def _announce(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None, trainer: Trainer) -> None:
+    """Two lines on what is about to run."""
+    trainable = sum(p.numel() for p in cli.model.parameters() if p.requires_grad)
+    place = ", ".join(filter(None, (cli.reproduction.report, cli.reproduction.where, cli.reproduction.label)))
+    print(f"{cli.reproduction.name} ({place or 'no report'}), seed {cli.seed}, in {run_dir}", file=sys.stderr)
+    print(
+        f"{type(cli.model).__name__}, {trainable:,} parameters; {trainer.max_epochs} epochs on "
+        f"{'a sample of ' if cli.datamodule.sample else ''}{cli.datamodule.dataset.name}; "
+        f"{trainer.world_size} × {trainer.strategy.root_device.type}, {torch.get_num_threads()} threads, "
+        f"precision {trainer.precision}" + (f"; resuming from {checkpoint.name}" if checkpoint else ""),
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _quieten() -> None:
+    """Silences what Lightning says to developers; CIFAR_HPC_DEBUG=1 brings it back."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*torch.jit.*", ".*treespec.*", ".*smaller than the logging interval.*"):
+        warnings.filterwarnings("ignore", message=message)

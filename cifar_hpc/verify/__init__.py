@@ -1,0 +1,1 @@
+"""Whether what was measured agrees with what was reported."""

@@ -1,0 +1,180 @@
+"""The command `verify`: records in, verdicts out, as a table, JSON and JUnit XML."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc import reproduction as rows
+from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_json_output
+from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.verify.rows import RowVerdict, exit_status, judge_row
+from cifar_hpc.verify.verdicts import Judgement
+
+LABELS = {
+    "train_accuracy_percent": "training accuracy, %",
+    "test_accuracy_percent": "test accuracy, %",
+    "precision_percent": "macro precision, %",
+    "recall_percent": "macro recall, %",
+    "f1_percent": "macro F1, %",
+    "training_seconds": "training time, s",
+}
+
+
+def command(targets: list[str], json_file: str | None, junit_file: Path | None) -> int:
+    """Judges the targets.
+
+    Args:
+        targets: run directories, record files, or row ids.
+        json_file: where JSON goes; `-` for standard output, and then nothing else goes there.
+        junit_file: where JUnit XML goes.
+
+    Returns:
+        Exit status of the contract: 0, 1 or 3; 2 when a record was bad, the others being judged still.
+    """
+    files, problems = _collect(targets)
+    records: dict[str, list[Record]] = {}
+    for file in files:
+        try:
+            record = read_record(file)
+            if not record.is_complete:
+                raise UserError(
+                    f"{file}: the run is {record.content['status']} after {record.epochs_done} epochs; end it with "
+                    "`fit --resume` before it is judged"
+                )
+            records.setdefault(record.name, []).append(record)
+        except UserError as error:
+            problems.append(str(error))
+    verdicts: list[RowVerdict] = []
+    for name, found in records.items():
+        if found[0].content["row"] is None:
+            problems.append(f"{found[0].path}: {name} is a recipe, and no report says what it should reach")
+            continue
+        try:
+            verdicts += judge_row(rows.load_row(name).reproduction, found)
+        except UserError as error:
+            problems.append(f"{found[0].path}: {error}")
+    status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
+    if problems:
+        status = 2
+    if json_file != "-":
+        for verdict in verdicts:
+            print(table(verdict))
+    if json_file is not None:
+        write_json_output(as_json(verdicts, problems, status), json_file)
+    if junit_file is not None:
+        write_junit(verdicts, problems, junit_file)
+    if problems:
+        raise UserError("; ".join(problems))
+    return status
+
+
+def _collect(targets: list[str]) -> tuple[list[Path], list[str]]:
+    """The record files that the targets name, and what is wrong with the targets."""
+    files: list[Path] = []
+    problems = []
+    for target in targets:
+        path = Path(target)
+        if path.is_file():
+            found = [path]
+        elif path.is_dir():
+            found = sorted(path.rglob("result.json"))
+            if not found:
+                problems.append(f"{path} holds no result.json: it is no run's directory, or the run has not begun")
+        elif (rows.reproductions_folder() / f"{target}.yaml").is_file():
+            # Runs that are under way or were left unfinished say nothing yet; naming one says so.
+            found = [f for f in find_record_files(target) if _is_finished(f)]
+            if not found:
+                problems.append(
+                    f"{target} has no finished record under results/ or runs/; make one with "
+                    f"`python -m cifar_hpc fit -c reproductions/{target}.yaml`"
+                )
+        else:
+            problems.append(f"{target} is no run directory, no record file and no row id; `rows` lists the ids")
+            continue
+        files += [file for file in found if file not in files]
+    return files, problems
+
+
+def _is_finished(file: Path) -> bool:
+    try:
+        return read_record(file).is_complete
+    except UserError:
+        return True  # so that what is wrong with it is told
+
+
+def table(verdict: RowVerdict) -> str:
+    """The table reported / measured / verdict of one row, for a terminal of 80 columns."""
+    seeds = ", ".join(map(str, verdict.seeds))
+    title = f"{verdict.row}: epoch {verdict.epoch} ({verdict.tier}), last epoch taken, "
+    title += f"seed{'s' if len(verdict.seeds) > 1 else ''} {seeds}, margin ±{verdict.margin:g} points"
+    lines = [title]
+    for key, (row_value, run_value) in verdict.changed.items():
+        lines.append(f"  changed from the row: {key} is {run_value}, not {row_value}")
+    lines.append(f"  {'':<21} {'reported':>9}  {'measured (95 %)':>15}  verdict")
+    lines += [_line(metric, judgement) for metric, judgement in verdict.judgements.items()]
+    if not verdict.judgements:
+        lines.append("  the report prints nothing that these records could be compared with")
+    if verdict.best_test:
+        best = ", ".join(f"{accuracy:.2f} (epoch {epoch})" for accuracy, epoch in verdict.best_test)
+        lines.append(f"  best epoch on the test set, not judged: {best}")
+    return "\n".join(lines) + "\n"
+
+
+def _line(metric: str, judgement: Judgement) -> str:
+    half = "" if judgement.half_width is None else f" ±{judgement.half_width:5.2f}"
+    reported = "" if judgement.reported is None else f"{judgement.reported:.2f}"
+    measured = "" if judgement.measured is None else f"{judgement.measured:.2f}{half or ' ' * 7}"
+    return f"  {LABELS[metric]:<21} {reported:>9}  {measured:>15}  {explain(judgement)}"
+
+
+def explain(judgement: Judgement) -> str:
+    """The verdict with its reason or with what would settle it."""
+    if judgement.reason:
+        return f"{judgement.verdict} ({judgement.reason})"
+    if judgement.verdict == "inconclusive":
+        more = judgement.more_seeds
+        needed = "no number of seeds" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
+        return f"inconclusive ({needed} would settle it)"
+    return judgement.verdict
+
+
+def as_json(verdicts: list[RowVerdict], problems: list[str], status: int) -> dict[str, Any]:
+    """The verdicts as plain data."""
+    return {
+        "exit_status": status,
+        "problems": problems,
+        "rows": [asdict(verdict) | {"decides": verdict.decides} for verdict in verdicts],
+    }
+
+
+def write_junit(verdicts: list[RowVerdict], problems: list[str], file: Path) -> None:
+    """One test case for each metric: above and below fail, undecided ones are skipped, bad records are errors."""
+    suite = ET.Element("testsuite", name="cifar_hpc verify")
+    counts = {"tests": 0, "failures": 0, "skipped": 0, "errors": 0}
+    for verdict in verdicts:
+        for metric, judgement in verdict.judgements.items():
+            counts["tests"] += 1
+            name = metric if verdict.decides else f"{metric} ({verdict.tier}, epoch {verdict.epoch})"
+            case = ET.SubElement(suite, "testcase", classname=verdict.row, name=name)
+            text = f"reported {judgement.reported}, measured {judgement.measured}: {explain(judgement)}"
+            if judgement.verdict in ("above", "below"):
+                counts["failures"] += 1
+                ET.SubElement(case, "failure", message=text)
+            elif judgement.verdict != "reproduced":
+                counts["skipped"] += 1
+                ET.SubElement(case, "skipped", message=text)
+            else:
+                ET.SubElement(case, "system-out").text = text
+    for problem in problems:
+        counts["tests"] += 1
+        counts["errors"] += 1
+        case = ET.SubElement(suite, "testcase", classname="records", name=problem)
+        ET.SubElement(case, "error", message=problem)
+    for key, value in counts.items():
+        suite.set(key, str(value))
+    try:
+        ET.ElementTree(suite).write(file, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise UserError(f"--junit {file} cannot be written: {error.strerror}") from error

@@ -1,0 +1,166 @@
+"""Judges the records of a row against what its report prints."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cifar_hpc.records.record import Record
+from cifar_hpc.reproduction import CurvePoint, Reproduction
+from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
+
+_LAST = {
+    "train_accuracy_percent": "train_accuracy",
+    "test_accuracy_percent": "test_accuracy",
+    "precision_percent": "precision",
+    "recall_percent": "recall",
+    "f1_percent": "f1",
+}
+"""From a reported value to the record's key under selection.last."""
+
+
+@dataclass(frozen=True)
+class RowVerdict:
+    """The judgements on one row by records that may be compared with one another.
+
+    Attributes:
+        row: id of the row, or name of the recipe.
+        tier: of the records: `full` ones decide the row.
+        epoch: the epoch that is compared.
+        seeds: of the records.
+        changed: settings that differ from the row's, which keep the records apart from the row's own.
+        judgements: by metric.
+        best_test: of each record, accuracy (percent) and epoch of the best epoch on the test set; not judged.
+        records: the files.
+        margin: half-width of what counts as the same, in percentage points.
+    """
+
+    row: str
+    tier: str
+    epoch: int
+    seeds: tuple[int, ...]
+    changed: dict[str, list[Any]]
+    judgements: dict[str, Judgement]
+    best_test: tuple[tuple[float, int], ...]
+    records: tuple[str, ...]
+    margin: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def decides(self) -> bool:
+        """Whether these records decide the row: all its epochs, on all its images, nothing changed."""
+        return self.tier == "full" and not self.changed
+
+
+def judge_row(reproduction: Reproduction, records: Sequence[Record]) -> list[RowVerdict]:
+    """Judges each set of like records of a row: those that decide it first.
+
+    Args:
+        reproduction: the row's group.
+        records: of this row.
+    """
+    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for record in _without_copies(records):
+        groups[_kind(record, reproduction)].append(record)
+    order = {"full": 0, "prefix": 1, "smoke": 2}
+    keys = sorted(groups, key=lambda key: (bool(key[2]), order[key[0]], -key[1]))
+    return [_judge_group(reproduction, groups[key]) for key in keys]
+
+
+def exit_status(verdicts: Sequence[Verdict]) -> int:
+    """0 reproduced; 1 some value is above or below; 3 nothing was decided."""
+    if any(verdict in ("above", "below") for verdict in verdicts):
+        return 1
+    return 0 if "reproduced" in verdicts else 3
+
+
+def _without_copies(records: Sequence[Record]) -> list[Record]:
+    """A record that was kept under results/ is still in its run's directory; it counts once."""
+    seen: list[dict[str, Any]] = []
+    unique = []
+    for record in records:
+        if record.content not in seen:
+            seen.append(record.content)
+            unique.append(record)
+    return unique
+
+
+def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
+    point = _printed(reproduction, record.epochs_done) if record.tier == "prefix" else None
+    epoch = point.epoch if point else record.epochs_done
+    return record.tier, epoch, repr(sorted(record.changed.items(), key=str))
+
+
+def _printed(reproduction: Reproduction, epoch: int) -> CurvePoint | None:
+    """The last epoch of the printed curve that a run of so many epochs has reached."""
+    reached = [point for point in reproduction.reported.curve if point.epoch <= epoch]
+    return reached[-1] if reached else None
+
+
+def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdict:
+    first = records[0]
+    tier, margin = first.tier, reproduction.margin_percent
+    point = _printed(reproduction, first.epochs_done) if tier == "prefix" else None
+    epoch = point.epoch if point else first.epochs_done
+    reported = reproduction.reported
+    judgements: dict[str, Judgement] = {}
+    for metric, key in _LAST.items():
+        printed = getattr(point, metric, None) if point else getattr(reported, metric)
+        if point:
+            values = _by_seed(records, lambda r, key=key: _at_epoch(r, epoch, key))  # type: ignore[misc]
+        else:
+            values = _by_seed(records, lambda r, key=key: r.last(key))  # type: ignore[misc]
+        percents = [100 * value for value in values]
+        if printed is None or not percents:
+            continue
+        if tier == "smoke":
+            mean = sum(percents) / len(percents)
+            judgements[metric] = Judgement(
+                printed, mean, None, len(percents), margin, "not comparable", reason="not the whole row"
+            )
+        else:
+            judgements[metric] = judge(printed, percents, margin)
+    if reported.training_seconds is not None and tier == "full":
+        seconds = _by_seed(records, lambda r: float(r.content["time"]["fit_seconds"]))
+        judgements["training_seconds"] = Judgement(
+            reported.training_seconds,
+            sum(seconds) / len(seconds),
+            None,
+            len(seconds),
+            margin,
+            "not comparable",
+            reason="other hardware",
+        )
+    return RowVerdict(
+        row=first.name,
+        tier=tier,
+        epoch=epoch,
+        seeds=tuple(sorted({record.seed for record in records})),
+        changed=first.changed,
+        judgements=judgements,
+        best_test=tuple(_best_test(record) for record in records if record.content["selection"]["best_test"]),
+        records=tuple(str(record.path) for record in records),
+        margin=margin,
+    )
+
+
+def _by_seed(records: list[Record], value: Callable[[Record], float | None]) -> list[float]:
+    """One value for each seed: runs that share a seed are no independent evidence, so they are averaged."""
+    seeds: dict[int, list[float]] = defaultdict(list)
+    for record in records:
+        found = value(record)
+        if found is not None:
+            seeds[record.seed].append(found)
+    return [sum(values) / len(values) for _, values in sorted(seeds.items())]
+
+
+def _at_epoch(record: Record, epoch: int, key: str) -> float | None:
+    for point in record.content["curve"]:
+        if point["epoch"] == epoch and point.get(key) is not None:
+            return float(point[key])
+    return None
+
+
+def _best_test(record: Record) -> tuple[float, int]:
+    best = record.content["selection"]["best_test"]
+    return 100 * float(best["test_accuracy"]), int(best["epoch"])

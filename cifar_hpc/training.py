@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -263,7 +264,7 @@ def fit(cli: CIFARCLI) -> int:
     if trainer.is_global_zero:
         print(f"Record: {run_dir}/result.json")
         print(f"Verdict: python -m cifar_hpc verify {run_dir}")
-        print(f"TensorBoard: tensorboard --logdir {run_dir}")
+        print(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
     return 0
 
 
@@ -370,13 +371,10 @@ def _choose_run_directory(
         folder = Path(os.environ[_RUN_DIR_VARIABLE])
         return folder, run_directory.newest_sound_checkpoint(folder) if resume else None
     if resume and (found := run_directory.find_unfinished(name, cli.seed, run_dir)) is not None:
-        checkpoint = run_directory.newest_sound_checkpoint(found)
-        if checkpoint is not None:
-            _check_same_experiment(cli, found)
-            os.environ[_RUN_DIR_VARIABLE] = str(found)
-            return found, checkpoint
-        if run_dir is not None and run_directory.status(found) is not None:
-            run_dir = None  # it holds a run that saved nothing: start afresh beside it
+        _check_same_experiment(cli, found)
+        os.environ[_RUN_DIR_VARIABLE] = str(found)
+        # Without a sound checkpoint the run starts again in its place: there is nothing to lose.
+        return found, run_directory.newest_sound_checkpoint(found)
     folder = run_directory.new_run_directory(name, cli.seed, run_dir)
     os.environ[_RUN_DIR_VARIABLE] = str(folder)
     return folder, None
@@ -384,6 +382,8 @@ def _choose_run_directory(
 
 def _check_same_experiment(cli: CIFARCLI, folder: Path) -> None:
     """A run goes on as the experiment that it was."""
+    if not (folder / "config.yaml").exists():
+        return
     before = rows.read_yaml(folder / "config.yaml")
     changed = differences(experiment(before), experiment(cli.plain_config))
     if before.get("seed_everything") != cli.seed:
@@ -409,6 +409,14 @@ def _announce(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None, trainer: Tr
         file=sys.stderr,
         flush=True,
     )
+
+
+def _program(name: str) -> str:
+    """A program of this environment as the user can call it, whether or not the environment is active."""
+    if shutil.which(name):
+        return name
+    path = Path(sys.executable).parent / name
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _quieten() -> None:

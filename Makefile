@@ -1,0 +1,62 @@
+# make reproduce            ghugre_sequential, from a bare machine to the verdict
+# make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c configs/cpu.yaml" for an overlay
+# make test                 ruff, mypy and pytest
+# make data                 both datasets, as far as they can be reached
+# make clean                removes .venv (runs and datasets stay)
+
+PYTHON ?= python3
+ROW ?= ghugre_sequential
+SEED ?= 1
+FLAGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c constraints.txt
+RUN := runs/$(ROW)/seed$(SEED)
+YAML := reproductions/$(ROW).yaml
+
+.PHONY: reproduce install test data clean
+.DELETE_ON_ERROR:
+
+reproduce: $(RUN)/predictions.npz
+	@status=0; $(PY) -m cifar_hpc verify $(RUN) || status=$$?; \
+	case $$status in 0|1|3) ;; *) exit $$status;; esac
+	@echo "Look at the run: $(VENV)/bin/tensorboard --logdir $(RUN)"
+
+# The file appears when a run is complete; an interrupted one is resumed.
+$(RUN)/predictions.npz: | $(VENV)/installed
+	@test -f $(YAML) || { echo "There is no row $(ROW); '$(PY) -m cifar_hpc rows' lists them." >&2; exit 2; }
+	@$(PY) -m cifar_hpc data fetch --dataset $$(sed -n 's/^  dataset: *//p' $(YAML))
+	@$(PY) -m cifar_hpc fit -c $(YAML) $(FLAGS) --seed_everything $(SEED) --run_dir $(RUN) --resume
+
+install: $(VENV)/installed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' 2>/dev/null || \
+	{ echo "Python 3.11.4 or later is needed; name one with 'make PYTHON=python3.12'." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	{ rm -rf $(VENV); echo "Python's venv module is missing; on Debian it is in the package python3-venv." >&2; exit 2; }
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV) (torch is large; about two minutes)"
+	@$(PIP) -e . || { echo "The packages could not be installed; pip says why above." >&2; exit 2; }
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	@$(PIP) -e '.[test]' || { echo "The test packages could not be installed; pip says why above." >&2; exit 2; }
+	@touch $@
+
+test: $(VENV)/installed-test
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest
+
+data: $(VENV)/installed
+	$(PY) -m cifar_hpc data fetch --dataset cifar10
+	@if [ -d ../shared/data/cifar-100-python ]; \
+	then $(PY) -m cifar_hpc data import --dataset cifar100 ../shared/data/cifar-100-python; \
+	else $(PY) -m cifar_hpc data fetch --dataset cifar100; fi
+
+clean:
+	rm -rf $(VENV)

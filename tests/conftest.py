@@ -1,0 +1,99 @@
+"""Shared fixtures. Everything here is real: real images, real training, real processes."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cifar_hpc.data import arrays
+from cifar_hpc.data.arrays import CIFARArrays
+from cifar_hpc.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+REPRODUCTIONS = ROOT / "reproductions"
+SMOKE = ["-c", str(ROOT / "configs" / "cpu.yaml"), "-c", str(ROOT / "configs" / "smoke.yaml")]
+SEQUENTIAL = ["-c", str(REPRODUCTIONS / "ghugre_sequential.yaml"), "--data.sample", "true"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def sentence(self) -> str:
+        """The one line that a refused command prints; anything more is a failure of the test."""
+        assert self.status == 2, self.err
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Runs `python -m cifar_hpc …` in a folder of its own."""
+
+    def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 300) -> Finished:
+        import os
+
+        done = subprocess.run(
+            [sys.executable, "-m", "cifar_hpc", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def full_dataset(name: str) -> CIFARArrays:
+    """The whole dataset, or a skip that says how to get it."""
+    try:
+        return arrays.load(name, check=False)
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> CIFARArrays:
+    return full_dataset("cifar10")
+
+
+@pytest.fixture(scope="session")
+def cifar100() -> CIFARArrays:
+    return full_dataset("cifar100")
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of one complete run of three epochs on the sample, shared by tests that only read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "cifar_hpc",
+            "fit",
+            *SEQUENTIAL,
+            "--trainer.max_epochs=3",
+            "--run_dir",
+            str(folder / "run"),
+        ],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+    )
+    yield folder / "run"

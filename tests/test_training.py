@@ -1,0 +1,301 @@
+"""Whole runs, on the real sample, through the command line as users call it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cifar_hpc.data.sample import load_sample
+from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command
+
+
+def record(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return content
+
+
+def weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
+    path = folder / "checkpoints" / f"epoch{epoch:04d}.ckpt"
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=False)["state_dict"]
+    return state
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_run_directory_and_record(finished_run: Path) -> None:
+    assert {p.name.split(".")[0] for p in finished_run.iterdir()} >= {
+        "config", "result", "predictions", "checkpoints", "events",
+    }  # fmt: skip
+    found = record(finished_run)
+    assert found["schema"] == 1
+    assert (found["row"], found["seed"], found["status"], found["tier"]) == (
+        "ghugre_sequential", 1, "complete", "smoke",
+    )  # fmt: skip
+    assert found["epochs"] == {"planned": 15, "done": 3}
+    assert found["dataset"]["test_images"] == 200
+    assert found["dataset"]["sha256"] == load_sample("cifar10").sha256()
+    assert found["model"]["trainable_parameters"] == 122_570
+    assert found["changed_from_row"] == {"data.sample": [False, True], "trainer.max_epochs": [15, 3]}
+    assert [point["epoch"] for point in found["curve"]] == [1, 2, 3]
+    assert all(point["train_seconds"] > 0 and point["eval_seconds"] > 0 for point in found["curve"])
+    config = (finished_run / "config.yaml").read_bytes()
+    assert found["config_sha256"] == hashlib.sha256(config).hexdigest()
+    assert found["time"]["fit_seconds"] >= found["time"]["train_seconds"] + found["time"]["eval_seconds"]
+    assert found["selection"]["best_test"]["test_accuracy"] == max(p["test_accuracy"] for p in found["curve"])
+
+
+def test_metrics_follow_from_the_predictions(finished_run: Path) -> None:
+    found, predictions = record(finished_run), np.load(finished_run / "predictions.npz")
+    assert np.array_equal(predictions["label"], load_sample("cifar10").test_labels)
+    for selection, prefix in (("last", ""), ("best_test", "best_test_")):
+        predicted, metrics = predictions[f"{prefix}class"], found["selection"][selection]
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            predictions["label"], predicted, average="macro", zero_division=0
+        )
+        assert metrics["test_accuracy"] == pytest.approx(accuracy_score(predictions["label"], predicted), abs=1e-6)
+        assert metrics["precision"] == pytest.approx(precision, abs=1e-6)
+        assert metrics["recall"] == pytest.approx(recall, abs=1e-6)
+        assert metrics["f1"] == pytest.approx(f1, abs=1e-6)
+        assert metrics["recall"] == metrics["test_accuracy"]
+        assert metrics["test_loss"] == pytest.approx(predictions[f"{prefix}loss"].mean(dtype=np.float64), abs=1e-6)
+    assert (predictions["confidence"] >= 0.1).all()
+
+
+def test_tensorboard_shows_everything(finished_run: Path) -> None:
+    tags: dict[str, set[str]] = {"scalars": set(), "images": set(), "graph": set()}
+    hyperparameters = False
+    for file in finished_run.glob("events*"):
+        events = EventAccumulator(str(file))
+        events.Reload()
+        tags["scalars"] |= set(events.Tags()["scalars"])
+        tags["images"] |= set(events.Tags()["images"])
+        tags["graph"] |= {"graph"} if events.Tags()["graph"] else set()
+        hyperparameters |= "_hparams_/session_start_info" in events.summary_metadata
+        if "test/accuracy" in events.Tags()["scalars"]:
+            assert [event.step for event in events.Scalars("test/accuracy")] == [1, 2, 3]
+    assert tags["scalars"] >= {
+        "train/loss", "train/accuracy", "train/learning_rate", "train/images_per_second", "test/loss",
+        "test/accuracy", "test/precision", "test/recall", "test/f1",
+    }  # fmt: skip
+    assert tags["images"] >= {"test/confusion_matrix", "test/mistakes"}
+    assert tags["graph"]
+    assert hyperparameters
+
+
+def test_two_runs_end_in_the_same_bits(finished_run: Path, command: Command, tmp_path: Path) -> None:
+    done = command("fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", tmp_path / "again")
+    assert done.status == 0, done.err
+    assert same(weights(finished_run, 3), weights(tmp_path / "again", 3))
+    assert record(finished_run)["selection"] == record(tmp_path / "again")["selection"]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_stopped_and_resumed_ends_the_same(
+    finished_run: Path, command: Command, tmp_path: Path, epoch: int, stop: signal.Signals
+) -> None:
+    folder = tmp_path / "run"
+    fit = ["fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", str(folder)]
+    process = subprocess.Popen([sys.executable, "-m", "cifar_hpc", *fit], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / f"epoch{epoch:04d}.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(stop)
+    assert process.wait(60) != 0
+    assert record(folder)["status"] == "partial"
+    done = command(*fit, "--resume")
+    assert done.status == 0, done.err
+    assert same(weights(finished_run, 3), weights(folder, 3))
+    resumed, whole = record(folder), record(finished_run)
+    assert resumed["selection"] == whole["selection"]
+    assert [p["train_loss"] for p in resumed["curve"]] == [p["train_loss"] for p in whole["curve"]]
+
+
+def test_resume_passes_over_a_damaged_checkpoint(finished_run: Path, command: Command, tmp_path: Path) -> None:
+    fit = ["fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", str(tmp_path / "run")]
+    assert command(*fit).status == 0
+    unfinished = record(tmp_path / "run") | {"status": "partial"}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(unfinished))
+    os.truncate(tmp_path / "run" / "checkpoints" / "epoch0003.ckpt", 100_000)
+    done = command(*fit, "--resume")
+    assert done.status == 0, done.err
+    assert "resuming from epoch0002.ckpt" in done.err
+    assert record(finished_run)["selection"] == record(tmp_path / "run")["selection"]
+
+
+def test_resume_of_another_experiment_is_refused(finished_run: Path, command: Command, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished_run, tmp_path / "run")
+    unfinished = record(tmp_path / "run") | {"status": "partial"}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(unfinished))
+    fit = ["fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", str(tmp_path / "run"), "--resume"]
+    assert "data.batch_size" in command(*fit, "--data.batch_size=64").sentence()
+    assert "seed_everything" in command(*fit, "--seed_everything=2").sentence()
+
+
+def test_nothing_is_overwritten(command: Command, tmp_path: Path) -> None:
+    fit = ["fit", *SEQUENTIAL, "--trainer.max_epochs=1"]
+    for _ in range(2):
+        assert command(*fit).status == 0
+    assert sorted(p.name for p in (tmp_path / "runs" / "ghugre_sequential").iterdir()) == ["seed1", "seed1-2"]
+    first = (tmp_path / "runs/ghugre_sequential/seed1/result.json").read_bytes()
+    told = command(*fit, "--run_dir", "runs/ghugre_sequential/seed1").sentence()
+    assert "nothing is overwritten" in told
+    assert (tmp_path / "runs/ghugre_sequential/seed1/result.json").read_bytes() == first
+
+
+def test_a_runs_config_runs_again(finished_run: Path, command: Command, tmp_path: Path) -> None:
+    done = command("fit", "-c", finished_run / "config.yaml", "--run_dir", tmp_path / "again")
+    assert done.status == 0, done.err
+    assert record(tmp_path / "again")["selection"] == record(finished_run)["selection"]
+    assert record(tmp_path / "again")["changed_from_row"] == record(finished_run)["changed_from_row"]
+
+
+def test_evaluation_commands_agree_with_the_record(finished_run: Path, command: Command, tmp_path: Path) -> None:
+    done = command("test", *SEQUENTIAL, "--run_dir", finished_run)
+    assert done.status == 0, done.err
+    accuracy = record(finished_run)["selection"]["last"]["test_accuracy"]
+    assert f"{accuracy:.3f}" in done.out
+    assert command("validate", *SEQUENTIAL, "--run_dir", finished_run).status == 0
+    done = command("predict", *SEQUENTIAL, "--run_dir", finished_run, "--output", tmp_path / "out.npz")
+    assert done.status == 0, done.err
+    ours, kept = np.load(tmp_path / "out.npz"), np.load(finished_run / "predictions.npz")
+    assert np.array_equal(ours["class"], kept["class"])
+    assert "exists" in command(
+        "predict", *SEQUENTIAL, "--run_dir", finished_run, "--output", tmp_path / "out.npz"
+    ).sentence()
+
+
+def test_holdout_selection_is_recorded(command: Command, tmp_path: Path) -> None:
+    done = command(
+        "fit", *SEQUENTIAL, "--trainer.max_epochs=2", "--data.holdout_images=5000", "--run_dir", tmp_path / "run"
+    )
+    assert done.status == 0, done.err
+    found = record(tmp_path / "run")
+    assert found["dataset"]["train_images"] == 450
+    best = max(found["curve"], key=lambda point: point["holdout_accuracy"])
+    assert found["selection"]["best_holdout"]["epoch"] == best["epoch"]
+    assert found["selection"]["best_holdout"]["test_accuracy"] == best["test_accuracy"]
+
+
+def test_reference_pipeline_trains_on_the_same_batches(finished_run: Path, command: Command, tmp_path: Path) -> None:
+    # Without augmentation both pipelines give the same pixels, so the runs must agree to rounding.
+    done = command(
+        "fit", *SEQUENTIAL, "--trainer.max_epochs=1", "--data.pipeline=torchvision", "--run_dir", tmp_path / "run"
+    )
+    assert done.status == 0, done.err
+    ours, theirs = record(finished_run)["curve"][0], record(tmp_path / "run")["curve"][0]
+    assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
+    assert "data.pipeline" not in record(tmp_path / "run")["changed_from_row"]
+
+
+def test_threads_are_set_and_recorded(command: Command, tmp_path: Path) -> None:
+    done = command(
+        "fit", *SEQUENTIAL, "--trainer.max_epochs=1", "--trainer.threads=1", "--run_dir", tmp_path / "run"
+    )
+    assert done.status == 0, done.err
+    assert record(tmp_path / "run")["hardware"]["threads"] == 1
+
+
+@pytest.mark.parametrize("overlay", ["cpu", "cpu_bf16"])
+def test_overlays_change_no_experiment(command: Command, tmp_path: Path, overlay: str) -> None:
+    done = command(
+        "fit", "-c", REPRODUCTIONS / "ghugre_parallel.yaml", "-c", ROOT / "configs" / f"{overlay}.yaml",
+        "-c", ROOT / "configs" / "smoke.yaml", "--run_dir", tmp_path / "run",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    found = record(tmp_path / "run")
+    assert set(found["changed_from_row"]) == {"data.sample", "trainer.max_epochs"}
+    assert found["hardware"]["precision"] == ("bf16-mixed" if overlay == "cpu_bf16" else "32-true")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_missing_gpu_names_the_overlay(command: Command, tmp_path: Path) -> None:
+    told = command("fit", "-c", REPRODUCTIONS / "ghugre_parallel.yaml").sentence()
+    assert "ghugre_parallel.yaml" in told
+    assert "-c configs/cpu.yaml" in told
+    assert not (tmp_path / "runs").exists()
+
+
+def edited(tmp_path: Path, **changes: Any) -> Path:
+    """A row's file with some values changed; keys as `group__key`."""
+    config = yaml.safe_load((REPRODUCTIONS / "ghugre_sequential.yaml").read_text())
+    for key, value in changes.items():
+        place = config
+        *parents, last = key.split("__")
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    file = tmp_path / "ghugre_sequential.yaml"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"trainer__no_such_key": 1}, "trainer.no_such_key"),
+        ({"model__init_args__optimiser": 1}, "optimiser"),
+        ({"trainer__max_epochs": "many"}, "trainer.max_epochs"),
+        ({"trainer__threads": 0}, "trainer.threads"),
+        ({"data__batch_size": 0}, "data.batch_size"),
+        ({"data__dataset": "mnist"}, "data.dataset"),
+        ({"model__class_path": "os.system"}, "os.system"),
+        ({"model__class_path": "cifar_hpc.models.NoSuch"}, "NoSuch"),
+        ({"reproduction__row": "another_row"}, "reproduction.row"),
+        ({"reproduction__reported__test_accuracy_percent": 171.0}, "test_accuracy_percent"),
+        ({"reproduction__settings__optimizer__origin": "guessed"}, "origin"),
+        ({"reproduction__trainable_parameters": 5}, "trainable_parameters"),
+        ({"seed_everything": True}, "seed_everything"),
+    ],
+)
+def test_bad_values_are_told_in_one_sentence(
+    command: Command, tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    sentence = command("fit", "-c", edited(tmp_path, **changes), "--data.sample=true").sentence()
+    assert told in sentence
+    assert "ghugre_sequential" in sentence
+    assert len(sentence) < 400, sentence
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_and_broken_files_are_told(command: Command, tmp_path: Path) -> None:
+    assert "no_such.yaml" in command("fit", "-c", "no_such.yaml").sentence()
+    (tmp_path / "broken.yaml").write_text("trainer: [unclosed")
+    assert "broken.yaml" in command("fit", "-c", "broken.yaml").sentence()
+    (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
+    assert "list.yaml" in command("fit", "-c", "list.yaml").sentence()
+
+
+def test_bad_flags_are_told(command: Command) -> None:
+    assert "--trainer.no_such" in command("fit", *SEQUENTIAL, "--trainer.no_such=1").sentence()
+    assert "trainer.threads" in command("fit", *SEQUENTIAL, "--trainer.threads=0").sentence()
+
+
+def test_unwritable_run_directory_is_told(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = command("fit", *SEQUENTIAL, "--run_dir", tmp_path / "file" / "run").sentence()
+    assert "cannot be written" in told
+
+
+def test_missing_data_is_told_before_anything_is_made(command: Command, tmp_path: Path) -> None:
+    told = command(
+        "fit", "-c", REPRODUCTIONS / "ghugre_sequential.yaml", env={"CIFAR_HPC_DATA": str(tmp_path / "nothing")}
+    ).sentence()
+    assert "data fetch --dataset cifar10" in told
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,152 @@
+"""`verify` on records made from a real one."""
+
+import copy
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Command
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(finished_run: Path, tmp_path: Path) -> Make:
+    """Makes records: a real one's content with other seeds and values."""
+    real = json.loads((finished_run / "result.json").read_text())
+
+    def write(name: str, seed: int = 1, **changes: Any) -> Path:
+        record = copy.deepcopy(real)
+        record |= {"seed": seed, "tier": "full", "changed_from_row": {}, "epochs": {"planned": 15, "done": 15}}
+        record["curve"] = [dict(record["curve"][0], epoch=epoch) for epoch in range(1, 16)]
+        record["selection"]["last"] |= {"epoch": 15, "test_accuracy": 0.7156, "train_accuracy": 0.8595}
+        for key, value in changes.items():
+            place = record
+            *parents, last = key.split("__")
+            for parent in parents:
+                place = place[parent]
+            if value is ...:
+                del place[last]
+            else:
+                place[last] = value
+        file = tmp_path / "records" / name / "result.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(record))
+        return file
+
+    return write
+
+
+def verdicts(done_json: str) -> dict[str, str]:
+    rows = json.loads(done_json)["rows"]
+    return {metric: judgement["verdict"] for row in rows for metric, judgement in row["judgements"].items()}
+
+
+def test_several_seeds_are_judged_together(command: Command, make: Make) -> None:
+    files = [
+        make(f"seed{seed}", seed, selection__last__test_accuracy=accuracy)
+        for seed, accuracy in ((1, 0.7150), (2, 0.7160), (3, 0.7170))
+    ]
+    done = command("verify", *files, "--json", "-")
+    assert done.status == 0
+    row = json.loads(done.out)["rows"][0]
+    assert row["seeds"] == [1, 2, 3]
+    assert row["decides"] is True
+    assert row["judgements"]["test_accuracy_percent"]["verdict"] == "reproduced"
+    assert row["judgements"]["training_seconds"]["verdict"] == "not comparable"
+
+
+def test_below_is_a_no_and_junit_says_so(command: Command, make: Make, tmp_path: Path) -> None:
+    file = make("low", selection__last__test_accuracy=0.5)
+    done = command("verify", file, "--junit", tmp_path / "junit.xml")
+    assert done.status == 1
+    assert "below" in done.out
+    suite = ET.parse(tmp_path / "junit.xml").getroot()
+    assert (suite.get("failures"), suite.get("errors")) == ("1", "0")
+
+
+def test_prefix_is_judged_against_the_printed_curve(command: Command, make: Make) -> None:
+    file = make(
+        "prefix",
+        tier="prefix",
+        epochs={"planned": 15, "done": 5},
+        curve=[
+            {"epoch": e, "train_accuracy": 0.7195, "test_accuracy": 0.6897, "train_seconds": 1.0, "eval_seconds": 1.0}
+            for e in range(1, 6)
+        ],
+    )
+    done = command("verify", file, "--json", "-")
+    row = json.loads(done.out)["rows"][0]
+    assert (row["epoch"], row["decides"]) == (5, False)
+    assert row["judgements"]["train_accuracy_percent"]["reported"] == 71.95
+    assert verdicts(done.out)["train_accuracy_percent"] == "reproduced"
+
+
+def test_smoke_is_not_comparable(command: Command, finished_run: Path) -> None:
+    done = command("verify", finished_run)
+    assert done.status == 3
+    assert "not comparable" in done.out
+
+
+def test_changed_runs_are_kept_apart(command: Command, make: Make) -> None:
+    same = make("same")
+    changed = make(
+        "changed",
+        changed_from_row={"model.init_args.optimizer.init_args.lr": [0.001, 0.1]},
+        selection__last__test_accuracy=0.1,
+    )
+    done = command("verify", same, changed, "--json", "-")
+    rows = json.loads(done.out)["rows"]
+    assert [row["decides"] for row in rows] == [True, False]
+    assert rows[0]["judgements"]["test_accuracy_percent"]["measured"] == pytest.approx(71.56)
+    assert "lr is 0.1, not 0.001" in command("verify", changed).out
+
+
+def test_runs_longer_than_the_row_are_changed_runs(command: Command, make: Make) -> None:
+    file = make(
+        "longer", epochs={"planned": 15, "done": 30}, changed_from_row={"trainer.max_epochs": [15, 30]}
+    )
+    assert json.loads(command("verify", file, "--json", "-").out)["rows"][0]["decides"] is False
+
+
+def test_copies_count_once(command: Command, make: Make) -> None:
+    done = command("verify", make("one"), make("two"), "--json", "-")
+    assert len(json.loads(done.out)["rows"][0]["records"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"selection__last__test_accuracy": 71.56}, "selection.last.test_accuracy is 71.56; it must be a fraction"),
+        ({"schema": 2}, "schema"),
+        ({"curve": ...}, "misses the key curve"),
+        ({"seed": "one"}, "seed is 'one'; it must be int"),
+        ({"status": "partial"}, "fit --resume"),
+        ({"tier": "huge"}, "must be one of full, prefix, smoke"),
+        ({"row": "no_such_row"}, "There is no row no_such_row"),
+    ],
+)
+def test_bad_records_are_told_and_the_others_judged(
+    command: Command, make: Make, changes: dict[str, Any], told: str
+) -> None:
+    good, bad = make("good"), make("bad", **changes)
+    done = command("verify", good, bad)
+    assert told in done.sentence()
+    assert "reproduced" in done.out
+
+
+@pytest.mark.parametrize("target", ["nothing_here", ".", "ghugre_sequential"])
+def test_wrong_targets_are_told(command: Command, target: str, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()  # so that the committed records are not in reach
+    command("verify", target).sentence()
+
+
+def test_table_fits_a_terminal(command: Command, make: Make) -> None:
+    done = command("verify", make("one", selection__last__test_accuracy=0.69))
+    body = done.out.splitlines()[1:]
+    assert all(len(line) <= 80 for line in body), done.out
+    assert any("reported" in line and "measured" in line and "verdict" in line for line in body)

@@ -2,6 +2,7 @@
 # make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c configs/cpu.yaml" for an overlay
 # make test                 ruff, mypy and pytest
 # make data                 both datasets, as far as they can be reached
+# make results             brings the README's table up to date with results/
 # make clean                removes .venv (runs and datasets stay)
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c 
 RUN := runs/$(ROW)/seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce install test data clean
+.PHONY: reproduce install test data results clean
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -57,6 +58,9 @@ data: $(VENV)/installed
 	@if [ -d ../shared/data/cifar-100-python ]; \
 	then $(PY) -m cifar_hpc data import --dataset cifar100 ../shared/data/cifar-100-python; \
 	else $(PY) -m cifar_hpc data fetch --dataset cifar100; fi
+
+results: $(VENV)/installed
+	@$(PY) -m cifar_hpc rows --readme README.md
 
 clean:
 	rm -rf $(VENV)

@@ -58,15 +58,33 @@ def make_parser() -> argparse.ArgumentParser:
 
     rows = commands.add_parser("rows", help="list every row, what it reports and the best evidence so far")
     rows.add_argument("--json", metavar="FILE", nargs="?", const="-", help="write JSON to FILE (- for standard output)")
+    rows.add_argument("--readme", metavar="FILE", type=Path, help="bring the table in this README up to date")
     rows.set_defaults(run=_rows)
 
     verify = commands.add_parser("verify", help="compare what was measured with what was reported")
     verify.add_argument(
-        "target", metavar="TARGET", nargs="+", help="a run directory, a record file, or a row id (all its records)"
+        "target",
+        metavar="TARGET",
+        nargs="+",
+        help="a run directory, a record file, or a row id (all its records)",
     )
     verify.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     verify.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report to FILE")
     verify.set_defaults(run=_verify)
+
+    audit = commands.add_parser("audit", help="check the reports' own tables without training anything")
+    audit.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    audit.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    audit.set_defaults(run=_audit)
+
+    bench = commands.add_parser("bench", help="measure throughput")
+    benches = bench.add_subparsers(metavar="WHAT", required=True)
+    overhead = benches.add_parser("overhead", help="fit against a bare PyTorch loop over the same batches")
+    overhead.add_argument("--row", default="ghugre_sequential", help="id of a row (default: %(default)s)")
+    overhead.add_argument("--steps", type=int, default=300, help="steps in each turn (default: %(default)s)")
+    overhead.add_argument("--repeats", type=int, default=9, help="turns of each side (default: %(default)s)")
+    overhead.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    overhead.set_defaults(run=_bench_overhead)
 
     data = commands.add_parser("data", help="fetch, import, verify or describe the datasets")
     actions = data.add_subparsers(metavar="ACTION", required=True)
@@ -96,13 +114,25 @@ def make_parser() -> argparse.ArgumentParser:
 def _rows(arguments: argparse.Namespace) -> int:
     from cifar_hpc.rows import command
 
-    return command(arguments.json)
+    return command(arguments.json, arguments.readme)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     from cifar_hpc.verify.command import command
 
     return command(arguments.target, arguments.json, arguments.junit)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.verify.audit import command
+
+    return command(arguments.report, arguments.json)
+
+
+def _bench_overhead(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.bench.overhead import command
+
+    return command(arguments.row, arguments.steps, arguments.repeats, arguments.json)
 
 
 def _data(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,13 @@ _INSTRUCTIONS = {
 }
 """What matters for speed, and the flag by which Linux names it."""
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "GOMP_CPU_AFFINITY", "CUDA_VISIBLE_DEVICES")
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "KMP_AFFINITY",
+    "GOMP_CPU_AFFINITY",
+    "CUDA_VISIBLE_DEVICES",
+)
 _OPTIONAL = ("deepspeed", "mpi4py", "dask")
 _REFUSED_LIGHTNING = ("2.6.2", "2.6.3")
 
@@ -81,8 +87,7 @@ def describe(found: dict[str, Any]) -> str:
     software = found["software"]
     lines = [
         f"processor    {found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB",
-        f"instructions {', '.join(instructions) or 'none known'}"
-        + (f" (not {', '.join(missing)})" if missing else ""),
+        f"instructions {', '.join(instructions) or 'none known'}" + (f" (not {', '.join(missing)})" if missing else ""),
         f"threads      {found['threads']} in each process",
         f"GPUs         {', '.join(gpu['name'] for gpu in found['gpus']) or 'none that torch can use'}",
         "software     " + ", ".join(f"{k} {v}" for k, v in software.items() if v and not k.startswith("git")),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from cifar_hpc.errors import UserError
+from cifar_hpc.messages import explain_parser_error
 
 REPORTS = ("shahrin", "ashraf", "ghugre", "aamir", "luo")
 METRICS = (
@@ -206,12 +207,9 @@ def parse_group(group: dict[str, Any], path: Path) -> Reproduction:
     try:
         parsed = parser.instantiate_classes(parser.parse_object({"reproduction": group}))
     except ArgumentError as error:
-        from cifar_hpc.messages import one_sentence
-
-        raise UserError(f"{path}: {one_sentence(str(error))}") from error
-    return Reproduction(**vars(parsed.reproduction)) if not isinstance(
-        parsed.reproduction, Reproduction
-    ) else parsed.reproduction
+        raise UserError(explain_parser_error(str(error), [path], [])) from error
+    found: Reproduction = parsed.reproduction
+    return found
 
 
 def check(reproduction: Reproduction, path: Path) -> None:
@@ -242,9 +240,7 @@ def check(reproduction: Reproduction, path: Path) -> None:
         previous = point.epoch
         _check_numbers(asdict(point), f"{path}: reproduction.reported.curve, epoch {point.epoch}")
     if not 0 < reproduction.margin_percent <= 10:
-        raise UserError(
-            f"{path}: reproduction.margin_percent is {reproduction.margin_percent}; it must lie in (0, 10]"
-        )
+        raise UserError(f"{path}: reproduction.margin_percent is {reproduction.margin_percent}; it must lie in (0, 10]")
 
 
 def _check_numbers(values: dict[str, Any], where: str) -> None:

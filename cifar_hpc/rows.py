@@ -1,5 +1,6 @@
 """The command `rows`: every row, what it reports, and the best evidence so far."""
 
+from pathlib import Path
 from typing import Any
 
 from cifar_hpc import reproduction
@@ -12,9 +13,19 @@ from cifar_hpc.verify.rows import RowVerdict, judge_row
 _NO_EVIDENCE = "not yet run"
 
 
-def command(json_file: str | None) -> int:
-    """Prints the table, or writes JSON."""
+def command(json_file: str | None, readme: Path | None) -> int:
+    """Prints the table, writes JSON, or brings a README's table up to date.
+
+    Args:
+        json_file: where JSON goes; `-` for standard output.
+        readme: the README.
+    """
     described = [describe(reproduction.read_row(path)) for path in reproduction.row_files()]
+    if readme is not None:
+        try:
+            readme.write_text(with_table(readme.read_text(encoding="utf-8"), described), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"--readme {readme} cannot be rewritten: {error.strerror}") from error
     if json_file is not None:
         write_json_output({"rows": described}, json_file)
     if json_file != "-":
@@ -59,6 +70,7 @@ def best_evidence(row: Row) -> dict[str, Any] | None:
         "seeds": list(best.seeds),
         "verdicts": {metric: judgement.verdict for metric, judgement in best.judgements.items()},
         "measured": {metric: judgement.measured for metric, judgement in best.judgements.items()},
+        "half_widths": {metric: judgement.half_width for metric, judgement in best.judgements.items()},
         "summary": summary(best),
     }
 
@@ -85,3 +97,35 @@ def table(described: list[dict[str, Any]]) -> str:
         lines.append(f"{row['id']:<25}{row['model'][:13]:<14}{text:>9}  {evidence}")
     lines.append("Accuracies in percent, on the test set; t: on the training set, where no other is reported.")
     return "\n".join(lines)
+
+
+def markdown(described: list[dict[str, Any]]) -> str:
+    """The README's table."""
+    lines = ["| row | network | metric | reported | measured | verdict |", "|---|---|---|---:|---:|---|"]
+    for row in described:
+        evidence = row["evidence"]
+        for metric, label in _README_METRICS.items():
+            reported = row["reported"][metric]
+            if reported is None:
+                continue
+            cells = [f"`{row['id']}`", row["model"], label, f"{reported:.2f} %"]
+            if evidence is None or metric not in evidence["measured"]:
+                cells += ["", _NO_EVIDENCE]
+            else:
+                half = evidence["half_widths"][metric]
+                seeds = ", ".join(map(str, evidence["seeds"]))
+                cells.append(f"{evidence['measured'][metric]:.2f}" + (f" ± {half:.2f} %" if half else " %"))
+                cells.append(f"{evidence['verdicts'][metric]} (epoch {evidence['epoch']}, seeds {seeds})")
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def with_table(readme: str, described: list[dict[str, Any]]) -> str:
+    """The README's text with its table brought up to date."""
+    before, begin, rest = readme.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    return f"{before}{begin}\n{markdown(described)}\n{end}{after}"
+
+
+_README_METRICS = {"train_accuracy_percent": "training accuracy", "test_accuracy_percent": "test accuracy"}
+_BEGIN, _END = "<!-- rows: begin (`make results`) -->", "<!-- rows: end -->"

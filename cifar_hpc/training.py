@@ -1,5 +1,6 @@
 """The commands `fit`, `validate`, `test` and `predict`: LightningCLI over a run's directory."""
 
+import argparse
 import hashlib
 import logging
 import os
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace, set_parsing_settings
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -103,7 +104,10 @@ class CIFARCLI(LightningCLI):
         """Adds the group `reproduction`, the run's directory, and what the command needs beside them."""
         parser.add_class_arguments(Reproduction, "reproduction")
         parser.add_argument(
-            "--run_dir", type=Path | None, default=None, help="The run's directory (default: runs/<row>/seed<k>)."
+            "--run_dir",
+            type=Path | None,
+            default=None,
+            help="The run's directory (default: runs/<row>/seed<k>).",
         )
         if self.command == "fit":
             parser.add_argument(
@@ -123,14 +127,17 @@ class CIFARCLI(LightningCLI):
             )
         if self.command == "predict":
             parser.add_argument(
-                "--output", type=Path, default=Path("predictions.npz"), help="File to write the predictions to."
+                "--output",
+                type=Path,
+                default=Path("predictions.npz"),
+                help="File to write the predictions to.",
             )
         parser.link_arguments("seed_everything", "data.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line, with errors as one sentence and the whole of it checked."""
         self.config = parse(parser, self.arguments)
-        self.config_files = _config_files(self.config)
+        self.config_files = _config_files(self.arguments)
         for path in self.config_files:
             group = rows.read_yaml(path).get("reproduction")
             if isinstance(group, dict) and group.get("row"):
@@ -150,10 +157,12 @@ class CIFARCLI(LightningCLI):
         self.model = self.config_init["model"]
         expected = self.plain_config["reproduction"]["trainable_parameters"]
         trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        if expected is not None and trainable != expected and not self.changed_from_row():
+        # Another network, or another number of classes, is the user's choice and is recorded as a change.
+        chosen = any(key.startswith(("model.", "data.dataset")) for key in self.changed_from_row())
+        if expected is not None and trainable != expected and not chosen:
             raise UserError(
-                f"{self.model.__class__.__name__} has {trainable} trainable parameters, but "
-                f"reproduction.trainable_parameters of {self.plain_config['reproduction']['row']} is {expected}"
+                f"{self.plain_config['reproduction']['row']}: reproduction.trainable_parameters is {expected}, but "
+                f"{type(self.model).__name__} has {trainable}"
             )
 
     @property
@@ -178,7 +187,7 @@ class CIFARCLI(LightningCLI):
         """The run's configuration as YAML that `fit -c` takes again."""
         return yaml.safe_dump(self.plain_config, sort_keys=False, allow_unicode=True)
 
-    def make_trainer(self, run_dir: Path | None, callbacks: list[Any]) -> Trainer:
+    def make_trainer(self, run_dir: Path | None, callbacks: list[Callback]) -> Trainer:
         """Instantiates the Trainer, logging to the run's directory."""
         settings = dict(self.config_init["trainer"])
         if run_dir is not None:
@@ -191,12 +200,19 @@ class CIFARCLI(LightningCLI):
             settings["logger"] = False
         if settings.get("enable_progress_bar") is None:
             settings["enable_progress_bar"] = sys.stderr.isatty()
-            callbacks = [*callbacks, TQDMProgressBar(refresh_rate=20) if sys.stderr.isatty() else EpochLines()]
+            callbacks = [
+                *callbacks,
+                TQDMProgressBar(refresh_rate=20) if sys.stderr.isatty() else EpochLines(),
+            ]
         given = settings.get("callbacks") or []
         settings["callbacks"] = [*(given if isinstance(given, list) else [given]), *callbacks]
         try:
             return Trainer(**settings)
-        except (ValueError, RuntimeError, ModuleNotFoundError) as error:  # Lightning's MisconfigurationException too
+        except (
+            ValueError,
+            RuntimeError,
+            ModuleNotFoundError,
+        ) as error:  # Lightning's MisconfigurationException too
             raise UserError(f"The Trainer cannot be set up: {' '.join(str(error).split())}") from error
         except Exception as error:
             if type(error).__name__ != "MisconfigurationException":
@@ -215,7 +231,7 @@ _DESCRIPTIONS = {
 def run(command: str, arguments: list[str]) -> int:
     """Carries out one of the four commands; the exit status is 0 when it returns."""
     if not os.environ.get("CIFAR_HPC_DEBUG"):
-        _quieten()
+        quieten()
     cli = CIFARCLI(command, arguments)
     return fit(cli) if command == "fit" else evaluate(cli, command)
 
@@ -229,18 +245,41 @@ def fit(cli: CIFARCLI) -> int:
     config_file = run_dir / "config.yaml"
     if not config_file.exists():
         config_file.write_text(text, encoding="utf-8")
-    row_epochs = (cli.row_config or cli.plain_config)["trainer"]["max_epochs"]
+    digest = hashlib.sha256(config_file.read_bytes()).hexdigest()
+    trainer = cli.make_trainer(run_dir, run_callbacks(cli, run_dir, digest))
+    if trainer.is_global_zero:
+        _announce(cli, run_dir, checkpoint, trainer)
+    try:
+        trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False)
+        trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    except SystemExit as interrupted:  # what Lightning makes of Ctrl-C, with a status that means something else here
+        raise KeyboardInterrupt from interrupted
+    if trainer.is_global_zero:
+        print(f"Record: {run_dir}/result.json")
+        print(f"Verdict: python -m cifar_hpc verify {run_dir}")
+        print(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
+    return 0
+
+
+def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Callback]:
+    """The callbacks that every run has.
+
+    Args:
+        cli: the parsed command.
+        run_dir: the run's directory.
+        config_sha256: digest of the run's config.yaml.
+    """
     facts = RunFacts(
         row=cli.reproduction.row,
         recipe=cli.reproduction.recipe,
         seed=cli.seed,
-        planned_epochs=row_epochs,
+        planned_epochs=(cli.row_config or cli.plain_config)["trainer"]["max_epochs"],
         curve_epochs=tuple(point.epoch for point in cli.reproduction.reported.curve),
         model_class_path=cli.plain_config["model"]["class_path"],
-        config_sha256=hashlib.sha256(config_file.read_bytes()).hexdigest(),
+        config_sha256=config_sha256,
         changed_from_row=cli.changed_from_row(),
     )
-    callbacks = [
+    return [
         EpochSeed(cli.seed),
         Recorder(run_dir, facts),
         TensorBoardExtras(_flat(cli.plain_config)),
@@ -256,16 +295,6 @@ def fit(cli: CIFARCLI) -> int:
             save_on_train_epoch_end=True,
         ),
     ]
-    trainer = cli.make_trainer(run_dir, callbacks)
-    if trainer.is_global_zero:
-        _announce(cli, run_dir, checkpoint, trainer)
-    trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False)
-    trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
-    if trainer.is_global_zero:
-        print(f"Record: {run_dir}/result.json")
-        print(f"Verdict: python -m cifar_hpc verify {run_dir}")
-        print(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
-    return 0
 
 
 def evaluate(cli: CIFARCLI, command: str) -> int:
@@ -283,11 +312,16 @@ def evaluate(cli: CIFARCLI, command: str) -> int:
         raise UserError(f"--output {output} exists, and nothing is overwritten; name another file")
     trainer = cli.make_trainer(None, [])
     action = getattr(trainer, command)
-    found = action(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False)
+    quiet = {} if command == "predict" else {"verbose": False}
+    found = action(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False, **quiet)
+    for name, evaluation in cli.model.evaluations.items():
+        metrics = ", ".join(f"{metric} {value:.6f}" for metric, value in evaluation.metrics.items())
+        print(f"{name} ({len(evaluation.labels)} images, {checkpoint}): {metrics}")
     if output is not None:
         columns = {key: torch.cat([batch[key] for batch in found]).cpu() for key in found[0]}
         order = columns.pop("index").argsort()
-        np.savez_compressed(output, **{key: values[order].numpy() for key, values in columns.items()})
+        arrays: dict[str, Any] = {key: values[order].numpy() for key, values in columns.items()}
+        np.savez_compressed(output, **arrays)
         print(f"Predictions of {len(order)} test images: {output}")
     return 0
 
@@ -298,15 +332,25 @@ def parse(parser: LightningArgumentParser, arguments: list[str]) -> Namespace:
     Raises:
         UserError: one sentence that names the file and key.
     """
+    files = _config_files(arguments)
+    for path in files:
+        content = rows.read_yaml(path)  # says what is wrong with a file better than the parser does
+        _check_seed(content.get("seed_everything", 0), str(path))
     try:
         config = parser.parse_args(arguments)
     except ArgumentError as error:
-        raise UserError(explain_parser_error(str(error), arguments)) from error
-    if isinstance(config["seed_everything"], bool):
-        raise UserError("seed_everything must be a whole number, such as 0: the order of the images follows from it")
-    if config["seed_everything"] < 0:
-        raise UserError(f"seed_everything is {config['seed_everything']}; it must be at least 0")
+        raise UserError(explain_parser_error(str(error), files, arguments)) from error
+    _check_seed(config["seed_everything"], "The command line")
     return config
+
+
+def _check_seed(seed: Any, place: str) -> None:
+    """Lightning would take `true` for 0 and draw a seed of its own in other cases."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(
+            f"{place}: seed_everything is {seed}; it must be a whole number of at least 0, from which the order of "
+            "the images follows"
+        )
 
 
 def experiment(config: dict[str, Any]) -> dict[str, Any]:
@@ -345,8 +389,15 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _config_files(config: Namespace) -> list[Path]:
-    return [Path(str(path)) for path in config.get("config") or []]
+def _config_files(arguments: list[str]) -> list[Path]:
+    """The configuration files that a command line names, in order."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("-c", "--config", action="append", default=[], type=Path)
+    try:
+        found: list[Path] = finder.parse_known_args(arguments)[0].config
+    except SystemExit:
+        raise UserError("-c needs the name of a configuration file behind it") from None
+    return found
 
 
 def _check_hardware(config: dict[str, Any], files: list[Path]) -> None:
@@ -363,9 +414,7 @@ def _check_hardware(config: dict[str, Any], files: list[Path]) -> None:
     )
 
 
-def _choose_run_directory(
-    cli: CIFARCLI, name: str, run_dir: Path | None, resume: bool
-) -> tuple[Path, Path | None]:
+def _choose_run_directory(cli: CIFARCLI, name: str, run_dir: Path | None, resume: bool) -> tuple[Path, Path | None]:
     """The run's directory, and the checkpoint to go on from."""
     if _RUN_DIR_VARIABLE in os.environ:
         folder = Path(os.environ[_RUN_DIR_VARIABLE])
@@ -419,7 +468,7 @@ def _program(name: str) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Silences what Lightning says to developers; CIFAR_HPC_DEBUG=1 brings it back."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,13 +1,15 @@
 """Shared fixtures. Everything here is real: real images, real training, real processes."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from cifar_hpc.cli import main
 from cifar_hpc.data import arrays
 from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.errors import UserError
@@ -36,6 +38,7 @@ class Finished:
 
 
 Command = Callable[..., Finished]
+Refuse = Callable[..., str]
 
 
 @pytest.fixture
@@ -43,8 +46,6 @@ def command(tmp_path: Path) -> Command:
     """Runs `python -m cifar_hpc …` in a folder of its own."""
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 300) -> Finished:
-        import os
-
         done = subprocess.run(
             [sys.executable, "-m", "cifar_hpc", *map(str, arguments)],
             cwd=tmp_path,
@@ -55,6 +56,19 @@ def command(tmp_path: Path) -> Command:
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """Runs a command that must be refused, in this process to save the imports; gives its one sentence."""
+
+    def run(*arguments: str | Path) -> str:
+        monkeypatch.chdir(tmp_path)
+        status = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Finished(status, captured.out, captured.err).sentence()
 
     return run
 
@@ -78,7 +92,7 @@ def cifar100() -> CIFARArrays:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of one complete run of three epochs on the sample, shared by tests that only read it."""
     folder = tmp_path_factory.mktemp("finished")
     subprocess.run(
@@ -96,4 +110,4 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         capture_output=True,
         cwd=folder,
     )
-    yield folder / "run"
+    return folder / "run"

@@ -18,7 +18,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar_hpc.data.sample import load_sample
-from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command
+from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command, Refuse
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -103,24 +103,26 @@ def test_two_runs_end_in_the_same_bits(finished_run: Path, command: Command, tmp
     assert record(finished_run)["selection"] == record(tmp_path / "again")["selection"]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("epoch", [1, 2])
-def test_stopped_and_resumed_ends_the_same(
-    finished_run: Path, command: Command, tmp_path: Path, epoch: int, stop: signal.Signals
-) -> None:
-    folder = tmp_path / "run"
-    fit = ["fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", str(folder)]
-    process = subprocess.Popen([sys.executable, "-m", "cifar_hpc", *fit], cwd=tmp_path, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize(("stop", "epoch"), [(signal.SIGKILL, 1), (signal.SIGINT, 2)])
+def test_stopped_and_resumed_ends_the_same(command: Command, tmp_path: Path, epoch: int, stop: signal.Signals) -> None:
+    epochs = 12  # enough for the signal to arrive in time
+    fit = ["fit", *SEQUENTIAL, f"--trainer.max_epochs={epochs}", "--run_dir"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cifar_hpc", *fit, "stopped"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    folder = tmp_path / "stopped"
     deadline = time.monotonic() + 120
     while not (folder / "checkpoints" / f"epoch{epoch:04d}.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(stop)
-    assert process.wait(60) != 0
+    assert process.wait(60) == (130 if stop == signal.SIGINT else -stop)
     assert record(folder)["status"] == "partial"
-    done = command(*fit, "--resume")
-    assert done.status == 0, done.err
-    assert same(weights(finished_run, 3), weights(folder, 3))
-    resumed, whole = record(folder), record(finished_run)
+    assert len(record(folder)["curve"]) < epochs
+    for folder_name, resume in (("stopped", ["--resume"]), ("whole", [])):
+        done = command(*fit, folder_name, *resume)
+        assert done.status == 0, done.err
+    assert same(weights(tmp_path / "whole", epochs), weights(folder, epochs))
+    resumed, whole = record(folder), record(tmp_path / "whole")
     assert resumed["selection"] == whole["selection"]
     assert [p["train_loss"] for p in resumed["curve"]] == [p["train_loss"] for p in whole["curve"]]
 
@@ -176,14 +178,20 @@ def test_evaluation_commands_agree_with_the_record(finished_run: Path, command: 
     assert done.status == 0, done.err
     ours, kept = np.load(tmp_path / "out.npz"), np.load(finished_run / "predictions.npz")
     assert np.array_equal(ours["class"], kept["class"])
-    assert "exists" in command(
-        "predict", *SEQUENTIAL, "--run_dir", finished_run, "--output", tmp_path / "out.npz"
-    ).sentence()
+    assert (
+        "exists"
+        in command("predict", *SEQUENTIAL, "--run_dir", finished_run, "--output", tmp_path / "out.npz").sentence()
+    )
 
 
 def test_holdout_selection_is_recorded(command: Command, tmp_path: Path) -> None:
     done = command(
-        "fit", *SEQUENTIAL, "--trainer.max_epochs=2", "--data.holdout_images=5000", "--run_dir", tmp_path / "run"
+        "fit",
+        *SEQUENTIAL,
+        "--trainer.max_epochs=2",
+        "--data.holdout_images=5000",
+        "--run_dir",
+        tmp_path / "run",
     )
     assert done.status == 0, done.err
     found = record(tmp_path / "run")
@@ -196,7 +204,12 @@ def test_holdout_selection_is_recorded(command: Command, tmp_path: Path) -> None
 def test_reference_pipeline_trains_on_the_same_batches(finished_run: Path, command: Command, tmp_path: Path) -> None:
     # Without augmentation both pipelines give the same pixels, so the runs must agree to rounding.
     done = command(
-        "fit", *SEQUENTIAL, "--trainer.max_epochs=1", "--data.pipeline=torchvision", "--run_dir", tmp_path / "run"
+        "fit",
+        *SEQUENTIAL,
+        "--trainer.max_epochs=1",
+        "--data.pipeline=torchvision",
+        "--run_dir",
+        tmp_path / "run",
     )
     assert done.status == 0, done.err
     ours, theirs = record(finished_run)["curve"][0], record(tmp_path / "run")["curve"][0]
@@ -205,9 +218,7 @@ def test_reference_pipeline_trains_on_the_same_batches(finished_run: Path, comma
 
 
 def test_threads_are_set_and_recorded(command: Command, tmp_path: Path) -> None:
-    done = command(
-        "fit", *SEQUENTIAL, "--trainer.max_epochs=1", "--trainer.threads=1", "--run_dir", tmp_path / "run"
-    )
+    done = command("fit", *SEQUENTIAL, "--trainer.max_epochs=1", "--trainer.threads=1", "--run_dir", tmp_path / "run")
     assert done.status == 0, done.err
     assert record(tmp_path / "run")["hardware"]["threads"] == 1
 
@@ -225,8 +236,8 @@ def test_overlays_change_no_experiment(command: Command, tmp_path: Path, overlay
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_missing_gpu_names_the_overlay(command: Command, tmp_path: Path) -> None:
-    told = command("fit", "-c", REPRODUCTIONS / "ghugre_parallel.yaml").sentence()
+def test_missing_gpu_names_the_overlay(refuse: Refuse, tmp_path: Path) -> None:
+    told = refuse("fit", "-c", REPRODUCTIONS / "ghugre_parallel.yaml")
     assert "ghugre_parallel.yaml" in told
     assert "-c configs/cpu.yaml" in told
     assert not (tmp_path / "runs").exists()
@@ -265,37 +276,40 @@ def edited(tmp_path: Path, **changes: Any) -> Path:
     ],
 )
 def test_bad_values_are_told_in_one_sentence(
-    command: Command, tmp_path: Path, changes: dict[str, Any], told: str
+    refuse: Refuse, tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
-    sentence = command("fit", "-c", edited(tmp_path, **changes), "--data.sample=true").sentence()
+    sentence = refuse("fit", "-c", edited(tmp_path, **changes), "--data.sample=true")
     assert told in sentence
     assert "ghugre_sequential" in sentence
     assert len(sentence) < 400, sentence
     assert not (tmp_path / "runs").exists()
 
 
-def test_missing_and_broken_files_are_told(command: Command, tmp_path: Path) -> None:
-    assert "no_such.yaml" in command("fit", "-c", "no_such.yaml").sentence()
+def test_missing_and_broken_files_are_told(refuse: Refuse, tmp_path: Path) -> None:
+    assert "no_such.yaml" in refuse("fit", "-c", "no_such.yaml")
     (tmp_path / "broken.yaml").write_text("trainer: [unclosed")
-    assert "broken.yaml" in command("fit", "-c", "broken.yaml").sentence()
+    assert "broken.yaml" in refuse("fit", "-c", "broken.yaml")
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
-    assert "list.yaml" in command("fit", "-c", "list.yaml").sentence()
+    assert "list.yaml" in refuse("fit", "-c", "list.yaml")
 
 
-def test_bad_flags_are_told(command: Command) -> None:
-    assert "--trainer.no_such" in command("fit", *SEQUENTIAL, "--trainer.no_such=1").sentence()
-    assert "trainer.threads" in command("fit", *SEQUENTIAL, "--trainer.threads=0").sentence()
+def test_bad_flags_are_told(refuse: Refuse) -> None:
+    assert "--trainer.no_such" in refuse("fit", *SEQUENTIAL, "--trainer.no_such=1")
+    assert "trainer.threads" in refuse("fit", *SEQUENTIAL, "--trainer.threads=0")
 
 
-def test_unwritable_run_directory_is_told(command: Command, tmp_path: Path) -> None:
+def test_unwritable_run_directory_is_told(refuse: Refuse, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    told = command("fit", *SEQUENTIAL, "--run_dir", tmp_path / "file" / "run").sentence()
+    told = refuse("fit", *SEQUENTIAL, "--run_dir", tmp_path / "file" / "run")
     assert "cannot be written" in told
 
 
-def test_missing_data_is_told_before_anything_is_made(command: Command, tmp_path: Path) -> None:
-    told = command(
-        "fit", "-c", REPRODUCTIONS / "ghugre_sequential.yaml", env={"CIFAR_HPC_DATA": str(tmp_path / "nothing")}
-    ).sentence()
+def test_missing_data_is_told_before_anything_is_made(refuse: Refuse, tmp_path: Path) -> None:
+    told = refuse(
+        "fit",
+        "-c",
+        REPRODUCTIONS / "ghugre_sequential.yaml",
+        env={"CIFAR_HPC_DATA": str(tmp_path / "nothing")},
+    )
     assert "data fetch --dataset cifar10" in told
     assert not (tmp_path / "runs").exists()

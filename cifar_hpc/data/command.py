@@ -45,7 +45,11 @@ def verify(name: str, root: Path | None) -> None:
 def official_md5s(content: CIFARArrays) -> dict[str, str]:
     """MD5s of CIFAR-10's official binary files, rebuilt from the arrays."""
     parts = [
-        (f"data_batch_{i + 1}.bin", content.train_images[i * 10_000 :][:10_000], content.train_labels[i * 10_000 :])
+        (
+            f"data_batch_{i + 1}.bin",
+            content.train_images[i * 10_000 :][:10_000],
+            content.train_labels[i * 10_000 :],
+        )
         for i in range(5)
     ]
     parts.append(("test_batch.bin", content.test_images, content.test_labels))

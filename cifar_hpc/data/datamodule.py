@@ -130,9 +130,7 @@ class CIFARDataModule(LightningDataModule):
         order = EpochOrder(len(self.train_set), self.seed, shuffle=True, crop_padding=self.crop_padding)
         share = self._share(self.batch_size)
         self._check_share(share, len(self.train_set))
-        return self._loader(
-            self.train_set, GlobalBatches(order, share), self.crop_padding, self.horizontal_flip
-        )
+        return self._loader(self.train_set, GlobalBatches(order, share), self.crop_padding, self.horizontal_flip)
 
     def val_dataloader(self) -> Mapping[str, Any]:
         """The test set, and the hold-out where there is one."""

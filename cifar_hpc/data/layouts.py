@@ -136,9 +136,7 @@ def _read_npm(folder: Path, dataset: Dataset) -> CIFARArrays:
     with tqdm([*train_sheets, "test_batch.png"], desc="Decoding", unit="sheet", leave=False) as bar:
         *train, test = [sheet(name) for name in bar]
     # The package misspells its two label files.
-    return CIFARArrays(
-        dataset, np.concatenate(train), labels("train_lables.json"), test, labels("test_lables.json")
-    )
+    return CIFARArrays(dataset, np.concatenate(train), labels("train_lables.json"), test, labels("test_lables.json"))
 
 
 def _class_folders(folder: Path, dataset: Dataset) -> dict[int, Path]:
@@ -149,9 +147,7 @@ def _class_folders(folder: Path, dataset: Dataset) -> dict[int, Path]:
 
 
 def _is_class_folders(folder: Path, dataset: Dataset) -> bool:
-    return all(
-        (folder / split).is_dir() and _class_folders(folder / split, dataset) for split in ("train", "test")
-    )
+    return all((folder / split).is_dir() and _class_folders(folder / split, dataset) for split in ("train", "test"))
 
 
 def _read_class_folders(folder: Path, dataset: Dataset) -> CIFARArrays:
@@ -192,9 +188,7 @@ def content_order(images: UInt8Array, labels: UInt8Array) -> np.typing.NDArray[n
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.intp)
 
 
-_LAYOUTS: Iterable[
-    tuple[Callable[[Path, Dataset], bool], Callable[[Path, Dataset], CIFARArrays]]
-] = (
+_LAYOUTS: Iterable[tuple[Callable[[Path, Dataset], bool], Callable[[Path, Dataset], CIFARArrays]]] = (
     (_is_python, _read_python),
     (_is_binary, _read_binary),
     (_is_npm, _read_npm),

@@ -30,9 +30,7 @@ class Draws:
 
     def take(self, positions: slice) -> "Draws":
         """The draws of one batch."""
-        return Draws(
-            self.indices[positions], self.top[positions], self.left[positions], self.flip[positions]
-        )
+        return Draws(self.indices[positions], self.top[positions], self.left[positions], self.flip[positions])
 
 
 class EpochOrder:
@@ -63,9 +61,7 @@ class EpochOrder:
         """The draws of the chosen epoch, the same at every call."""
         n, p = self.images, self.crop_padding
         if not self.shuffle:
-            return Draws(
-                torch.arange(n), torch.full((n,), p), torch.full((n,), p), torch.zeros(n, dtype=torch.bool)
-            )
+            return Draws(torch.arange(n), torch.full((n,), p), torch.full((n,), p), torch.zeros(n, dtype=torch.bool))
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
         return Draws(
             torch.randperm(n, generator=generator),
@@ -89,5 +85,5 @@ def holdout_split(images: int, holdout: int, seed: int) -> tuple[Tensor, Tensor]
     Returns:
         Indices for training, shape (images - holdout,), and of the hold-out, shape (holdout,).
     """
-    permutation = torch.from_numpy(np.random.RandomState(seed).permutation(images))  # noqa: NPY002
+    permutation = torch.from_numpy(np.random.RandomState(seed).permutation(images))
     return permutation[holdout:], permutation[:holdout]

@@ -99,9 +99,7 @@ def _from_root(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARAr
     return None
 
 
-def _from_official_download(
-    dataset: Dataset, base: Path, work: Path
-) -> tuple[arrays.CIFARArrays, str]:
+def _from_official_download(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARArrays, str]:
     """The first official archive that the authors' server gives."""
     archive = dataset.archives[0]
     path = work / archive.file_name

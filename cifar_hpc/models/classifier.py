@@ -50,16 +50,15 @@ class Classifier(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Puts the weights in the memory format in which batches arrive; no result depends on it."""
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def on_train_epoch_start(self) -> None:
         """Starts the running means of the epoch."""
         self._totals = torch.zeros(3, dtype=torch.float64, device=self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy of one batch."""
-        logits = self(batch.images)
-        loss = F.cross_entropy(logits, batch.labels)
+        """The loss of one batch, added to the epoch's running means."""
+        loss, logits = self.training_loss(batch)
         with torch.no_grad():
             images = len(batch.labels)
             correct = (logits.argmax(1) == batch.labels).sum()
@@ -69,6 +68,11 @@ class Classifier(LightningModule):
             self._totals[2] += images
         return loss
 
+    def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy of one batch, and the logits (B, num_classes); networks may add to the loss."""
+        logits = self(batch.images)
+        return F.cross_entropy(logits, batch.labels), logits
+
     def on_train_epoch_end(self) -> None:
         """Logs the running means over the images of all processes."""
         metrics = self.train_metrics()
@@ -77,7 +81,7 @@ class Classifier(LightningModule):
     def train_metrics(self) -> dict[str, float]:
         """Loss (nats), accuracy (fraction of 1) and number of images of the epoch so far, over all processes."""
         totals = self.trainer.strategy.reduce(self._totals.clone(), reduce_op="sum")
-        loss, correct, images = (float(total) for total in totals)  # type: ignore[union-attr]
+        loss, correct, images = (float(total) for total in totals)
         return {"loss": loss / images, "accuracy": correct / images, "images": images}
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -59,7 +59,11 @@ def git_state(package: Path) -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(package), *arguments], capture_output=True, text=True, timeout=30, check=False
+                ["git", "-C", str(package), *arguments],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
             return None

@@ -159,11 +159,7 @@ def _check_fraction(value: Any, where: str) -> None:
 
 def find_record_files(name: str) -> list[Path]:
     """Every record of a row or recipe: committed ones under results/, then runs."""
-    return [
-        path
-        for folder in (results_folder() / name, RUNS / name)
-        for path in sorted(folder.rglob("result.json"))
-    ]
+    return [path for folder in (results_folder() / name, RUNS / name) for path in sorted(folder.rglob("result.json"))]
 
 
 def results_folder() -> Path:

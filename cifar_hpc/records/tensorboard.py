@@ -83,7 +83,8 @@ def mistakes_figure(evaluation: Evaluation, data: CIFARDataModule) -> Any:
         axes.imshow(images[evaluation.indices[index]].cpu().numpy())
         predicted, label = int(evaluation.predicted[index]), int(evaluation.labels[index])
         axes.set_title(
-            f"{names[predicted]} {100 * float(evaluation.confidence[index]):.0f} %\nis {names[label]}", fontsize=8
+            f"{names[predicted]} {100 * float(evaluation.confidence[index]):.0f} %\nis {names[label]}",
+            fontsize=8,
         )
     return figure
 

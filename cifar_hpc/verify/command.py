@@ -13,12 +13,12 @@ from cifar_hpc.verify.rows import RowVerdict, exit_status, judge_row
 from cifar_hpc.verify.verdicts import Judgement
 
 LABELS = {
-    "train_accuracy_percent": "training accuracy, %",
-    "test_accuracy_percent": "test accuracy, %",
-    "precision_percent": "macro precision, %",
-    "recall_percent": "macro recall, %",
-    "f1_percent": "macro F1, %",
-    "training_seconds": "training time, s",
+    "train_accuracy_percent": "training accuracy",
+    "test_accuracy_percent": "test accuracy",
+    "precision_percent": "macro precision",
+    "recall_percent": "macro recall",
+    "f1_percent": "macro F1",
+    "training_seconds": "training seconds",
 }
 
 
@@ -112,7 +112,7 @@ def table(verdict: RowVerdict) -> str:
     lines = [title]
     for key, (row_value, run_value) in verdict.changed.items():
         lines.append(f"  changed from the row: {key} is {run_value}, not {row_value}")
-    lines.append(f"  {'':<21} {'reported':>9}  {'measured (95 %)':>15}  verdict")
+    lines.append(f"  {'percent':<17} {'reported':>8}  {'measured':>14}  verdict")
     lines += [_line(metric, judgement) for metric, judgement in verdict.judgements.items()]
     if not verdict.judgements:
         lines.append("  the report prints nothing that these records could be compared with")
@@ -126,7 +126,7 @@ def _line(metric: str, judgement: Judgement) -> str:
     half = "" if judgement.half_width is None else f" ±{judgement.half_width:5.2f}"
     reported = "" if judgement.reported is None else f"{judgement.reported:.2f}"
     measured = "" if judgement.measured is None else f"{judgement.measured:.2f}{half or ' ' * 7}"
-    return f"  {LABELS[metric]:<21} {reported:>9}  {measured:>15}  {explain(judgement)}"
+    return f"  {LABELS[metric]:<17} {reported:>8}  {measured:>14}  {explain(judgement)}"
 
 
 def explain(judgement: Judgement) -> str:
@@ -135,8 +135,8 @@ def explain(judgement: Judgement) -> str:
         return f"{judgement.verdict} ({judgement.reason})"
     if judgement.verdict == "inconclusive":
         more = judgement.more_seeds
-        needed = "no number of seeds" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
-        return f"inconclusive ({needed} would settle it)"
+        needed = "seeds cannot settle it" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
+        return f"inconclusive ({needed})"
     return judgement.verdict
 
 

@@ -8,7 +8,14 @@ from PIL import Image
 from torch import Tensor
 
 from cifar_hpc.data.augment import BatchTransform
-from cifar_hpc.data.loaders import BatchLoader, GlobalBatches, ImageSet, Share, torchvision_loader, torchvision_transform
+from cifar_hpc.data.loaders import (
+    BatchLoader,
+    GlobalBatches,
+    ImageSet,
+    Share,
+    torchvision_loader,
+    torchvision_transform,
+)
 from cifar_hpc.data.order import Draws, EpochOrder
 from cifar_hpc.data.sample import load_sample
 
@@ -28,8 +35,10 @@ def by_torchvision(image: Tensor, padding: int, draws: Draws, i: int, flip: bool
         picture = TF.crop(picture, int(draws.top[i]), int(draws.left[i]), 32, 32)
     if flip and draws.flip[i]:
         picture = TF.hflip(picture)
-    tensor = TF.to_tensor(picture)
-    return TF.normalize(tensor, MEAN, STD) if normalise else tensor
+    tensor: Tensor = TF.to_tensor(picture)
+    if normalise:
+        tensor = TF.normalize(tensor, MEAN, STD)
+    return tensor
 
 
 @pytest.mark.parametrize("padding", [0, 2, 4])
@@ -40,9 +49,7 @@ def test_same_pixels_as_torchvision_for_the_same_draws(padding: int, flip: bool,
     draws = EpochOrder(len(images), seed=3, shuffle=True, crop_padding=padding).draw()
     draws = Draws(torch.arange(len(images)), draws.top, draws.left, draws.flip)
     ours = BatchTransform(padding, flip, MEAN if normalise else None, STD if normalise else None)(images, draws)
-    theirs = torch.stack(
-        [by_torchvision(image, padding, draws, i, flip, normalise) for i, image in enumerate(images)]
-    )
+    theirs = torch.stack([by_torchvision(image, padding, draws, i, flip, normalise) for i, image in enumerate(images)])
     assert (ours - theirs).abs().max() <= 1e-6
     assert ours.is_contiguous(memory_format=torch.channels_last)
 

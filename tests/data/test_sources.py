@@ -123,7 +123,17 @@ def test_official_files_under_the_root_come_first(cifar10: CIFARArrays, tmp_path
 @pytest.mark.data
 def test_two_processes_at_once_and_one_killed(cifar10: CIFARArrays, tmp_path: Path) -> None:
     write_binary(cifar10, tmp_path / "cifar-10-batches-bin")
-    fetch = [sys.executable, "-m", "cifar_hpc", "data", "fetch", "--dataset", "cifar10", "--root", str(tmp_path)]
+    fetch = [
+        sys.executable,
+        "-m",
+        "cifar_hpc",
+        "data",
+        "fetch",
+        "--dataset",
+        "cifar10",
+        "--root",
+        str(tmp_path),
+    ]
     killed = subprocess.Popen(fetch)
     deadline = time.monotonic() + 30
     while not any(tmp_path.glob(".cifar10-*")) and time.monotonic() < deadline:
@@ -133,7 +143,7 @@ def test_two_processes_at_once_and_one_killed(cifar10: CIFARArrays, tmp_path: Pa
     both = [subprocess.Popen(fetch, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [(p.communicate(timeout=120)[1], p.returncode) for p in both] == [("", 0), ("", 0)]
     assert arrays.load("cifar10", tmp_path).sha256() == CIFAR10.sha256
-    assert not [p for p in tmp_path.glob(".cifar10-*")]
+    assert not list(tmp_path.glob(".cifar10-*"))
 
 
 @pytest.mark.data
@@ -164,7 +174,7 @@ def test_sample_is_balanced_and_real() -> None:
 
 def test_part_of_the_dataset_is_refused(tmp_path: Path) -> None:
     write_python(load_sample("cifar10"), tmp_path / "part")
-    with pytest.raises(UserError, match="damaged|needs"):
+    with pytest.raises(UserError, match=r"damaged|needs"):
         sources.import_path(tmp_path / "part", "cifar10", tmp_path / "root")
     assert leftovers(tmp_path / "root") == []
 
@@ -206,7 +216,7 @@ def test_archives_cannot_write_elsewhere(tmp_path: Path) -> None:
         member = tarfile.TarInfo("../../escaped")
         member.size = 4
         tarred.addfile(member, io.BytesIO(b"evil"))
-    with pytest.raises(UserError, match="evil.tar cannot be unpacked"):
+    with pytest.raises(UserError, match=r"evil\.tar cannot be unpacked"):
         sources.import_path(archive, "cifar10", tmp_path / "root")
     assert not list(tmp_path.rglob("escaped"))
     assert leftovers(tmp_path / "root") == []
@@ -240,7 +250,11 @@ def test_wrong_paths_are_told(tmp_path: Path, kind: str) -> None:
 
 
 def test_without_network_and_npm_every_reason_is_given(command: Command, tmp_path: Path) -> None:
-    environment = {"PATH": str(tmp_path), "https_proxy": "http://127.0.0.1:9", "CIFAR_HPC_DATA": str(tmp_path / "d")}
+    environment = {
+        "PATH": str(tmp_path),
+        "https_proxy": "http://127.0.0.1:9",
+        "CIFAR_HPC_DATA": str(tmp_path / "d"),
+    }
     done = command("data", "fetch", "--dataset", "cifar10", env=environment)
     sentence = done.sentence()
     assert "official download failed" in sentence

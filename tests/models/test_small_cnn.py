@@ -27,7 +27,9 @@ def test_values_and_gradients_are_the_listings() -> None:
     F.cross_entropy(ours, labels).backward()
     gradients = [p.grad for p in network.parameters()]
     for gradient, expected in zip(
-        gradients, torch.autograd.grad(F.cross_entropy(theirs, labels), list(network.parameters())), strict=True
+        gradients,
+        torch.autograd.grad(F.cross_entropy(theirs, labels), list(network.parameters())),
+        strict=True,
     ):
         assert gradient is not None
         assert torch.allclose(gradient, expected, atol=1e-6)

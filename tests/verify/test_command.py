@@ -21,7 +21,12 @@ def make(finished_run: Path, tmp_path: Path) -> Make:
 
     def write(name: str, seed: int = 1, **changes: Any) -> Path:
         record = copy.deepcopy(real)
-        record |= {"seed": seed, "tier": "full", "changed_from_row": {}, "epochs": {"planned": 15, "done": 15}}
+        record |= {
+            "seed": seed,
+            "tier": "full",
+            "changed_from_row": {},
+            "epochs": {"planned": 15, "done": 15},
+        }
         record["curve"] = [dict(record["curve"][0], epoch=epoch) for epoch in range(1, 16)]
         record["selection"]["last"] |= {"epoch": 15, "test_accuracy": 0.7156, "train_accuracy": 0.8595}
         for key, value in changes.items():
@@ -75,7 +80,13 @@ def test_prefix_is_judged_against_the_printed_curve(command: Command, make: Make
         tier="prefix",
         epochs={"planned": 15, "done": 5},
         curve=[
-            {"epoch": e, "train_accuracy": 0.7195, "test_accuracy": 0.6897, "train_seconds": 1.0, "eval_seconds": 1.0}
+            {
+                "epoch": e,
+                "train_accuracy": 0.7195,
+                "test_accuracy": 0.6897,
+                "train_seconds": 1.0,
+                "eval_seconds": 1.0,
+            }
             for e in range(1, 6)
         ],
     )
@@ -107,9 +118,7 @@ def test_changed_runs_are_kept_apart(command: Command, make: Make) -> None:
 
 
 def test_runs_longer_than_the_row_are_changed_runs(command: Command, make: Make) -> None:
-    file = make(
-        "longer", epochs={"planned": 15, "done": 30}, changed_from_row={"trainer.max_epochs": [15, 30]}
-    )
+    file = make("longer", epochs={"planned": 15, "done": 30}, changed_from_row={"trainer.max_epochs": [15, 30]})
     assert json.loads(command("verify", file, "--json", "-").out)["rows"][0]["decides"] is False
 
 
@@ -121,7 +130,10 @@ def test_copies_count_once(command: Command, make: Make) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"selection__last__test_accuracy": 71.56}, "selection.last.test_accuracy is 71.56; it must be a fraction"),
+        (
+            {"selection__last__test_accuracy": 71.56},
+            "selection.last.test_accuracy is 71.56; it must be a fraction",
+        ),
         ({"schema": 2}, "schema"),
         ({"curve": ...}, "misses the key curve"),
         ({"seed": "one"}, "seed is 'one'; it must be int"),

@@ -81,12 +81,12 @@ def summary(verdict: RowVerdict) -> str:
     if accuracy is None or accuracy.measured is None:
         return f"{verdict.tier}, nothing reported to compare"
     seeds = len(verdict.seeds)
-    return f"{accuracy.measured:.2f} {accuracy.verdict} ({verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''})"
+    return f"{accuracy.measured:.2f} {accuracy.verdict}, {verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def table(described: list[dict[str, Any]]) -> str:
     """One line a row, for a terminal of 80 columns; accuracies in percent."""
-    lines = [f"{'row':<25}{'model':<14}{'reported':>9}  evidence"]
+    lines = [f"{'row':<25}{'model':<12}{'reported':>8}  evidence"]
     for row in described:
         reported = row["reported"]
         value, mark = reported["test_accuracy_percent"], " "
@@ -94,8 +94,8 @@ def table(described: list[dict[str, Any]]) -> str:
             value, mark = reported["train_accuracy_percent"], "t"
         text = "–" if value is None else f"{value:.2f}{mark}"
         evidence = row["evidence"]["summary"] if row["evidence"] else _NO_EVIDENCE
-        lines.append(f"{row['id']:<25}{row['model'][:13]:<14}{text:>9}  {evidence}")
-    lines.append("Accuracies in percent, on the test set; t: on the training set, where no other is reported.")
+        lines.append(f"{row['id']:<25}{row['model'][:11]:<12}{text:>8}  {evidence}")
+    lines.append("Accuracies in percent, on the test set; t: of the training, where no other is given.")
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace, set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -22,7 +23,7 @@ from cifar_hpc import reproduction as rows
 from cifar_hpc.callbacks import EpochLines, EpochSeed
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
-from cifar_hpc.messages import explain_parser_error
+from cifar_hpc.messages import explain_parser_error, one_sentence
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.records import run_directory
 from cifar_hpc.records.recorder import Recorder, RunFacts
@@ -59,7 +60,7 @@ _EXPERIMENT_TRAINER_KEYS = {
 }
 """Trainer flags that belong to the experiment; all others say where and how fast it runs."""
 
-_ENGINE_DATA_KEYS = {"root", "num_workers", "eval_batch_size", "pipeline"}
+_ENGINE_DATA_KEYS = {"root", "num_workers", "eval_batch_size", "pipeline", "source"}
 """Arguments of the DataModule that change no result."""
 
 _RUN_DIR_VARIABLE = "CIFAR_HPC_RUN_DIR"
@@ -77,7 +78,6 @@ class CIFARCLI(LightningCLI):
     def __init__(self, command: str, arguments: list[str]) -> None:
         self.command = command
         self.arguments = arguments
-        self.logger_folder: Path | None = None
         super().__init__(
             model_class=Classifier,
             datamodule_class=CIFARDataModule,
@@ -208,16 +208,8 @@ class CIFARCLI(LightningCLI):
         settings["callbacks"] = [*(given if isinstance(given, list) else [given]), *callbacks]
         try:
             return Trainer(**settings)
-        except (
-            ValueError,
-            RuntimeError,
-            ModuleNotFoundError,
-        ) as error:  # Lightning's MisconfigurationException too
-            raise UserError(f"The Trainer cannot be set up: {' '.join(str(error).split())}") from error
-        except Exception as error:
-            if type(error).__name__ != "MisconfigurationException":
-                raise
-            raise UserError(f"The Trainer cannot be set up: {' '.join(str(error).split())}") from error
+        except (MisconfigurationException, ValueError, RuntimeError, ModuleNotFoundError) as error:
+            raise UserError(f"The Trainer cannot be set up: {one_sentence(str(error))}") from error
 
 
 _DESCRIPTIONS = {
@@ -240,7 +232,9 @@ def fit(cli: CIFARCLI) -> int:
     """Trains, then tests on the full test set, and keeps the record in the run's directory."""
     name, config = cli.reproduction.name, cli.config
     cli.datamodule.prepare_data()  # before a directory is made for a run that could not start
+    is_first_process = _RUN_DIR_VARIABLE not in os.environ
     run_dir, checkpoint = _choose_run_directory(cli, name, config["run_dir"], config["resume"])
+    held = run_directory.hold(run_dir) if is_first_process else None
     text = cli.config_text()
     config_file = run_dir / "config.yaml"
     if not config_file.exists():
@@ -254,6 +248,8 @@ def fit(cli: CIFARCLI) -> int:
         trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     except SystemExit as interrupted:  # what Lightning makes of Ctrl-C, with a status that means something else here
         raise KeyboardInterrupt from interrupted
+    if held is not None:
+        held.release()
     if trainer.is_global_zero:
         print(f"Record: {run_dir}/result.json")
         print(f"Verdict: python -m cifar_hpc verify {run_dir}")

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from cifar_hpc.cli import main
 from cifar_hpc.data import arrays
@@ -39,6 +40,7 @@ class Finished:
 
 Command = Callable[..., Finished]
 Refuse = Callable[..., str]
+Fit = Callable[..., None]
 
 
 @pytest.fixture
@@ -71,6 +73,21 @@ def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return Finished(status, captured.out, captured.err).sentence()
 
     return run
+
+
+@pytest.fixture
+def fit_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fit]:
+    """Runs `fit` in this process, to save the imports, where a process of its own is not what is tested."""
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+
+    def run(*arguments: str | Path) -> None:
+        os.environ.pop("CIFAR_HPC_RUN_DIR", None)
+        assert main(["fit", *(str(argument) for argument in arguments)]) == 0
+
+    yield run
+    os.environ.pop("CIFAR_HPC_RUN_DIR", None)
+    torch.set_num_threads(threads)
 
 
 def full_dataset(name: str) -> CIFARArrays:

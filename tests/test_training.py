@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar_hpc.data.sample import load_sample
-from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command, Refuse
+from cifar_hpc.records import run_directory
+from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command, Fit, Refuse
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -139,31 +141,37 @@ def test_resume_passes_over_a_damaged_checkpoint(finished_run: Path, command: Co
     assert record(finished_run)["selection"] == record(tmp_path / "run")["selection"]
 
 
-def test_resume_of_another_experiment_is_refused(finished_run: Path, command: Command, tmp_path: Path) -> None:
-    import shutil
+def test_a_run_at_work_is_left_alone(finished_run: Path, refuse: Refuse, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    (folder / "result.json").write_text(json.dumps(record(folder) | {"status": "partial"}))
+    with run_directory.hold(folder):
+        told = refuse("fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", folder, "--resume")
+    assert "still at work" in told
 
+
+def test_resume_of_another_experiment_is_refused(finished_run: Path, refuse: Refuse, tmp_path: Path) -> None:
     shutil.copytree(finished_run, tmp_path / "run")
     unfinished = record(tmp_path / "run") | {"status": "partial"}
     (tmp_path / "run" / "result.json").write_text(json.dumps(unfinished))
     fit = ["fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", str(tmp_path / "run"), "--resume"]
-    assert "data.batch_size" in command(*fit, "--data.batch_size=64").sentence()
-    assert "seed_everything" in command(*fit, "--seed_everything=2").sentence()
+    assert "data.batch_size" in refuse(*fit, "--data.batch_size=64")
+    assert "seed_everything" in refuse(*fit, "--seed_everything=2")
 
 
-def test_nothing_is_overwritten(command: Command, tmp_path: Path) -> None:
-    fit = ["fit", *SEQUENTIAL, "--trainer.max_epochs=1"]
+def test_nothing_is_overwritten(fit_here: Fit, refuse: Refuse, tmp_path: Path) -> None:
+    fit = [*SEQUENTIAL, "--trainer.max_epochs=1"]
     for _ in range(2):
-        assert command(*fit).status == 0
+        fit_here(*fit)
     assert sorted(p.name for p in (tmp_path / "runs" / "ghugre_sequential").iterdir()) == ["seed1", "seed1-2"]
     first = (tmp_path / "runs/ghugre_sequential/seed1/result.json").read_bytes()
-    told = command(*fit, "--run_dir", "runs/ghugre_sequential/seed1").sentence()
+    told = refuse("fit", *fit, "--run_dir", "runs/ghugre_sequential/seed1")
     assert "nothing is overwritten" in told
     assert (tmp_path / "runs/ghugre_sequential/seed1/result.json").read_bytes() == first
 
 
-def test_a_runs_config_runs_again(finished_run: Path, command: Command, tmp_path: Path) -> None:
-    done = command("fit", "-c", finished_run / "config.yaml", "--run_dir", tmp_path / "again")
-    assert done.status == 0, done.err
+def test_a_runs_config_runs_again(finished_run: Path, fit_here: Fit, tmp_path: Path) -> None:
+    fit_here("-c", finished_run / "config.yaml", "--run_dir", tmp_path / "again")
     assert record(tmp_path / "again")["selection"] == record(finished_run)["selection"]
     assert record(tmp_path / "again")["changed_from_row"] == record(finished_run)["changed_from_row"]
 
@@ -184,16 +192,14 @@ def test_evaluation_commands_agree_with_the_record(finished_run: Path, command: 
     )
 
 
-def test_holdout_selection_is_recorded(command: Command, tmp_path: Path) -> None:
-    done = command(
-        "fit",
+def test_holdout_selection_is_recorded(fit_here: Fit, tmp_path: Path) -> None:
+    fit_here(
         *SEQUENTIAL,
         "--trainer.max_epochs=2",
         "--data.holdout_images=5000",
         "--run_dir",
         tmp_path / "run",
     )
-    assert done.status == 0, done.err
     found = record(tmp_path / "run")
     assert found["dataset"]["train_images"] == 450
     best = max(found["curve"], key=lambda point: point["holdout_accuracy"])
@@ -201,35 +207,30 @@ def test_holdout_selection_is_recorded(command: Command, tmp_path: Path) -> None
     assert found["selection"]["best_holdout"]["test_accuracy"] == best["test_accuracy"]
 
 
-def test_reference_pipeline_trains_on_the_same_batches(finished_run: Path, command: Command, tmp_path: Path) -> None:
+def test_reference_pipeline_trains_on_the_same_batches(finished_run: Path, fit_here: Fit, tmp_path: Path) -> None:
     # Without augmentation both pipelines give the same pixels, so the runs must agree to rounding.
-    done = command(
-        "fit",
+    fit_here(
         *SEQUENTIAL,
         "--trainer.max_epochs=1",
         "--data.pipeline=torchvision",
         "--run_dir",
         tmp_path / "run",
     )
-    assert done.status == 0, done.err
     ours, theirs = record(finished_run)["curve"][0], record(tmp_path / "run")["curve"][0]
     assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
     assert "data.pipeline" not in record(tmp_path / "run")["changed_from_row"]
 
 
-def test_threads_are_set_and_recorded(command: Command, tmp_path: Path) -> None:
-    done = command("fit", *SEQUENTIAL, "--trainer.max_epochs=1", "--trainer.threads=1", "--run_dir", tmp_path / "run")
-    assert done.status == 0, done.err
+def test_threads_are_set_and_recorded(fit_here: Fit, tmp_path: Path) -> None:
+    fit_here(*SEQUENTIAL, "--trainer.max_epochs=1", "--trainer.threads=1", "--run_dir", tmp_path / "run")
     assert record(tmp_path / "run")["hardware"]["threads"] == 1
 
 
 @pytest.mark.parametrize("overlay", ["cpu", "cpu_bf16"])
-def test_overlays_change_no_experiment(command: Command, tmp_path: Path, overlay: str) -> None:
-    done = command(
-        "fit", "-c", REPRODUCTIONS / "ghugre_parallel.yaml", "-c", ROOT / "configs" / f"{overlay}.yaml",
+def test_overlays_change_no_experiment(fit_here: Fit, tmp_path: Path, overlay: str) -> None:
+    fit_here("-c", REPRODUCTIONS / "ghugre_parallel.yaml", "-c", ROOT / "configs" / f"{overlay}.yaml",
         "-c", ROOT / "configs" / "smoke.yaml", "--run_dir", tmp_path / "run",
     )  # fmt: skip
-    assert done.status == 0, done.err
     found = record(tmp_path / "run")
     assert set(found["changed_from_row"]) == {"data.sample", "trainer.max_epochs"}
     assert found["hardware"]["precision"] == ("bf16-mixed" if overlay == "cpu_bf16" else "32-true")
@@ -305,11 +306,6 @@ def test_unwritable_run_directory_is_told(refuse: Refuse, tmp_path: Path) -> Non
 
 
 def test_missing_data_is_told_before_anything_is_made(refuse: Refuse, tmp_path: Path) -> None:
-    told = refuse(
-        "fit",
-        "-c",
-        REPRODUCTIONS / "ghugre_sequential.yaml",
-        env={"CIFAR_HPC_DATA": str(tmp_path / "nothing")},
-    )
+    told = refuse("fit", "-c", REPRODUCTIONS / "ghugre_sequential.yaml", "--data.root", tmp_path / "nothing")
     assert "data fetch --dataset cifar10" in told
     assert not (tmp_path / "runs").exists()

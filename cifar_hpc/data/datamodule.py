@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 
 from cifar_hpc.data import arrays
 from cifar_hpc.data.augment import BatchTransform
+from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.datasets import DATASETS, DatasetName
 from cifar_hpc.data.loaders import (
     BatchLoader,
@@ -42,6 +43,8 @@ class CIFARDataModule(LightningDataModule):
         holdout_seed: the `random_state` of that split.
         pipeline: `batched` prepares whole batches from memory; `torchvision` is the reference, image by
             image through torchvision's transforms and a DataLoader.
+        source: `memory` gathers batches from memory-mapped arrays; `dask` from Dask arrays with chunks: same
+            pixels, same order, slower (extra `dask`).
         num_workers: worker processes of the reference pipeline.
         root: where datasets live; null for CIFAR_HPC_DATA or the user's cache folder.
         sample: use the small real sample that ships with the package.
@@ -60,6 +63,7 @@ class CIFARDataModule(LightningDataModule):
         holdout_images: NonNegativeInt = 0,
         holdout_seed: int = 42,
         pipeline: Literal["batched", "torchvision"] = "batched",
+        source: Literal["memory", "dask"] = "memory",
         num_workers: NonNegativeInt = 0,
         root: Path | None = None,
         sample: bool = False,
@@ -78,6 +82,7 @@ class CIFARDataModule(LightningDataModule):
         self.holdout_images = holdout_images
         self.holdout_seed = holdout_seed
         self.pipeline = pipeline
+        self.source = source
         self.num_workers = num_workers
         self.root = root
         self.sample = sample
@@ -103,8 +108,8 @@ class CIFARDataModule(LightningDataModule):
         else:
             content = arrays.load(self.dataset.name, self.root, check=False)
             self.sha256 = self.dataset.sha256
-        train_images = torch.from_numpy(content.train_images)
-        train_labels = torch.from_numpy(content.train_labels)
+        wrap = DaskTensor if self.source == "dask" else torch.from_numpy
+        train_images, train_labels = wrap(content.train_images), wrap(content.train_labels)
         self.train_set = ImageSet(train_images, train_labels)
         self.evaluation_sets = {
             "test": ImageSet(torch.from_numpy(content.test_images), torch.from_numpy(content.test_labels))
@@ -121,7 +126,7 @@ class CIFARDataModule(LightningDataModule):
             self.train_set = ImageSet(train_images, train_labels, train)
             self.evaluation_sets["holdout"] = ImageSet(train_images, train_labels, holdout)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        if device.type == "cuda" and self.pipeline == "batched":
+        if device.type == "cuda" and self.pipeline == "batched" and self.source == "memory":
             self.train_set = self.train_set.to(device)
             self.evaluation_sets = {name: images.to(device) for name, images in self.evaluation_sets.items()}
 

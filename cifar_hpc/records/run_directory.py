@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from cifar_hpc.errors import UserError
 
 RUNS = Path("runs")
@@ -51,6 +53,20 @@ def _check_writable(folder: Path) -> None:
     probe = folder / ".writable"
     probe.touch()
     probe.unlink()
+
+
+def hold(folder: Path) -> FileLock:
+    """Takes a run's directory for this process; the system gives it back when the process ends, however it ends.
+
+    Raises:
+        UserError: if another process is at work in it.
+    """
+    held = FileLock(folder / ".lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"The run in {folder} is still at work in another process; wait for it or stop it") from None
+    return held
 
 
 def find_unfinished(name: str, seed: int, run_dir: Path | None) -> Path | None:

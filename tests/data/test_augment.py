@@ -45,7 +45,7 @@ def by_torchvision(image: Tensor, padding: int, draws: Draws, i: int, flip: bool
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("normalise", [False, True])
 def test_same_pixels_as_torchvision_for_the_same_draws(padding: int, flip: bool, normalise: bool) -> None:
-    images = sample_set().images
+    images = torch.from_numpy(load_sample("cifar10").train_images)
     draws = EpochOrder(len(images), seed=3, shuffle=True, crop_padding=padding).draw()
     draws = Draws(torch.arange(len(images)), draws.top, draws.left, draws.flip)
     ours = BatchTransform(padding, flip, MEAN if normalise else None, STD if normalise else None)(images, draws)
@@ -100,4 +100,6 @@ def test_no_augmentation_of_what_is_looked_at() -> None:
     order = EpochOrder(len(images), seed=0, shuffle=False, crop_padding=4)
     loader = BatchLoader(images, GlobalBatches(order, Share(100)), BatchTransform(4, True))
     pixels = torch.cat([batch.images for batch in loader])
-    assert torch.equal((pixels * 255).round().byte().permute(0, 2, 3, 1), images.images)
+    assert torch.equal(
+        (pixels * 255).round().byte().permute(0, 2, 3, 1), torch.from_numpy(load_sample("cifar10").train_images)
+    )

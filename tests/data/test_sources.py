@@ -58,9 +58,7 @@ def write_class_folders(content: CIFARArrays, folder: Path) -> None:
         for name in content.dataset.class_names:
             (folder / split / name).mkdir(parents=True)
         for i, number in enumerate(rng.permutation(len(labels))):  # names tell nothing of the official order
-            Image.fromarray(images[i]).save(
-                folder / split / content.dataset.class_names[labels[i]] / f"{number}.png", compress_level=1
-            )
+            Image.fromarray(images[i]).save(folder / split / content.dataset.class_names[labels[i]] / f"{number}.bmp")
 
 
 def leftovers(root: Path) -> list[str]:
@@ -100,7 +98,7 @@ def test_every_layout_gives_the_same_images(cifar10: CIFARArrays, tmp_path: Path
 def test_class_folders_find_the_official_order_again(cifar10: CIFARArrays, tmp_path: Path) -> None:
     write_class_folders(cifar10, tmp_path / "images")
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as zipped:
-        for path in (tmp_path / "images").rglob("*.png"):
+        for path in (tmp_path / "images").rglob("*.bmp"):
             zipped.write(path, path.relative_to(tmp_path))
     folder = sources.import_path(tmp_path / "images.zip", "cifar10", tmp_path / "root")
     assert np.array_equal(np.load(folder / "train_labels.npy"), cifar10.train_labels)

@@ -1,0 +1,119 @@
+"""Parameter counts, agreement with independent references, and shapes stage by stage."""
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from cifar_hpc.models import (
+    VGG16,
+    VGG19,
+    AlexNet,
+    Classifier,
+    GoogLeNet,
+    PlainMiniXception,
+    ResNet18,
+    ResNet50,
+    SeparableMiniXception,
+    SmallCNN,
+)
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "parameters"),
+    [
+        (SmallCNN, {}, 122_570),
+        (SeparableMiniXception, {}, 94_474),
+        (PlainMiniXception, {}, 391_050),
+        (VGG16, {}, 14_728_266),
+        (VGG19, {}, 20_040_522),
+        (GoogLeNet, {}, 6_166_250),
+        (ResNet18, {}, 11_181_642),
+        (ResNet50, {}, 23_528_522),
+        (ResNet18, {"stem": "cifar"}, 11_173_962),
+        (AlexNet, {}, 57_044_810),
+    ],
+)
+def test_parameters(network: type[Classifier], arguments: dict[str, str], parameters: int) -> None:
+    with torch.device("meta"):
+        built = network(**arguments)  # type: ignore[arg-type]
+    assert sum(p.numel() for p in built.parameters() if p.requires_grad) == parameters
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "size"),
+    [
+        (ResNet18, torchvision.models.resnet18, 32),
+        (ResNet50, torchvision.models.resnet50, 32),
+        (AlexNet, torchvision.models.alexnet, 224),
+    ],
+)
+def test_same_weights_give_torchvisions_logits(ours: type[Classifier], theirs: object, size: int) -> None:
+    torch.manual_seed(0)
+    network = ours().eval()
+    reference = theirs(num_classes=10).eval()  # type: ignore[operator]
+    reference.load_state_dict({key.removeprefix("network."): value for key, value in network.state_dict().items()})
+    images = torch.rand(4, 3, 32, 32)
+    enlarged = torchvision.transforms.functional.resize(images, [size, size], antialias=True)
+    with torch.no_grad():
+        assert torch.allclose(network(images), reference(enlarged), atol=1e-5)
+
+
+def outputs(network: nn.Module, names: list[str]) -> list[tuple[int, ...]]:
+    """Shapes of the outputs of some modules for two images."""
+    shapes: list[tuple[int, ...]] = []
+    for name in names:
+        module = network.get_submodule(name)
+        module.register_forward_hook(lambda _, __, output: shapes.append(tuple(output.shape)))
+    network.eval()
+    with torch.no_grad():
+        network(torch.zeros(2, 3, 32, 32))
+    return shapes
+
+
+def test_shapes_of_vgg() -> None:
+    pools = [name for name, module in VGG16().named_modules() if isinstance(module, nn.MaxPool2d)]
+    sizes = [(2, 64, 16, 16), (2, 128, 8, 8), (2, 256, 4, 4), (2, 512, 2, 2), (2, 512, 1, 1)]
+    assert outputs(VGG16(), pools) == sizes
+
+
+def test_shapes_of_googlenet() -> None:
+    stages = ["stem", "stage3", *(f"stage4.{i}" for i in range(5)), "stage5", "output"]
+    assert outputs(GoogLeNet(), stages) == [
+        (2, 192, 32, 32), (2, 480, 32, 32), (2, 512, 16, 16), (2, 512, 16, 16), (2, 512, 16, 16),
+        (2, 528, 16, 16), (2, 832, 16, 16), (2, 1024, 8, 8), (2, 10),
+    ]  # fmt: skip
+
+
+def test_auxiliary_heads_add_to_the_loss_in_training_only() -> None:
+    from cifar_hpc.data.loaders import Batch
+
+    torch.manual_seed(0)
+    network = GoogLeNet(auxiliary=True)
+    batch = Batch(torch.rand(4, 3, 32, 32), torch.arange(4), torch.arange(4))
+    loss, logits = network.training_loss(batch)
+    main = torch.nn.functional.cross_entropy(logits, batch.labels)
+    assert loss > main + 0.3
+    network.eval()
+    with torch.no_grad():
+        assert network(batch.images).shape == (4, 10)
+
+
+def test_shapes_of_the_mini_xceptions() -> None:
+    assert outputs(SeparableMiniXception(), ["entry", "middle", "exit", "hidden", "output"]) == [
+        (2, 64, 32, 32), (2, 64, 32, 32), (2, 128, 32, 32), (2, 64), (2, 10),
+    ]  # fmt: skip
+    assert outputs(PlainMiniXception(), ["features", "output"]) == [(2, 128, 16, 16), (2, 10)]
+
+
+def test_keras_same_pooling() -> None:
+    """Against Keras' rule, computed window by window: the last window hangs over at the bottom and the right."""
+    network = SeparableMiniXception().eval()
+    kept: dict[str, Tensor] = {}
+    network.exit.register_forward_hook(lambda _, __, output: kept.update(before=output))
+    network.hidden.register_forward_pre_hook(lambda _, inputs: kept.update(after=inputs[0]))
+    with torch.no_grad():
+        network(torch.rand(1, 3, 32, 32))
+    before = kept["before"]
+    windows = [before[..., 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].amax(dim=(2, 3)) for i in range(16) for j in range(16)]
+    assert torch.allclose(torch.stack(windows).mean(dim=0), kept["after"], atol=1e-5)

@@ -1,0 +1,71 @@
+"""Every row's file, found by listing the folder: complete, sound, and able to train."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cifar_hpc import reproduction
+from tests.conftest import ROOT, SMOKE, Command, Fit
+
+ROWS = {
+    *(f"shahrin_table2_row{i}" for i in range(1, 9)),
+    *(f"ashraf_{dataset}_{net}" for dataset in ("cifar10", "cifar100") for net in ("alexnet", "vgg16", "resnet50")),
+    *("ashraf_scaling_1gpu", "ashraf_scaling_4gpu", "ghugre_sequential", "ghugre_parallel"),
+    *("aamir_table1", "aamir_table2", "aamir_table3", "luo_workload1_vgg", "luo_workload1_googlenet"),
+    *("luo_workload2_p100", "luo_workload2_k40m"),
+}
+FILES = reproduction.row_files()
+
+
+def test_no_row_is_missing_and_none_too_many() -> None:
+    assert len(ROWS) == 25
+    assert {path.stem for path in FILES} == ROWS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_row_is_sound(path: Path) -> None:
+    row = reproduction.read_row(path)
+    group = row.reproduction
+    assert group.row == path.stem
+    assert path.stem.startswith(f"{group.report}_")
+    assert group.where
+    assert group.label
+    assert {"architecture", "optimizer", "learning_rate", "batch_size", "epochs", "augmentation"} <= set(group.settings)
+    assert all(setting.where for setting in group.settings.values())
+    assert path.read_text().startswith(f"# python -m cifar_hpc fit -c reproductions/{path.name}\n")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_row_trains_and_tests_on_the_sample(path: Path, fit_here: Fit) -> None:
+    steps = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=0", "--run_dir", "run"]
+    fit_here("-c", path, *SMOKE, *steps)
+    record = json.loads(Path("run/result.json").read_text())
+    assert (record["row"], record["status"], record["tier"]) == (path.stem, "complete", "smoke")
+    assert record["dataset"]["test_images"] == 200
+    assert record["model"]["trainable_parameters"] == reproduction.read_row(path).reproduction.trainable_parameters
+    assert 0 <= record["selection"]["last"]["test_accuracy"] <= 1
+    allowed = {"data.sample", "trainer.max_epochs", "trainer.limit_train_batches", "trainer.limit_val_batches"}
+    assert set(record["changed_from_row"]) <= allowed
+
+
+def test_rows_prints_a_table_and_json(command: Command) -> None:
+    done = command("rows", "--json", "-")
+    assert done.status == 0, done.err
+    described = json.loads(done.out)["rows"]
+    assert {row["id"] for row in described} == ROWS
+    table = command("rows").out.splitlines()
+    assert all(len(line) <= 80 for line in table)
+    assert sum(line.split()[0] in ROWS for line in table) == 25
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_overlays_hold_hardware_only(path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    if path.stem == "smoke":
+        assert content == {"trainer": {"max_epochs": 1}, "data": {"sample": True}}
+        return
+    assert set(content) == {"trainer"}
+    hardware = {"accelerator", "devices", "num_nodes", "strategy", "precision", "threads", "benchmark"}
+    assert set(content["trainer"]) <= hardware

@@ -3,6 +3,7 @@
 # make test                 ruff, mypy and pytest
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table up to date with results/
+# make docs                brings docs/reports.md up to date with the rows' files
 # make clean                removes .venv (runs and datasets stay)
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c 
 RUN := runs/$(ROW)/seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce install test data results clean
+.PHONY: reproduce install test data results docs clean
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -61,6 +62,9 @@ data: $(VENV)/installed
 
 results: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --readme README.md
+
+docs: $(VENV)/installed
+	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 
 clean:
 	rm -rf $(VENV)

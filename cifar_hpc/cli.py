@@ -59,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     rows = commands.add_parser("rows", help="list every row, what it reports and the best evidence so far")
     rows.add_argument("--json", metavar="FILE", nargs="?", const="-", help="write JSON to FILE (- for standard output)")
     rows.add_argument("--readme", metavar="FILE", type=Path, help="bring the table in this README up to date")
+    rows.add_argument("--origins", metavar="FILE", type=Path, help="write where every setting comes from to FILE")
     rows.set_defaults(run=_rows)
 
     verify = commands.add_parser("verify", help="compare what was measured with what was reported")
@@ -81,8 +82,8 @@ def make_parser() -> argparse.ArgumentParser:
     benches = bench.add_subparsers(metavar="WHAT", required=True)
     overhead = benches.add_parser("overhead", help="fit against a bare PyTorch loop over the same batches")
     overhead.add_argument("--row", default="ghugre_sequential", help="id of a row (default: %(default)s)")
-    overhead.add_argument("--steps", type=int, default=300, help="steps in each turn (default: %(default)s)")
-    overhead.add_argument("--repeats", type=int, default=9, help="turns of each side (default: %(default)s)")
+    overhead.add_argument("--steps", type=int, default=20, help="steps in each turn (default: %(default)s)")
+    overhead.add_argument("--repeats", type=int, default=70, help="turns of each side (default: %(default)s)")
     overhead.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     overhead.set_defaults(run=_bench_overhead)
 
@@ -114,7 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _rows(arguments: argparse.Namespace) -> int:
     from cifar_hpc.rows import command
 
-    return command(arguments.json, arguments.readme)
+    return command(arguments.json, arguments.readme, arguments.origins)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

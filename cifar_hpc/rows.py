@@ -7,20 +7,28 @@ from cifar_hpc import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.report import origins
 from cifar_hpc.reproduction import Row
 from cifar_hpc.verify.rows import RowVerdict, judge_row
 
 _NO_EVIDENCE = "not yet run"
 
 
-def command(json_file: str | None, readme: Path | None) -> int:
-    """Prints the table, writes JSON, or brings a README's table up to date.
+def command(json_file: str | None, readme: Path | None, page: Path | None) -> int:
+    """Prints the table, writes JSON, or brings generated pages up to date.
 
     Args:
         json_file: where JSON goes; `-` for standard output.
         readme: the README.
+        page: the page on where every setting comes from.
     """
-    described = [describe(reproduction.read_row(path)) for path in reproduction.row_files()]
+    rows = [reproduction.read_row(path) for path in reproduction.row_files()]
+    described = [describe(row, committed_only=readme is not None) for row in rows]
+    if page is not None:
+        try:
+            page.write_text(origins.page(rows), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"--origins {page} cannot be written: {error.strerror}") from error
     if readme is not None:
         try:
             readme.write_text(with_table(readme.read_text(encoding="utf-8"), described), encoding="utf-8")
@@ -33,8 +41,8 @@ def command(json_file: str | None, readme: Path | None) -> int:
     return 0
 
 
-def describe(row: Row) -> dict[str, Any]:
-    """A row as plain data."""
+def describe(row: Row, committed_only: bool = False) -> dict[str, Any]:
+    """A row as plain data; evidence from all records, or from the committed ones only."""
     group = row.reproduction
     return {
         "id": group.row,
@@ -45,15 +53,15 @@ def describe(row: Row) -> dict[str, Any]:
         "model": row.model,
         "trainable_parameters": group.trainable_parameters,
         "reported": reproduction.reported_values(group.reported),
-        "evidence": best_evidence(row),
+        "evidence": best_evidence(row, committed_only),
     }
 
 
-def best_evidence(row: Row) -> dict[str, Any] | None:
+def best_evidence(row: Row, committed_only: bool = False) -> dict[str, Any] | None:
     """The verdicts of the strongest records: whole runs before prefixes, unchanged before changed."""
     assert row.reproduction.row is not None
     records: list[Record] = []
-    for file in find_record_files(row.reproduction.row):
+    for file in find_record_files(row.reproduction.row, committed_only):
         try:
             record = read_record(file)
         except UserError:
@@ -115,7 +123,10 @@ def markdown(described: list[dict[str, Any]]) -> str:
                 half = evidence["half_widths"][metric]
                 seeds = ", ".join(map(str, evidence["seeds"]))
                 cells.append(f"{evidence['measured'][metric]:.2f}" + (f" ± {half:.2f} %" if half else " %"))
-                cells.append(f"{evidence['verdicts'][metric]} (epoch {evidence['epoch']}, seeds {seeds})")
+                cells.append(
+                    f"{evidence['verdicts'][metric]} (epoch {evidence['epoch']}, "
+                    f"seed{'s' if len(evidence['seeds']) > 1 else ''} {seeds})"
+                )
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

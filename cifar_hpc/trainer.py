@@ -1,10 +1,22 @@
 """Lightning's Trainer with one more flag, `threads`."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer as LightningTrainer
+from lightning.pytorch.profilers import PassThroughProfiler
+
+
+class NoProfiler(PassThroughProfiler):
+    """Lightning's absent profiler, without the generator that it starts forty times a step."""
+
+    _NOTHING = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """Does nothing."""
+        return self._NOTHING
 
 
 class Trainer(LightningTrainer):
@@ -18,6 +30,8 @@ class Trainer(LightningTrainer):
 
     def __init__(self, *, threads: PositiveInt | None = None, **kwargs: Any) -> None:
         self.threads = threads
+        if kwargs.get("profiler") is None:
+            kwargs["profiler"] = NoProfiler()
         super().__init__(**kwargs)
         # Last, because strategies set a number of their own, silently.
         if threads is not None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from cifar_hpc import reproduction
+from cifar_hpc.cli import main
 from tests.conftest import ROOT, SMOKE, Command, Fit
 
 ROWS = {
@@ -48,6 +49,16 @@ def test_row_trains_and_tests_on_the_sample(path: Path, fit_here: Fit) -> None:
     assert 0 <= record["selection"]["last"]["test_accuracy"] <= 1
     allowed = {"data.sample", "trainer.max_epochs", "trainer.limit_train_batches", "trainer.limit_val_batches"}
     assert set(record["changed_from_row"]) <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_row_prints_its_config(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "-c", str(path), "--print_config"])
+    assert ended.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["reproduction"]["row"] == path.stem
+    assert printed["data"]["batch_size"] == yaml.safe_load(path.read_text())["data"]["batch_size"]
 
 
 def test_rows_prints_a_table_and_json(command: Command) -> None:

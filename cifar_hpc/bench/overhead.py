@@ -1,7 +1,7 @@
 """What `fit` costs beside a bare PyTorch loop over the same batches with the same network.
 
-Both sides take turns in one process, because a shared machine's speed drifts; the overhead is the median of
-the ratios of neighbours.
+Both sides take turns of a few steps within one run, because a shared machine's speed drifts from second to
+second; the overhead is the median of the ratios of neighbouring turns.
 """
 
 import statistics
@@ -22,17 +22,57 @@ from cifar_hpc.records import environment
 from cifar_hpc.training import CIFARCLI, quieten, run_callbacks
 
 
-class _Stopwatch(Callback):
-    """Times the training part of one epoch, the callbacks of a real run included."""
+class _TakeTurns(Callback):
+    """Lets the bare loop have a turn after every turn of `fit`, and times both.
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    Args:
+        bare: the bare loop.
+        steps: in a turn.
+    """
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seconds = -time.perf_counter()
+    def __init__(self, bare: "_BareLoop", steps: int) -> None:
+        self.bare = bare
+        self.steps = steps
+        self.pairs: list[tuple[float, float]] = []
+        self._start: float | None = None
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seconds += time.perf_counter()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ends a turn of `fit`; the next begins when the bare loop has had its own."""
+        if (batch_idx + 1) % self.steps:
+            return
+        now = time.perf_counter()
+        turn = self.bare.take_turn(self.steps)
+        if self._start is not None:  # the first turn warms both sides up
+            self.pairs.append((now - self._start, turn))
+        self._start = time.perf_counter()
+
+
+class _BareLoop:
+    """The loop that anybody would write: no metrics, no callbacks, no Lightning.
+
+    Args:
+        cli: a parsed `fit` of the row.
+    """
+
+    def __init__(self, cli: CIFARCLI) -> None:
+        cli.datamodule.prepare_data()
+        cli.datamodule.setup("fit")
+        self.network = cli.model.to(memory_format=torch.channels_last)
+        self.network.train()
+        self.optimizer = cli.model.make_optimizer(self.network.parameters())
+        self.batches = iter(cli.datamodule.train_dataloader())
+
+    def take_turn(self, steps: int) -> float:
+        """Seconds for some steps."""
+        start = time.perf_counter()
+        for batch in islice(self.batches, steps):
+            loss = F.cross_entropy(self.network(batch.images), batch.labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return time.perf_counter() - start
 
 
 def command(row: str, steps: int, repeats: int, json_file: str | None) -> int:
@@ -69,60 +109,35 @@ def measure(row: str, steps: int, repeats: int) -> dict[str, Any]:
     """Milliseconds a step on both sides, and the overhead in percent."""
     path = reproduction.load_row(row).path
     arguments = [
-        f"--trainer.limit_train_batches={steps}",
+        "-c",
+        str(path),
+        f"--trainer.limit_train_batches={steps * (repeats + 1)}",
         "--trainer.limit_val_batches=0",
         "--trainer.max_epochs=1",
         "--trainer.enable_progress_bar=false",
     ]
     if not torch.cuda.is_available():
         arguments += ["--trainer.accelerator=cpu"]
-    bare, fitted, batch_size = [], [], 0
-    for turn in range(repeats + 1):
-        cli = CIFARCLI("fit", ["-c", str(path), *arguments])
-        batch_size = cli.datamodule.batch_size
-        pair = _bare(cli, steps), _fit(cli)
-        if turn:  # the first turn warms both sides up
-            bare.append(1000 * pair[0] / steps)
-            fitted.append(1000 * pair[1] / steps)
-    ratios = [100 * (ours / theirs - 1) for ours, theirs in zip(fitted, bare, strict=True)]
+    cli = CIFARCLI("fit", arguments)
+    turns = _TakeTurns(_BareLoop(CIFARCLI("fit", arguments)), steps)
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder) / "run"
+        run_dir.mkdir()
+        trainer = cli.make_trainer(run_dir, [*run_callbacks(cli, run_dir, ""), turns])
+        trainer.fit(cli.model, datamodule=cli.datamodule)
+    if len(turns.pairs) < repeats:
+        raise UserError(f"An epoch of {row} has too few steps for {repeats + 1} turns of {steps}")
+    ratios = [100 * (ours / theirs - 1) for ours, theirs in turns.pairs]
     quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
     return {
         "row": row,
         "cpu": environment.cpu_model(),
         "threads": torch.get_num_threads(),
-        "batch_size": batch_size,
+        "batch_size": cli.datamodule.batch_size,
         "steps": steps,
         "repeats": repeats,
-        "bare_ms_per_step": statistics.median(bare),
-        "fit_ms_per_step": statistics.median(fitted),
+        "bare_ms_per_step": 1000 * statistics.median(theirs for _, theirs in turns.pairs) / steps,
+        "fit_ms_per_step": 1000 * statistics.median(ours for ours, _ in turns.pairs) / steps,
         "overhead_percent": statistics.median(ratios),
         "overhead_percent_quartiles": [quartiles[0], quartiles[2]],
     }
-
-
-def _bare(cli: CIFARCLI, steps: int) -> float:
-    """Seconds for the loop that anybody would write: no metrics, no callbacks, no Lightning."""
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup("fit")
-    network = cli.model.to(memory_format=torch.channels_last)
-    network.train()
-    optimizer = cli.model.make_optimizer(network.parameters())
-    loader = cli.datamodule.train_dataloader()
-    start = time.perf_counter()
-    for batch in islice(loader, steps):
-        loss = F.cross_entropy(network(batch.images), batch.labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return time.perf_counter() - start
-
-
-def _fit(cli: CIFARCLI) -> float:
-    """Seconds for the same steps through `fit`, with everything a run has switched on."""
-    stopwatch = _Stopwatch()
-    with tempfile.TemporaryDirectory() as folder:
-        run_dir = Path(folder) / "run"
-        run_dir.mkdir()
-        trainer = cli.make_trainer(run_dir, [stopwatch, *run_callbacks(cli, run_dir, "")])
-        trainer.fit(cli.model, datamodule=cli.datamodule)
-    return stopwatch.seconds

@@ -13,6 +13,7 @@ from cifar_hpc.data.augment import BatchTransform
 from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.datasets import DATASETS, DatasetName
 from cifar_hpc.data.loaders import (
+    Batch,
     BatchLoader,
     GlobalBatches,
     ImageSet,
@@ -129,6 +130,12 @@ class CIFARDataModule(LightningDataModule):
         if device.type == "cuda" and self.pipeline == "batched" and self.source == "memory":
             self.train_set = self.train_set.to(device)
             self.evaluation_sets = {name: images.to(device) for name, images in self.evaluation_sets.items()}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Spares a batch that is where it should be the search through its fields, which costs 0.05 ms."""
+        if isinstance(batch, Batch) and batch.images.device == device:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> Any:
         """Batches of the training set, in an order that follows from seed and epoch."""

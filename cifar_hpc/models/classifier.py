@@ -39,7 +39,16 @@ class Classifier(LightningModule):
         self.example_input_array = torch.zeros(1, 3, 32, 32).contiguous(memory_format=torch.channels_last)
         self.evaluations: dict[str, Evaluation] = {}
         self._answers: dict[str, Answers] = {}
-        self._totals = torch.zeros(3)
+        self._losses: list[Tensor] = []
+        self._correct: list[Tensor] = []
+        self._images = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Spares Lightning's note of the running hook, taken dozens of times a step, torch's search for parameters."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def configure_optimizers(self) -> Any:
         """The optimiser and, where the report has one, the schedule."""
@@ -54,18 +63,15 @@ class Classifier(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Starts the running means of the epoch."""
-        self._totals = torch.zeros(3, dtype=torch.float64, device=self.device)
+        self._losses, self._correct, self._images = [], [], 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch, added to the epoch's running means."""
         loss, logits = self.training_loss(batch)
-        with torch.no_grad():
-            images = len(batch.labels)
-            correct = (logits.argmax(1) == batch.labels).sum()
-            # On the device, without waiting for it.
-            self._totals[0] += loss * images
-            self._totals[1] += correct
-            self._totals[2] += images
+        # Kept on the device and summed up after the epoch: a step never waits for them.
+        self._losses.append(loss.detach() * len(batch.labels))
+        self._correct.append((logits.detach().argmax(1) == batch.labels).sum())
+        self._images += len(batch.labels)
         return loss
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -80,8 +86,9 @@ class Classifier(LightningModule):
 
     def train_metrics(self) -> dict[str, float]:
         """Loss (nats), accuracy (fraction of 1) and number of images of the epoch so far, over all processes."""
-        totals = self.trainer.strategy.reduce(self._totals.clone(), reduce_op="sum")
-        loss, correct, images = (float(total) for total in totals)
+        sums = [torch.stack(values).double().sum() for values in (self._losses, self._correct)]
+        totals = torch.stack([*sums, sums[0].new_tensor(self._images)])
+        loss, correct, images = (float(total) for total in self.trainer.strategy.reduce(totals, reduce_op="sum"))
         return {"loss": loss / images, "accuracy": correct / images, "images": images}
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -157,9 +157,10 @@ def _check_fraction(value: Any, where: str) -> None:
         raise UserError(f"{where} is {value!r}; it must be a fraction of 1, not a percentage")
 
 
-def find_record_files(name: str) -> list[Path]:
-    """Every record of a row or recipe: committed ones under results/, then runs."""
-    return [path for folder in (results_folder() / name, RUNS / name) for path in sorted(folder.rglob("result.json"))]
+def find_record_files(name: str, committed_only: bool = False) -> list[Path]:
+    """Every record of a row or recipe: committed ones under results/, then, if they are wanted, runs."""
+    folders = [results_folder() / name] + ([] if committed_only else [RUNS / name])
+    return [path for folder in folders for path in sorted(folder.rglob("result.json"))]
 
 
 def results_folder() -> Path:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
+from cifar_hpc.callbacks import EpochCallback
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
@@ -45,7 +46,7 @@ class RunFacts:
     changed_from_row: dict[str, list[Any]]
 
 
-class Recorder(Callback):
+class Recorder(EpochCallback):
     """Measures a run and writes its record: after each epoch as `partial`, after the test as `complete`.
 
     Times are wall clock, read after the device has finished. Training, evaluation and the first epoch are

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from cifar_hpc.callbacks import EpochCallback
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
@@ -13,7 +14,7 @@ from cifar_hpc.models.evaluation import Evaluation
 _MISTAKES = 32
 
 
-class TensorBoardExtras(Callback):
+class TensorBoardExtras(EpochCallback):
     """Adds pictures and hyperparameters after the test.
 
     Args:

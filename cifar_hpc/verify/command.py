@@ -117,7 +117,8 @@ def table(verdict: RowVerdict) -> str:
     if not verdict.judgements:
         lines.append("  the report prints nothing that these records could be compared with")
     if verdict.best_test:
-        best = ", ".join(f"{accuracy:.2f} (epoch {epoch})" for accuracy, epoch in verdict.best_test)
+        low, high = min(verdict.best_test), max(verdict.best_test)
+        best = f"{low[0]:.2f} (epoch {low[1]})" + (f" to {high[0]:.2f} (epoch {high[1]})" if high != low else "")
         lines.append(f"  best epoch on the test set, not judged: {best}")
     return "\n".join(lines) + "\n"
 

@@ -103,7 +103,7 @@ def table(described: list[dict[str, Any]]) -> str:
         text = "–" if value is None else f"{value:.2f}{mark}"
         evidence = row["evidence"]["summary"] if row["evidence"] else _NO_EVIDENCE
         lines.append(f"{row['id']:<25}{row['model'][:11]:<12}{text:>8}  {evidence}")
-    lines.append("Accuracies in percent, on the test set; t: of the training, where no other is given.")
+    lines.append("Accuracies on the test set, in percent; t: of the training.")
     return "\n".join(lines)
 
 

@@ -236,9 +236,18 @@ def fit(cli: CIFARCLI) -> int:
     """Trains, then tests on the full test set, and keeps the record in the run's directory."""
     name, config = cli.reproduction.name, cli.config
     cli.datamodule.prepare_data()  # before a directory is made for a run that could not start
-    is_first_process = _RUN_DIR_VARIABLE not in os.environ
     run_dir, checkpoint = _choose_run_directory(cli, name, config["run_dir"], config["resume"])
-    held = run_directory.hold(run_dir) if is_first_process else None
+    if _RUN_DIR_VARIABLE in os.environ:  # the process that started this one holds the directory
+        return _fit_in(cli, run_dir, checkpoint)
+    with run_directory.hold(run_dir):
+        os.environ[_RUN_DIR_VARIABLE] = str(run_dir)
+        try:
+            return _fit_in(cli, run_dir, checkpoint)
+        finally:
+            del os.environ[_RUN_DIR_VARIABLE]
+
+
+def _fit_in(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> int:
     text = cli.config_text()
     config_file = run_dir / "config.yaml"
     if not config_file.exists():
@@ -252,8 +261,6 @@ def fit(cli: CIFARCLI) -> int:
         trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     except SystemExit as interrupted:  # what Lightning makes of Ctrl-C, with a status that means something else here
         raise KeyboardInterrupt from interrupted
-    if held is not None:
-        held.release()
     if trainer.is_global_zero:
         print(f"Record: {run_dir}/result.json")
         print(f"Verdict: python -m cifar_hpc verify {run_dir}")
@@ -421,11 +428,9 @@ def _choose_run_directory(cli: CIFARCLI, name: str, run_dir: Path | None, resume
         return folder, run_directory.newest_sound_checkpoint(folder) if resume else None
     if resume and (found := run_directory.find_unfinished(name, cli.seed, run_dir)) is not None:
         _check_same_experiment(cli, found)
-        os.environ[_RUN_DIR_VARIABLE] = str(found)
         # Without a sound checkpoint the run starts again in its place: there is nothing to lose.
         return found, run_directory.newest_sound_checkpoint(found)
     folder = run_directory.new_run_directory(name, cli.seed, run_dir)
-    os.environ[_RUN_DIR_VARIABLE] = str(folder)
     return folder, None
 
 

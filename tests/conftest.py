@@ -68,6 +68,7 @@ def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
     def run(*arguments: str | Path) -> str:
         monkeypatch.chdir(tmp_path)
+        capsys.readouterr()  # what commands before this one printed
         status = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return Finished(status, captured.out, captured.err).sentence()
@@ -82,11 +83,9 @@ def fit_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fit]:
     threads = torch.get_num_threads()
 
     def run(*arguments: str | Path) -> None:
-        os.environ.pop("CIFAR_HPC_RUN_DIR", None)
         assert main(["fit", *(str(argument) for argument in arguments)]) == 0
 
     yield run
-    os.environ.pop("CIFAR_HPC_RUN_DIR", None)
     torch.set_num_threads(threads)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,8 @@ def _check_writable(folder: Path) -> None:
     probe.unlink()
 
 
-def hold(folder: Path) -> FileLock:
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
     """Takes a run's directory for this process; the system gives it back when the process ends, however it ends.
 
     Raises:
@@ -66,7 +69,10 @@ def hold(folder: Path) -> FileLock:
         held.acquire(timeout=0)
     except Timeout:
         raise UserError(f"The run in {folder} is still at work in another process; wait for it or stop it") from None
-    return held
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def find_unfinished(name: str, seed: int, run_dir: Path | None) -> Path | None:

@@ -248,10 +248,9 @@ def fit(cli: CIFARCLI) -> int:
 
 
 def _fit_in(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> int:
-    text = cli.config_text()
     config_file = run_dir / "config.yaml"
     if not config_file.exists():
-        config_file.write_text(text, encoding="utf-8")
+        config_file.write_text(cli.config_text(), encoding="utf-8")
     digest = hashlib.sha256(config_file.read_bytes()).hexdigest()
     trainer = cli.make_trainer(run_dir, run_callbacks(cli, run_dir, digest))
     if trainer.is_global_zero:

@@ -15,10 +15,8 @@ from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
 from cifar_hpc.records import environment
+from cifar_hpc.records.record import SCHEMA
 from cifar_hpc.records.run_directory import write_json
-
-SCHEMA = 1
-_ARRAYS = ("labels", "predicted", "confidence", "losses")
 
 
 @dataclass(frozen=True)

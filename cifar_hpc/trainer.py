@@ -8,6 +8,8 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.profilers import PassThroughProfiler
 
+from cifar_hpc.hpc.step_loop import StepLoop
+
 
 class NoProfiler(PassThroughProfiler):
     """Lightning's absent profiler, without the generator that it starts forty times a step."""
@@ -33,6 +35,8 @@ class Trainer(LightningTrainer):
         if kwargs.get("profiler") is None:
             kwargs["profiler"] = NoProfiler()
         super().__init__(**kwargs)
+        lightnings_own = self.fit_loop.epoch_loop
+        self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
         # Last, because strategies set a number of their own, silently.
         if threads is not None:
             torch.set_num_threads(threads)

@@ -12,6 +12,8 @@ from torch import Tensor
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.models.evaluation import Answers, Evaluation
 
+_STEPS_SUMMED_UP_AT_ONCE = 64
+
 
 class Classifier(LightningModule):
     """An image classifier trained with cross-entropy.
@@ -39,9 +41,8 @@ class Classifier(LightningModule):
         self.example_input_array = torch.zeros(1, 3, 32, 32).contiguous(memory_format=torch.channels_last)
         self.evaluations: dict[str, Evaluation] = {}
         self._answers: dict[str, Answers] = {}
-        self._losses: list[Tensor] = []
-        self._correct: list[Tensor] = []
-        self._images = 0
+        self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._sums = torch.zeros(0)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Spares Lightning's note of the running hook, taken dozens of times a step, torch's search for parameters."""
@@ -63,15 +64,16 @@ class Classifier(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Starts the running means of the epoch."""
-        self._losses, self._correct, self._images = [], [], 0
+        self._steps = []
+        self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch, added to the epoch's running means."""
         loss, logits = self.training_loss(batch)
-        # Kept on the device and summed up after the epoch: a step never waits for them.
-        self._losses.append(loss.detach() * len(batch.labels))
-        self._correct.append((logits.detach().argmax(1) == batch.labels).sum())
-        self._images += len(batch.labels)
+        # Summed up on the device, many steps at once: a small step never waits for its metrics.
+        self._steps.append((loss.detach(), logits.detach(), batch.labels))
+        if len(self._steps) == _STEPS_SUMMED_UP_AT_ONCE:
+            self._sum_up()
         return loss
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -86,10 +88,20 @@ class Classifier(LightningModule):
 
     def train_metrics(self) -> dict[str, float]:
         """Loss (nats), accuracy (fraction of 1) and number of images of the epoch so far, over all processes."""
-        sums = [torch.stack(values).double().sum() for values in (self._losses, self._correct)]
-        totals = torch.stack([*sums, sums[0].new_tensor(self._images)])
-        loss, correct, images = (float(total) for total in self.trainer.strategy.reduce(totals, reduce_op="sum"))
+        self._sum_up()
+        totals = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
+        loss, correct, images = (float(total) for total in totals)
         return {"loss": loss / images, "accuracy": correct / images, "images": images}
+
+    def _sum_up(self) -> None:
+        """Adds loss, right answers and number of images of the steps since the last call to the epoch's sums."""
+        if not self._steps:
+            return
+        losses, logits, labels = zip(*self._steps, strict=True)
+        self._steps = []
+        sizes = self._sums.new_tensor([len(part) for part in labels])
+        correct = (torch.cat(logits).argmax(1) == torch.cat(labels)).sum()
+        self._sums += torch.stack([(torch.stack(losses).double() * sizes).sum(), correct.double(), sizes.sum()])
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collects the answers for one batch."""

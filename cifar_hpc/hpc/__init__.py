@@ -1,0 +1,1 @@
+"""What Lightning lacks for these runs: a leaner loop over training steps."""

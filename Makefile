@@ -1,5 +1,6 @@
 # make reproduce            ghugre_sequential, from a bare machine to the verdict
 # make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c configs/cpu.yaml" for an overlay
+# make sweep STUDY=<folder in reproductions/> ROW=<id>   a report's study, one run for each of its values
 # make test                 ruff, mypy and pytest
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table up to date with results/
@@ -17,7 +18,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c 
 RUN := runs/$(ROW)/seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce install test data results docs clean
+.PHONY: reproduce sweep install test data results docs clean
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -30,6 +31,17 @@ $(RUN)/predictions.npz: | $(VENV)/installed
 	@test -f $(YAML) || { echo "There is no row $(ROW); '$(PY) -m cifar_hpc rows' lists them." >&2; exit 2; }
 	@$(PY) -m cifar_hpc data fetch --dataset $$(sed -n 's/^  dataset: *//p' $(YAML))
 	@$(PY) -m cifar_hpc fit -c $(YAML) $(FLAGS) --seed_everything $(SEED) --run_dir $(RUN) --resume
+
+# Runs that are complete stay, so an interrupted sweep goes on where it was.
+sweep: $(VENV)/installed
+	@test -f $(YAML) || { echo "There is no row $(ROW); '$(PY) -m cifar_hpc rows' lists them." >&2; exit 2; }
+	@test -n "$(STUDY)" -a -d "reproductions/$(STUDY)" || \
+	{ echo "Name a study with STUDY=ashraf_batch_size or STUDY=ashraf_learning_rate." >&2; exit 2; }
+	@for value in reproductions/$(STUDY)/*.yaml; do \
+	run=runs/$(STUDY)/$(ROW)/$$(basename $$value .yaml)/seed$(SEED); \
+	test -f $$run/predictions.npz || \
+	$(PY) -m cifar_hpc fit -c $(YAML) -c $$value $(FLAGS) --seed_everything $(SEED) --run_dir $$run --resume || exit $$?; \
+	done
 
 install: $(VENV)/installed
 

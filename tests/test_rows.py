@@ -8,7 +8,7 @@ import yaml
 
 from cifar_hpc import reproduction
 from cifar_hpc.cli import main
-from tests.conftest import ROOT, SMOKE, Command, Fit
+from tests.conftest import REPRODUCTIONS, ROOT, SMOKE, Command, Fit
 
 ROWS = {
     *(f"shahrin_table2_row{i}" for i in range(1, 9)),
@@ -76,6 +76,44 @@ def test_rows_prints_a_table_and_json(command: Command) -> None:
     table = command("rows").out.splitlines()
     assert all(len(line) <= 80 for line in table)
     assert sum(line.split()[0] in ROWS for line in table) == 25
+
+
+STUDIES = {
+    "ashraf_batch_size": ("ashraf_cifar10_", {"32", "64", "128", "256", "512"}),
+    "ashraf_learning_rate": ("ashraf_cifar100_", {"0.01", "0.003", "0.001", "0.0003", "0.0001"}),
+}
+"""Each study's rows and values."""
+
+
+def test_the_studies_are_complete() -> None:
+    found = {folder.name: {path.stem for path in folder.glob("*.yaml")} for folder in REPRODUCTIONS.glob("ashraf_*/")}
+    assert found == {study: values for study, (_, values) in STUDIES.items()}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_changes_one_setting_of_each_row(study: str, capsys: pytest.CaptureFixture[str]) -> None:
+    prefix, values = STUDIES[study]
+    for path in (path for path in FILES if path.stem.startswith(prefix)):
+        for value in sorted(values):
+            with pytest.raises(SystemExit):
+                main(["fit", "-c", str(path), "-c", str(REPRODUCTIONS / study / f"{value}.yaml"), "--print_config"])
+            printed = yaml.safe_load(capsys.readouterr().out)
+            assert (printed["reproduction"]["row"], printed["reproduction"]["recipe"]) == (None, f"{study}_{value}")
+            expected = yaml.safe_load(path.read_text())
+            optimizer = printed["model"]["init_args"]["optimizer"]["init_args"]
+            if study == "ashraf_batch_size":
+                expected["data"]["batch_size"] = int(value)
+            else:
+                expected["model"]["init_args"]["optimizer"]["init_args"]["lr"] = float(value)
+            assert printed["data"].items() >= expected["data"].items()
+            assert optimizer.items() >= expected["model"]["init_args"]["optimizer"]["init_args"].items()
+
+
+def test_a_study_runs_on_the_sample(fit_here: Fit) -> None:
+    row, study = REPRODUCTIONS / "ashraf_cifar10_vgg16.yaml", REPRODUCTIONS / "ashraf_batch_size" / "32.yaml"
+    fit_here("-c", row, "-c", study, *SMOKE, "--trainer.limit_train_batches=1", "--run_dir", "run")
+    record = json.loads(Path("run/result.json").read_text())
+    assert (record["row"], record["recipe"], record["status"]) == (None, "ashraf_batch_size_32", "complete")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)

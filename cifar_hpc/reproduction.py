@@ -6,14 +6,15 @@ Plain dataclasses without torch, so that commands which only read rows start at 
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
 from cifar_hpc.errors import UserError
 from cifar_hpc.messages import explain_parser_error
 
-REPORTS = ("shahrin", "ashraf", "ghugre", "aamir", "luo")
+ReportName = Literal["shahrin", "ashraf", "ghugre", "aamir", "luo"]
+REPORTS: tuple[str, ...] = get_args(ReportName)
 METRICS = (
     "train_accuracy_percent",
     "test_accuracy_percent",
@@ -101,7 +102,7 @@ class Reproduction:
 
     row: str | None = None
     recipe: str | None = None
-    report: Literal["shahrin", "ashraf", "ghugre", "aamir", "luo"] | None = None
+    report: ReportName | None = None
     where: str = ""
     label: str = ""
     reported: Reported = field(default_factory=Reported)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cifar_hpc import reproduction
+from cifar_hpc.errors import UserError
 from cifar_hpc.reproduction import REPORTS, Row
 
 ORIGINS = {
@@ -22,8 +23,15 @@ def page(rows: Sequence[Row]) -> str:
 
     Args:
         rows: all rows.
+
+    Raises:
+        UserError: if notes/reports.yaml lacks a report.
     """
-    notes = reproduction.read_yaml(reproduction.reproductions_folder() / "notes" / "reports.yaml")
+    notes_file = reproduction.reproductions_folder() / "notes" / "reports.yaml"
+    notes = reproduction.read_yaml(notes_file)
+    for report in REPORTS:
+        if not isinstance(notes.get(report), dict) or not {"title", "hpc_tools", "mapping"} <= notes[report].keys():
+            raise UserError(f"{notes_file}: {report} is missing or has no title, hpc_tools and mapping")
     lines = [
         "# The five reports, setting by setting",
         "",
@@ -39,7 +47,14 @@ def page(rows: Sequence[Row]) -> str:
 
 
 def _section(report: str, note: dict[str, Any], rows: Sequence[Row]) -> list[str]:
-    lines = [f"## {report}", "", f"{note['title']}. {len(rows)} rows.", "", f"**HPC tools.** {note['hpc_tools']}", ""]
+    lines = [
+        f"## {report}",
+        "",
+        f"{note['title']}. {len(rows)} row{'s' if len(rows) != 1 else ''}.",
+        "",
+        f"**HPC tools.** {note['hpc_tools']}",
+        "",
+    ]
     lines += ["| the report's | here |", "|---|---|"]
     lines += [f"| {theirs} | `{ours}` |" for theirs, ours in note["mapping"].items()]
     lines += ["", "| setting | origin | where, or why | rows |", "|---|---|---|---|"]

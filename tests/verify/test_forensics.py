@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from cifar_hpc.reproduction import CurvePoint, Reported
-from cifar_hpc.verify import forensics
+from cifar_hpc.verify.forensics import tables as forensics
 from tests.conftest import Command
 
 

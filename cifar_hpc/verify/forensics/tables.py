@@ -6,38 +6,12 @@ false alarm is worse than a miss.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from cifar_hpc.reproduction import Reported, Reproduction, Row
-
-Strength = Literal["impossible", "contradicts", "unusual"]
+from cifar_hpc.verify.forensics.finding import Finding, Strength
 
 _PRINTED = 0.005
 """Half of the last digit of a percentage printed with two decimals."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong in a report.
-
-    Attributes:
-        report: which.
-        row: id of the row.
-        where: place in the report.
-        rule: name of the rule.
-        numbers: the printed numbers that disagree.
-        sentence: the rule and how the numbers break it.
-        strength: `impossible` by proof, `contradicts` another statement, or `unusual`.
-    """
-
-    report: str
-    row: str
-    where: str
-    rule: str
-    numbers: dict[str, float]
-    sentence: str
-    strength: Strength
 
 
 Broken = tuple[dict[str, float], str, Strength]
@@ -131,7 +105,7 @@ def audit_row(row: Row) -> list[Finding]:
     """All findings on one row."""
     group: Reproduction = row.reproduction
     return [
-        Finding(group.report or "", group.name, group.where, rule.__name__, numbers, sentence, strength)
+        Finding(group.report or "", group.name, group.where, rule.__name__, numbers, sentence, strength, (group.name,))
         for rule in RULES
         for numbers, sentence, strength in rule(group.reported)
     ]

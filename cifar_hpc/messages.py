@@ -17,7 +17,7 @@ _TYPES = (
     (r"Expected a <class 'bool'>", "true or false"),
     (r"Expected a <class 'str'>", "a text"),
     (r"Expected a tuple with (\d+) elements", r"a list of \1 numbers"),
-    (r"Expected a (?:list|List)\b", "a list"),
+    (r"Expected a (?:list|List)\b|Expected a <class 'list'>", "a list"),
     (r"Expected a typing\.Literal\[([^\]]*)\]", r"one of \1"),
 )
 

@@ -6,9 +6,14 @@ from dataclasses import asdict
 from cifar_hpc import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
-from cifar_hpc.reproduction import Row
-from cifar_hpc.verify.forensics import tables
+from cifar_hpc.reproduction import REPORTS, Row
 from cifar_hpc.verify.forensics.finding import Finding
+from cifar_hpc.verify.forensics.statements import read_statements, statements_file
+from cifar_hpc.verify.forensics.tables import ROW_RULES, audit_row, seconds_per_epoch_agree
+from cifar_hpc.verify.forensics.texts import TEXT_RULES
+
+RULES = (*ROW_RULES, seconds_per_epoch_agree, *TEXT_RULES)
+"""All rules: on single rows, on rows of one configuration, on what the texts state."""
 
 
 def findings(reports: Sequence[str] = ()) -> list[Finding]:
@@ -20,7 +25,28 @@ def findings(reports: Sequence[str] = ()) -> list[Finding]:
     Raises:
         UserError: if there is no such report, or a file of ours is wrong.
     """
-    return [finding for row in _rows(reports) for finding in tables.audit_row(row)]
+    check_reports(reports)
+    return audit([reproduction.read_row(path) for path in reproduction.row_files()], reports)
+
+
+def audit(rows: Sequence[Row], reports: Sequence[str] = ()) -> list[Finding]:
+    """What all rules find in these reports.
+
+    Args:
+        rows: all rows.
+        reports: names of reports; empty for all.
+    """
+    by_id = {row.reproduction.name: row for row in rows}
+    statements = read_statements(statements_file(), set(by_id))
+    found = [finding for row in rows for finding in audit_row(row)]
+    for report in REPORTS:
+        found += seconds_per_epoch_agree([row for row in rows if row.reproduction.report == report])
+    for rule in TEXT_RULES:
+        found += rule(statements, by_id)
+    return sorted(
+        (finding for finding in found if not reports or finding.report in reports),
+        key=lambda finding: REPORTS.index(finding.report),
+    )
 
 
 def command(reports: Sequence[str], json_file: str | None) -> int:
@@ -29,22 +55,25 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     Returns:
         0 when nothing was found, 1 otherwise.
     """
-    rows, found = _rows(reports), findings(reports)
+    check_reports(reports)
+    rows = [reproduction.read_row(path) for path in reproduction.row_files()]
+    found = audit(rows, reports)
+    names = [row.reproduction.row for row in rows if not reports or row.reproduction.report in reports]
     if json_file is not None:
-        write_json_output(
-            {"rows": [row.reproduction.row for row in rows], "findings": [asdict(f) for f in found]}, json_file
-        )
+        write_json_output({"rows": names, "findings": [asdict(finding) for finding in found]}, json_file)
     if json_file != "-":
         for finding in found:
             print(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
-        print(f"{len(found)} findings in {len(rows)} rows, by {len(tables.RULES)} rules")
+        print(f"{len(found)} findings in {len(names)} rows and their reports' texts, by {len(RULES)} rules")
     return 1 if found else 0
 
 
-def _rows(reports: Sequence[str]) -> list[Row]:
-    """The rows of these reports, or of all."""
+def check_reports(reports: Sequence[str]) -> None:
+    """Refuses names of reports that do not exist.
+
+    Raises:
+        UserError: naming the reports that do.
+    """
     for report in reports:
-        if report not in reproduction.REPORTS:
-            raise UserError(f"There is no report {report}; the reports are {', '.join(reproduction.REPORTS)}")
-    rows = [reproduction.read_row(path) for path in reproduction.row_files()]
-    return [row for row in rows if not reports or row.reproduction.report in reports]
+        if report not in REPORTS:
+            raise UserError(f"There is no report {report}; the reports are {', '.join(REPORTS)}")

@@ -73,10 +73,15 @@ def make_parser() -> argparse.ArgumentParser:
     verify.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report to FILE")
     verify.set_defaults(run=_verify)
 
-    audit = commands.add_parser("audit", help="check the reports' own tables without training anything")
+    audit = commands.add_parser("audit", help="check what the reports print against itself, without training anything")
     audit.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
     audit.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     audit.set_defaults(run=_audit)
+
+    claims = commands.add_parser("claims", help="judge what the reports assert across rows (speed-ups, rankings)")
+    claims.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    claims.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    claims.set_defaults(run=_claims)
 
     bench = commands.add_parser("bench", help="measure throughput")
     benches = bench.add_subparsers(metavar="WHAT", required=True)
@@ -126,6 +131,12 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _audit(arguments: argparse.Namespace) -> int:
     from cifar_hpc.verify.audit import command
+
+    return command(arguments.report, arguments.json)
+
+
+def _claims(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.verify.claims import command
 
     return command(arguments.report, arguments.json)
 

@@ -1,12 +1,38 @@
-"""What the reports assert across rows, judged from records."""
+"""The command `claims`: what the reports assert across rows, judged from records."""
 
+import math
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
 from typing import Literal
+
+from cifar_hpc import reproduction
+from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_json_output
+from cifar_hpc.reproduction import Reproduction, Row
+from cifar_hpc.verify.audit import audit, check_reports
+from cifar_hpc.verify.claims_evidence import Records, evidence, measured, read_records
+from cifar_hpc.verify.claims_file import Claim, claims_file, known_files, read_claims
+from cifar_hpc.verify.forensics.finding import Finding
+from cifar_hpc.verify.leads import PRIORS, Lead, judge_ahead, judge_by, judge_up_to, lead
 
 ClaimVerdict = Literal[
     "reproduced", "above", "below", "inconclusive", "not comparable", "contradicted by its own report"
 ]
+
+MARGIN_OF_A_RATIO = 0.1
+"""What counts as the same speed-up where a claim gives no margin of its own: within a factor of 1.1. The reports print
+one run of each side, and two runs on a shared machine differ by about as much."""
+
+_UNITS = {
+    "seconds_per_epoch": "ratio of seconds per epoch",
+    "training_seconds": "ratio of seconds of training",
+    "test_accuracy_percent": "lead in test accuracy, points",
+    "train_accuracy_percent": "lead in training accuracy, points",
+}
 
 
 @dataclass(frozen=True)
@@ -20,7 +46,7 @@ class JudgedClaim:
         statement: as printed.
         quantity: what is compared, in words, with its unit.
         reported: the printed value, or the one that follows from the printed ones; null for a bare ranking.
-        measured: the same from records.
+        measured: the same from records: of the closest pair when there are several.
         interval: 95 % interval of the measured value.
         verdict: as for rows, and `contradicted by its own report` where `audit` says so.
         reason: why, in one sentence; empty where the numbers say it.
@@ -51,6 +77,196 @@ def judge_all(reports: Sequence[str] = ()) -> list[JudgedClaim]:
         reports: names of reports; empty for all.
 
     Raises:
-        UserError: if there is no such report, or claims.yaml is wrong.
+        UserError: if there is no such report, or a file of ours is wrong.
     """
-    return []  # the claims come with the next commit
+    return _judge_and_tell(reports)[0]
+
+
+def command(reports: Sequence[str], json_file: str | None) -> int:
+    """Prints the claims with their verdicts.
+
+    Returns:
+        1 when a claim fails or its own report contradicts it, 0 when some hold and none fails, 3 when nothing is
+        decided.
+
+    Raises:
+        UserError: if claims.yaml is wrong, or, after all else is judged, a record was.
+    """
+    judged, problems = _judge_and_tell(reports)
+    status = 2 if problems else exit_status(judged)
+    if json_file is not None:
+        content = {"exit_status": status, "problems": problems, "claims": [asdict(claim) for claim in judged]}
+        write_json_output(content, json_file)
+    if json_file != "-":
+        for claim in judged:
+            print(as_text(claim))
+        counts = Counter(claim.verdict for claim in judged)
+        print(f"{len(judged)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    if problems:
+        raise UserError("; ".join(problems))
+    return status
+
+
+def exit_status(judged: Sequence[JudgedClaim]) -> int:
+    """1 when the answer to some claim is no, 0 when to some it is yes and to none no, 3 when nothing is decided."""
+    verdicts = {claim.verdict for claim in judged}
+    if verdicts & {"above", "below", "contradicted by its own report"}:
+        return 1
+    return 0 if "reproduced" in verdicts else 3
+
+
+def as_text(judged: JudgedClaim) -> str:
+    """A claim for a terminal."""
+    lines = [f"{judged.claim}: {judged.verdict}", *_wrapped(f"{judged.where}: {judged.statement}")]
+    reported = "" if judged.reported is None else f"reported {judged.reported:.3g}"
+    found = "" if judged.measured is None else f"measured {judged.measured:.3g}"
+    if judged.interval is not None:
+        found += f" ({judged.interval[0]:.3g} to {judged.interval[1]:.3g})"
+    if reported or found:
+        lines.append(f"  {judged.quantity}: {', '.join(filter(None, (reported, found)))}")
+    if judged.reason:
+        lines += _wrapped(judged.reason)
+    if judged.measured is None:
+        lines += [f"    {line}" for line in judged.commands]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, width=80, initial_indent="  ", subsequent_indent="  ")
+
+
+def _judge_and_tell(reports: Sequence[str]) -> tuple[list[JudgedClaim], list[str]]:
+    """The judged claims, and what is wrong with records."""
+    check_reports(reports)
+    files = known_files()
+    claims = [c for c in read_claims(claims_file(), files) if not reports or c.report in reports]
+    rows = {path.stem: reproduction.read_row(path) for path in reproduction.row_files()}
+    findings = audit(list(rows.values()))
+    records, problems = read_records(name for claim in claims for name in claim.rows)
+    return [judge(claim, records, findings, rows, files) for claim in claims], problems
+
+
+def judge(
+    claim: Claim, records: Records, findings: Sequence[Finding], rows: dict[str, Row], files: dict[str, Path]
+) -> JudgedClaim:
+    """Judges one claim.
+
+    Args:
+        claim: to be judged.
+        records: finished ones, by row or recipe.
+        findings: of `audit`.
+        rows: all rows by id.
+        files: of all rows and recipes.
+
+    Raises:
+        UserError: if nothing is reported of a claim that says by how much, or if the claim is said to be
+            contradicted by a finding that `audit` does not make.
+    """
+    reported = claim.reported
+    if reported is None and claim.contradicted_by is None:
+        reported = printed_lead(claim, rows)
+    if reported is None and claim.says in ("by", "up to"):
+        raise UserError(f"claims.yaml: the claim {claim.id} says {claim.says!r}, but the report prints no value")
+    found = evidence(claim, records)
+    verdict: ClaimVerdict
+    closest: Lead | None = None
+    if found.records:
+        values = {name: measured(claim, found.records[name], _epochs(files[name])) for name in claim.rows}
+        pairs = list(product(claim.ahead, claim.behind))
+        prior = PRIORS["log seconds" if claim.is_time else "points"]
+        leads = [lead(values[first], values[second], prior, len(pairs)) for first, second in pairs]
+        closest = min(leads, key=lambda one: one.value)
+        verdict = _verdict(claim, leads, reported or 0.0, rows)
+        reason = "more runs of each row would narrow the interval" if verdict == "inconclusive" else ""
+    else:
+        verdict, reason = ("inconclusive" if found.missing else "not comparable"), found.reason
+    if claim.contradicted_by is not None:
+        verdict, reason = "contradicted by its own report", contradiction(claim, findings).sentence
+    scale = math.exp if claim.is_time else float
+    return JudgedClaim(
+        claim=claim.id,
+        report=claim.report,
+        where=claim.where,
+        statement=claim.statement,
+        quantity=_UNITS[claim.quantity],
+        reported=reported,
+        measured=None if closest is None else scale(closest.value),
+        interval=None if closest is None else (scale(closest.low), scale(closest.high)),
+        verdict=verdict,
+        reason=reason,
+        rows=claim.rows,
+        commands=tuple(_fit_command(files[name]) for name in claim.rows if name in files),
+        records=tuple(str(record.path) for name in found.records for record in found.records[name]),
+    )
+
+
+def _verdict(claim: Claim, leads: list[Lead], reported: float, rows: dict[str, Row]) -> ClaimVerdict:
+    """What the leads say of the claim."""
+    if claim.says == "ahead":
+        return judge_ahead(leads)
+    if claim.says == "not behind":
+        return judge_ahead(leads, least=-_margin(claim, rows))
+    rule = judge_by if claim.says == "by" else judge_up_to
+    return rule(leads[0], math.log(reported) if claim.is_time else reported, _margin(claim, rows))
+
+
+def _margin(claim: Claim, rows: dict[str, Row]) -> float:
+    """What counts as the same, on the scale of the leads: the claim's own, else the default or the row's."""
+    if claim.is_time:
+        return math.log(1 + (claim.margin or MARGIN_OF_A_RATIO))
+    row = rows.get(claim.behind[0])
+    return claim.margin or (row.reproduction if row else Reproduction()).margin_percent
+
+
+def _epochs(file: Path) -> int:
+    """That the row or recipe trains."""
+    return int(reproduction.read_yaml(file).get("trainer", {}).get("max_epochs", 1))
+
+
+def _fit_command(file: Path) -> str:
+    """What makes a record of the row or recipe."""
+    inside = file.relative_to(reproduction.reproductions_folder())
+    return f"python -m cifar_hpc fit -c reproductions/{inside.as_posix()}"
+
+
+def contradiction(claim: Claim, findings: Sequence[Finding]) -> Finding:
+    """The finding that refutes the claim.
+
+    Raises:
+        UserError: if `audit` finds no such thing.
+    """
+    assert claim.contradicted_by is not None
+    for finding in findings:
+        same = (finding.report, finding.rule) == (claim.report, claim.contradicted_by.rule)
+        if same and set(claim.contradicted_by.numbers) == set(finding.numbers.values()):
+            return finding
+    raise UserError(
+        f"claims.yaml: the claim {claim.id} is contradicted by {claim.contradicted_by.rule} with "
+        f"{claim.contradicted_by.numbers}, but `audit {claim.report}` finds no such thing"
+    )
+
+
+def printed_lead(claim: Claim, rows: dict[str, Row]) -> float | None:
+    """The lead of the closest pair that follows from what the report prints of the rows; null where it is silent."""
+    leads = []
+    for first, second in product(claim.ahead, claim.behind):
+        a, b = (_printed(claim, rows[name]) if name in rows else None for name in (first, second))
+        if a is None or b is None:
+            return None
+        leads.append(b / a if claim.is_time else a - b)
+    return min(leads)
+
+
+def _printed(claim: Claim, row: Row) -> float | None:
+    """The row's printed value: seconds (of an epoch, or of the training) or percent."""
+    reported = row.reproduction.reported
+    if not claim.is_time:
+        curve = {point.epoch: getattr(point, claim.quantity) for point in reported.curve}
+        value: float | None = getattr(reported, claim.quantity) if claim.epoch is None else curve.get(claim.epoch)
+        return value
+    if claim.quantity == "training_seconds":
+        return reported.training_seconds
+    if reported.training_seconds is not None and reported.epochs is not None:
+        return reported.training_seconds / reported.epochs
+    seconds = [point.seconds for point in reported.curve if point.seconds is not None]
+    return math.fsum(seconds) / len(seconds) if seconds else None

@@ -60,7 +60,7 @@ def judge_row(reproduction: Reproduction, records: Sequence[Record]) -> list[Row
         records: of this row.
     """
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in _without_copies(records):
+    for record in without_copies(records):
         groups[_kind(record, reproduction)].append(record)
     order = {"full": 0, "prefix": 1, "smoke": 2}
     keys = sorted(groups, key=lambda key: (bool(key[2]), order[key[0]], -key[1]))
@@ -74,7 +74,7 @@ def exit_status(verdicts: Sequence[Verdict]) -> int:
     return 0 if "reproduced" in verdicts else 3
 
 
-def _without_copies(records: Sequence[Record]) -> list[Record]:
+def without_copies(records: Sequence[Record]) -> list[Record]:
     """A record that was kept under results/ is still in its run's directory; it counts once."""
     seen: list[dict[str, Any]] = []
     unique = []
@@ -107,9 +107,9 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
     for metric, key in _LAST.items():
         printed = getattr(point, metric, None) if point else getattr(reported, metric)
         if point:
-            values = _by_seed(records, lambda r, key=key: _at_epoch(r, epoch, key))  # type: ignore[misc]
+            values = by_seed(records, lambda r, key=key: _at_epoch(r, epoch, key))  # type: ignore[misc]
         else:
-            values = _by_seed(records, lambda r, key=key: r.last(key))  # type: ignore[misc]
+            values = by_seed(records, lambda r, key=key: r.last(key))  # type: ignore[misc]
         percents = [100 * value for value in values]
         if printed is None or not percents:
             continue
@@ -121,7 +121,7 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
         else:
             judgements[metric] = judge(printed, percents, margin)
     if reported.training_seconds is not None and tier == "full":
-        seconds = _by_seed(records, lambda r: float(r.content["time"]["fit_seconds"]))
+        seconds = by_seed(records, lambda r: float(r.content["time"]["fit_seconds"]))
         judgements["training_seconds"] = Judgement(
             reported.training_seconds,
             sum(seconds) / len(seconds),
@@ -144,7 +144,7 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
     )
 
 
-def _by_seed(records: list[Record], value: Callable[[Record], float | None]) -> list[float]:
+def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> list[float]:
     """One value for each seed: runs that share a seed are no independent evidence, so they are averaged."""
     seeds: dict[int, list[float]] = defaultdict(list)
     for record in records:

@@ -1,0 +1,127 @@
+"""Which records a claim may be judged by, and what they measured."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cifar_hpc.errors import UserError
+from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.verify.claims_file import Claim
+from cifar_hpc.verify.rows import by_seed, without_copies
+
+Records = Mapping[str, Sequence[Record]]
+"""Finished records by row or recipe."""
+
+_MACHINE = ("cpu", "cores", "memory_gib", "accelerator", "gpu", "world_size", "precision")
+"""Facts of the hardware that must be the same for seconds to be compared, but for those that a claim is about."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The records that a claim is judged by.
+
+    Attributes:
+        records: by row; empty when the claim cannot be judged.
+        reason: why it cannot.
+        missing: whether that is because records are missing, rather than unfit.
+    """
+
+    records: Records
+    reason: str = ""
+    missing: bool = False
+
+
+def read_records(names: Iterable[str]) -> tuple[dict[str, list[Record]], list[str]]:
+    """All finished records of these rows and recipes, and what is wrong with the others."""
+    records: dict[str, list[Record]] = {}
+    problems = []
+    for name in dict.fromkeys(names):
+        found = []
+        for file in find_record_files(name):
+            try:
+                found.append(read_record(file))
+            except UserError as error:
+                problems.append(str(error))
+        records[name] = [record for record in without_copies(found) if record.is_complete]
+    return records, problems
+
+
+def evidence(claim: Claim, records: Records) -> Evidence:
+    """The records of the claim's rows that measured what it is about; seconds from one machine only."""
+    fit: dict[str, list[Record]] = {}
+    for name in claim.rows:
+        found = records.get(name, ())
+        fit[name] = [record for record in found if not unfit(claim, record)]
+        if found and not fit[name]:
+            return Evidence({}, f"{found[0].path} {unfit(claim, found[0])}")
+    if absent := [name for name, found in fit.items() if not found]:
+        return Evidence({}, f"nothing is measured yet for {', '.join(absent)}", missing=True)
+    return _on_one_machine(claim, fit) if claim.is_time else Evidence(fit)
+
+
+def unfit(claim: Claim, record: Record) -> str:
+    """Why the record says nothing about the claim; empty when it does."""
+    hardware = record.content["hardware"]
+    for fact, needed in claim.requires.get(record.name, {}).items():
+        value = hardware.get(fact)
+        # A GPU's name may be longer; what a record does not say (cuDNN's autotuner on a CPU) does not matter there.
+        same = str(needed) in str(value) if fact == "gpu" else value == needed
+        if value is not None and not same:
+            return f"was measured with {fact} {value}, and the claim is about {needed}"
+    if record.changed:
+        return f"changes {', '.join(record.changed)}"
+    if claim.is_time:
+        cut = sorted(set(record.content["changed_from_row"]) - {"trainer.max_epochs"})
+        return f"trained on less than the whole dataset ({', '.join(cut)})" if cut else ""
+    if claim.epoch is None:
+        return "" if record.tier == "full" else "is not the whole run"
+    return "" if accuracy_at(claim, record) is not None else f"does not reach epoch {claim.epoch}"
+
+
+def _on_one_machine(claim: Claim, fit: Records) -> Evidence:
+    """The records of the machine that has most, of those that have some for every row."""
+    about = {fact for facts in claim.requires.values() for fact in facts}
+    machines: dict[tuple[Any, ...], dict[str, list[Record]]] = {}
+    for name, found in fit.items():
+        for record in found:
+            hardware = record.content["hardware"]
+            key = tuple(str(hardware.get(fact)) for fact in _MACHINE if fact not in about)
+            key += (str(record.content["software"].get("torch")),)
+            machines.setdefault(key, {}).setdefault(name, []).append(record)
+    whole = [machine for machine in machines.values() if len(machine) == len(fit)]
+    if not whole:
+        return Evidence({}, "no one machine, with one version of torch, has records of all its rows")
+    return Evidence(max(whole, key=lambda m: (min(map(len, m.values())), sum(map(len, m.values())))))
+
+
+def accuracy_at(claim: Claim, record: Record) -> float | None:
+    """The record's accuracy in percent at the claim's epoch."""
+    key = claim.quantity.removesuffix("_percent")
+    if claim.epoch is None:
+        value = record.last(key)
+    else:
+        points = {point["epoch"]: point.get(key) for point in record.content["curve"]}
+        value = points.get(claim.epoch)
+    return None if value is None else 100 * float(value)
+
+
+def measured(claim: Claim, found: Sequence[Record], epochs: int) -> list[float]:
+    """One value for each seed (accuracies, in percent) or run (minus the logarithm of seconds); more is better.
+
+    Args:
+        claim: what is compared.
+        found: records of one row.
+        epochs: that the row trains; for `training_seconds`.
+    """
+    if not claim.is_time:
+        return by_seed(list(found), lambda record: accuracy_at(claim, record))
+    factor = epochs if claim.quantity == "training_seconds" else 1
+    return [-math.log(factor * seconds_per_epoch(record)) for record in found]
+
+
+def seconds_per_epoch(record: Record) -> float:
+    """Mean over the epochs but the first, which warms up; evaluation is not counted."""
+    seconds = [float(point["train_seconds"]) for point in record.content["curve"]]
+    counted = seconds[1:] or seconds
+    return math.fsum(counted) / len(counted)

@@ -72,7 +72,7 @@ def unfit(claim: Claim, record: Record) -> str:
     if record.changed:
         return f"changes {', '.join(record.changed)}"
     if claim.is_time:
-        cut = sorted(set(record.content["changed_from_row"]) - {"trainer.max_epochs"})
+        cut = sorted({"trainer.limit_train_batches", "data.sample"} & set(record.content["changed_from_row"]))
         return f"trained on less than the whole dataset ({', '.join(cut)})" if cut else ""
     if claim.epoch is None:
         return "" if record.tier == "full" else "is not the whole run"

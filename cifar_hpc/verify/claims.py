@@ -142,7 +142,7 @@ def _judge_and_tell(reports: Sequence[str]) -> tuple[list[JudgedClaim], list[str
     claims = [c for c in read_claims(claims_file(), files) if not reports or c.report in reports]
     rows = {path.stem: reproduction.read_row(path) for path in reproduction.row_files()}
     findings = audit(list(rows.values()))
-    records, problems = read_records(name for claim in claims for name in claim.rows)
+    records, problems = read_records({name: files[name] for claim in claims for name in claim.rows})
     return [judge(claim, records, findings, rows, files) for claim in claims], problems
 
 
@@ -167,7 +167,7 @@ def judge(
         reported = printed_lead(claim, rows)
     if reported is None and claim.says in ("by", "up to"):
         raise UserError(f"claims.yaml: the claim {claim.id} says {claim.says!r}, but the report prints no value")
-    found = evidence(claim, records)
+    found = evidence(claim, records, rows[claim.base] if claim.base else None)
     verdict: ClaimVerdict
     closest: Lead | None = None
     if found.records:
@@ -195,7 +195,7 @@ def judge(
         verdict=verdict,
         reason=reason,
         rows=claim.rows,
-        commands=tuple(_fit_command(files[name]) for name in claim.rows if name in files),
+        commands=tuple(_fit_command(name, claim.base, files) for name in claim.rows),
         records=tuple(str(record.path) for name in found.records for record in found.records[name]),
     )
 
@@ -223,10 +223,10 @@ def _epochs(file: Path) -> int:
     return int(reproduction.read_yaml(file).get("trainer", {}).get("max_epochs", 1))
 
 
-def _fit_command(file: Path) -> str:
-    """What makes a record of the row or recipe."""
-    inside = file.relative_to(reproduction.reproductions_folder())
-    return f"python -m cifar_hpc fit -c reproductions/{inside.as_posix()}"
+def _fit_command(name: str, base: str | None, files: dict[str, Path]) -> str:
+    """What makes a record of the row, or of the recipe added to its base."""
+    paths = [files[part].relative_to(reproduction.reproductions_folder()).as_posix() for part in (base, name) if part]
+    return "python -m cifar_hpc fit " + " ".join(f"-c reproductions/{path}" for path in paths)
 
 
 def contradiction(claim: Claim, findings: Sequence[Finding]) -> Finding:

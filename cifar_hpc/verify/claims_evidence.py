@@ -1,12 +1,14 @@
 """Which records a claim may be judged by, and what they measured."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.reproduction import Row
 from cifar_hpc.verify.claims_file import Claim
 from cifar_hpc.verify.rows import by_seed, without_copies
 
@@ -32,32 +34,54 @@ class Evidence:
     missing: bool = False
 
 
-def read_records(names: Iterable[str]) -> tuple[dict[str, list[Record]], list[str]]:
-    """All finished records of these rows and recipes, and what is wrong with the others."""
-    records: dict[str, list[Record]] = {}
+def read_records(files: Mapping[str, Path]) -> tuple[dict[str, list[Record]], list[str]]:
+    """All finished records of these rows and recipes, and what is wrong with the others.
+
+    Args:
+        files: of the rows and recipes. `make sweep` files the records of a study's recipes under its folder's name.
+    """
+    found: dict[str, list[Record]] = {name: [] for name in files}
     problems = []
-    for name in dict.fromkeys(names):
-        found = []
-        for file in find_record_files(name):
+    studies = [path.parent.name for name, path in files.items() if path.stem != name]
+    for folder in dict.fromkeys([*files, *studies]):
+        for file in find_record_files(folder):
             try:
-                found.append(read_record(file))
+                record = read_record(file)
             except UserError as error:
                 problems.append(str(error))
-        records[name] = [record for record in without_copies(found) if record.is_complete]
-    return records, problems
+                continue
+            if record.is_complete:
+                found.setdefault(record.name, []).append(record)
+    return {name: without_copies(records) for name, records in found.items()}, problems
 
 
-def evidence(claim: Claim, records: Records) -> Evidence:
-    """The records of the claim's rows that measured what it is about; seconds from one machine only."""
+def evidence(claim: Claim, records: Records, base: Row | None = None) -> Evidence:
+    """The records of the claim's rows that measured what it is about; seconds from one machine only.
+
+    Args:
+        claim: to be judged.
+        records: finished ones, by row or recipe.
+        base: the row that the claim's recipes are added to; records of other networks and datasets are none of it.
+    """
     fit: dict[str, list[Record]] = {}
     for name in claim.rows:
-        found = records.get(name, ())
+        found = [r for r in records.get(name, ()) if base is None or _is_of(r, base)]
         fit[name] = [record for record in found if not unfit(claim, record)]
         if found and not fit[name]:
             return Evidence({}, f"{found[0].path} {unfit(claim, found[0])}")
     if absent := [name for name, found in fit.items() if not found]:
         return Evidence({}, f"nothing is measured yet for {', '.join(absent)}", missing=True)
     return _on_one_machine(claim, fit) if claim.is_time else Evidence(fit)
+
+
+def _is_of(record: Record, base: Row) -> bool:
+    """Whether a recipe's record trained the row's network on its dataset for as many epochs."""
+    content, config = record.content, base.config
+    return (content["model"]["class_path"], content["dataset"]["name"], record.epochs_done) == (
+        config["model"]["class_path"],
+        base.dataset,
+        config["trainer"]["max_epochs"],
+    )
 
 
 def unfit(claim: Claim, record: Record) -> str:

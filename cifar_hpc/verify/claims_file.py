@@ -40,7 +40,8 @@ class Claim:
         statement: as printed, or the printed numbers that it follows from.
         quantity: what is compared.
         ahead: rows or recipes that are said to be ahead: more accurate, or quicker.
-        behind: the others; a name that ends in * stands for all recipes of that beginning.
+        behind: the others; a name that ends in * stands for all other recipes of that beginning.
+        base: for recipes of a study, the row that they are added to.
         says: ahead `by` what is reported, just `ahead`, `not behind`, or ahead by `up to` what is reported.
         reported: ratio of seconds or difference in percentage points, where the text states it; null where it
             follows from the rows' own printed numbers, or none is printed.
@@ -57,6 +58,7 @@ class Claim:
     quantity: Quantity
     ahead: list[str]
     behind: list[str]
+    base: str | None = None
     says: Literal["by", "ahead", "not behind", "up to"] = "ahead"
     reported: float | None = None
     margin: float | None = None
@@ -81,14 +83,14 @@ def claims_file() -> Path:
 
 
 def known_files() -> dict[str, Path]:
-    """The YAML of every row and of every recipe of a sweep, by name."""
+    """The YAML of every row and of every recipe of a study, by name."""
     rows = {path.stem: path for path in reproduction.row_files()}
-    sweeps = {}
+    recipes = {}
     for path in sorted(reproduction.reproductions_folder().glob("*/*.yaml")):
         group = reproduction.read_yaml(path).get("reproduction")
         if isinstance(group, dict) and group.get("recipe"):
-            sweeps[str(group["recipe"])] = path
-    return rows | sweeps
+            recipes[str(group["recipe"])] = path
+    return rows | recipes
 
 
 def read_claims(path: Path, known: dict[str, Path]) -> list[Claim]:
@@ -106,7 +108,7 @@ def read_claims(path: Path, known: dict[str, Path]) -> list[Claim]:
         if claim.id in [other.id for other in claims[:number]]:
             raise UserError(f"{path} has two claims with the id {claim.id}")
         _check(claim, known, f"{path}: the claim {claim.id}")
-        claim.behind = _all_named(claim, known)
+        claim.behind = [name for pattern in claim.behind for name in _matches(pattern, claim, known)]
     return claims
 
 
@@ -128,24 +130,16 @@ def _check(claim: Claim, known: dict[str, Path], where: str) -> None:
             raise UserError(f"{where} requires something of {row}, which it does not compare")
         if unknown := [fact for fact in facts if fact not in FACTS]:
             raise UserError(f"{where} requires {unknown[0]} of {row}; it may require {', '.join(FACTS)}")
-    names = [name for name in claim.rows if not name.endswith("*")]
-    if absent := [name for name in names if name not in known and not _sweep_is_absent(claim, known)]:
-        raise UserError(f"{where} names {absent[0]}, which is neither a row nor a recipe under reproductions/")
+    for pattern in claim.behind:
+        if pattern.endswith("*") and not _matches(pattern, claim, known):
+            raise UserError(f"{where} names {pattern}, which no recipe under reproductions/ matches")
+    for name in (*claim.rows, *filter(None, [claim.base])):
+        if not name.endswith("*") and name not in known:
+            raise UserError(f"{where} names {name}, which is neither a row nor a recipe under reproductions/")
 
 
-def _all_named(claim: Claim, known: dict[str, Path]) -> list[str]:
-    """The names behind, with patterns replaced; a pattern that matches nothing stays."""
-    if _sweep_is_absent(claim, known):
-        return claim.behind
-    return [
-        name
-        for pattern in claim.behind
-        for name in (known if pattern.endswith("*") else [pattern])
-        if fnmatchcase(name, pattern) and name not in claim.ahead
-    ]
-
-
-def _sweep_is_absent(claim: Claim, known: dict[str, Path]) -> bool:
-    """Whether a pattern matches no recipe but those that are said to be ahead."""
-    others = [name for name in known if name not in claim.ahead]
-    return any(p.endswith("*") and not any(fnmatchcase(name, p) for name in others) for p in claim.behind)
+def _matches(pattern: str, claim: Claim, known: dict[str, Path]) -> list[str]:
+    """What a name stands for."""
+    if not pattern.endswith("*"):
+        return [pattern]
+    return [name for name in known if fnmatchcase(name, pattern) and name not in claim.ahead]

@@ -40,7 +40,7 @@ def make_claim(**changes: Any) -> Claim:
 
 
 def make_record(
-    row: str, seconds: float = 10.0, accuracy: float = 0.7, seed: int = 1, epochs: int = 3, **changes: Any
+    row: str | None, seconds: float = 10.0, accuracy: float = 0.7, seed: int = 1, epochs: int = 3, **changes: Any
 ) -> Record:
     content = copy.deepcopy(BASE) | {"row": row, "seed": seed, "status": "complete"}
     content["epochs"] = {"planned": epochs, "done": epochs}
@@ -274,8 +274,8 @@ def judged() -> dict[str, claims.JudgedClaim]:
         ("ashraf_cifar10_resnet50_best", 93.6 - 92.7),
         ("luo_googlenet_more_accurate", 92.310 - 88.422),
         ("aamir_pytorch_accuracy_kept", 82.98 - 81.56),
-        ("ashraf_batch_size_128_best", None),
-        ("ashraf_learning_rate_0.001_best", None),
+        ("ashraf_batch_size_128_best_vgg16", None),
+        ("ashraf_learning_rate_0.001_best_resnet50", None),
         ("luo_vgg_faster", None),
     ],
 )
@@ -310,7 +310,9 @@ def test_every_report_has_claims_about_its_own_rows(judged: dict[str, claims.Jud
     assert {claim.report for claim in judged.values()} == set(reproduction.REPORTS)
     for claim in judged.values():
         assert all(row.startswith(f"{claim.report}_") for row in claim.rows)
-        assert all((ROOT / command.rpartition(" ")[2]).is_file() for command in claim.commands)
+        assert len(claim.commands) == len(claim.rows)
+        for line in claim.commands:
+            assert all((ROOT / file).is_file() for file in line.split() if file.startswith("reproductions/"))
 
 
 def test_claims_are_no_row() -> None:
@@ -409,12 +411,48 @@ def test_two_claims_of_one_id_are_told(tmp_path: Path) -> None:
         read_claims(file, FILES)
 
 
-def test_patterns_stand_for_the_other_recipes_of_a_sweep(tmp_path: Path) -> None:
+def test_patterns_stand_for_the_other_recipes_of_a_study(tmp_path: Path) -> None:
     file = tmp_path / "claims.yaml"
-    claim = make_claim(quantity="test_accuracy_percent", ahead=["sweep_2"], behind=["sweep_*"])
+    claim = make_claim(quantity="test_accuracy_percent", ahead=["study_2"], behind=["study_*"])
     file.write_text(yaml.safe_dump({"claims": [vars(claim)]}), encoding="utf-8")
-    sweep = {f"sweep_{n}": tmp_path / f"{n}.yaml" for n in (1, 2, 4)}
-    assert read_claims(file, sweep)[0].behind == ["sweep_1", "sweep_4"]
-    assert read_claims(file, {})[0].behind == ["sweep_*"]  # not there yet: nothing is measured
-    with pytest.raises(UserError, match="names sweep_2"):
-        read_claims(file, {name: path for name, path in sweep.items() if name != "sweep_2"})
+    study = {f"study_{n}": tmp_path / f"{n}.yaml" for n in (1, 2, 4)}
+    assert read_claims(file, study)[0].behind == ["study_1", "study_4"]
+    for absent, told in (({}, r"study_\*, which no recipe"), ({"study_1": file}, "study_2, which is neither")):
+        with pytest.raises(UserError, match=told):
+            read_claims(file, absent)
+
+
+def make_study_record(value: int, accuracy: float, **changes: Any) -> Record:
+    study = {"recipe": f"ashraf_batch_size_{value}", "model__class_path": "cifar_hpc.models.AlexNet"}
+    return make_record(None, accuracy=accuracy, epochs=100, **(study | changes))
+
+
+def test_a_study_is_judged_network_by_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other_network = {"model__class_path": "cifar_hpc.models.ResNet50"}
+    records = [make_study_record(value, 0.87 if value == 128 else 0.80) for value in (32, 64, 128, 256, 512)]
+    records += [make_study_record(value, 0.50 if value == 128 else 0.90, **other_network) for value in (32, 64, 128)]
+    for number, record in enumerate(records):  # where `make sweep` puts them, and where `fit` does
+        name = "ashraf_batch_size" if number % 2 else record.name
+        folder = tmp_path / "runs" / name / str(number) / "seed1"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(record.content), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    found = {claim.claim: claim for claim in claims.judge_all(["ashraf"])}
+    alexnet, resnet = (found[f"ashraf_batch_size_128_best_{net}"] for net in ("alexnet", "resnet50"))
+    assert (alexnet.verdict, len(alexnet.records)) == ("reproduced", 5)
+    assert alexnet.measured == pytest.approx(7)
+    assert resnet.verdict == "inconclusive"
+    assert resnet.reason == "nothing is measured yet for ashraf_batch_size_256, ashraf_batch_size_512"
+    assert resnet.commands[0] == (
+        "python -m cifar_hpc fit -c reproductions/ashraf_cifar10_resnet50.yaml "
+        "-c reproductions/ashraf_batch_size/128.yaml"
+    )
+
+
+def test_a_shorter_run_of_a_recipe_is_none_of_the_study() -> None:
+    claim = make_claim(
+        quantity="test_accuracy_percent", ahead=["ashraf_batch_size_128"], behind=["ashraf_batch_size_64"]
+    )
+    base = reproduction.load_row("ashraf_cifar10_alexnet")
+    records = {r.name: [r] for r in (make_study_record(128, 0.9), make_study_record(64, 0.8, epochs__done=3))}
+    assert evidence(claim, records, base).reason == "nothing is measured yet for ashraf_batch_size_64"

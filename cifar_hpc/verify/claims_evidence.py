@@ -96,11 +96,14 @@ def unfit(claim: Claim, record: Record) -> str:
     if record.changed:
         return f"changes {', '.join(record.changed)}"
     if claim.is_time:
-        cut = sorted({"trainer.limit_train_batches", "data.sample"} & set(record.content["changed_from_row"]))
-        return f"trained on less than the whole dataset ({', '.join(cut)})" if cut else ""
-    if claim.epoch is None:
-        return "" if record.tier == "full" else "is not the whole run"
-    return "" if accuracy_at(claim, record) is not None else f"does not reach epoch {claim.epoch}"
+        if cut := sorted({"trainer.limit_train_batches", "data.sample"} & set(record.content["changed_from_row"])):
+            return f"trained on less than the whole dataset ({', '.join(cut)})"
+        return "" if _timed_epochs(record) else "times no epoch"
+    if claim.epoch is None and record.tier != "full":
+        return "is not the whole run"
+    if accuracy_at(claim, record) is None:
+        return "holds no such accuracy" if claim.epoch is None else f"does not reach epoch {claim.epoch}"
+    return ""
 
 
 def _on_one_machine(claim: Claim, fit: Records) -> Evidence:
@@ -146,6 +149,10 @@ def measured(claim: Claim, found: Sequence[Record], epochs: int) -> list[float]:
 
 def seconds_per_epoch(record: Record) -> float:
     """Mean over the epochs but the first, which warms up; evaluation is not counted."""
-    seconds = [float(point["train_seconds"]) for point in record.content["curve"]]
+    seconds = _timed_epochs(record)
     counted = seconds[1:] or seconds
     return math.fsum(counted) / len(counted)
+
+
+def _timed_epochs(record: Record) -> list[float]:
+    return [float(point["train_seconds"]) for point in record.content["curve"] if point.get("train_seconds")]

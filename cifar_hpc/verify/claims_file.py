@@ -133,9 +133,11 @@ def _check(claim: Claim, known: dict[str, Path], where: str) -> None:
     for pattern in claim.behind:
         if pattern.endswith("*") and not _matches(pattern, claim, known):
             raise UserError(f"{where} names {pattern}, which no recipe under reproductions/ matches")
-    for name in (*claim.rows, *filter(None, [claim.base])):
+    for name in claim.rows:
         if not name.endswith("*") and name not in known:
             raise UserError(f"{where} names {name}, which is neither a row nor a recipe under reproductions/")
+    if claim.base is not None and (claim.base not in known or known[claim.base].stem != claim.base):
+        raise UserError(f"{where} has the base {claim.base}, which is no row; `rows` lists the ids")
 
 
 def _matches(pattern: str, claim: Claim, known: dict[str, Path]) -> list[str]:

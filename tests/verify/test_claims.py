@@ -158,6 +158,7 @@ def test_prefixes_are_compared_at_the_epoch_of_the_claim() -> None:
     ("changes", "told"),
     [
         ({"hardware__cpu": "another"}, "no one machine"),
+        ({"curve": [{"epoch": 1, "train_accuracy": 0.5}]}, "times no epoch"),
         ({"hardware__cores": 64}, "no one machine"),
         ({"software__torch": "1.0"}, "no one machine"),
         ({"hardware__precision": "bf16-mixed"}, "no one machine"),
@@ -387,6 +388,7 @@ def test_unknown_report_is_told(refuse: Refuse) -> None:
         ({"requires": {"aamir_table1": {"threads": 4}}}, "requires something of aamir_table1"),
         ({"requires": {FAST: {"colour": 4}}}, "requires colour of ghugre_parallel; it may require accelerator"),
         ({"contradicted_by": {"rule": "x"}}, "numbers"),
+        ({"base": "ashraf_batch_size_64"}, "has the base ashraf_batch_size_64, which is no row"),
         ({"verdict": "reproduced"}, "claims[0] has the key verdict"),
         ({"where": ...}, "claims[0] misses the key where"),
         ({"report": "us"}, "has the report us; it must be one of shahrin"),

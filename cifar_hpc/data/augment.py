@@ -4,6 +4,8 @@ Crop, flip, scaling and normalisation mean what torchvision's transforms of thos
 same pixels for the same draws (`tests/data/test_augment.py`).
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,12 +13,15 @@ from torch import Tensor
 from cifar_hpc.data.order import Draws
 
 
+PaddingMode = Literal["constant", "reflect"]
+
+
 class BatchTransform:
     """Crop with padding, horizontal flip, scaling to [0, 1], normalisation.
 
     Args:
-        crop_padding: pixels of zeros put around the image before a crop of the original size is taken;
-            0 for no crop.
+        crop_padding: pixels put around the image before a crop of the original size is taken; 0 for no crop.
+        padding_mode: what these pixels are: `constant` for zeros, `reflect` for the image mirrored at its border.
         horizontal_flip: whether the draws' flips are applied.
         mean: per channel, of pixels in [0, 1]; None for no normalisation.
         std: per channel, likewise.
@@ -28,8 +33,10 @@ class BatchTransform:
         horizontal_flip: bool = False,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        padding_mode: PaddingMode = "constant",
     ) -> None:
         self.crop_padding = crop_padding
+        self.padding_mode = padding_mode
         self.horizontal_flip = horizontal_flip
         self.mean = None if mean is None else torch.tensor(mean)
         self.std = None if std is None else torch.tensor(std)
@@ -64,8 +71,27 @@ class BatchTransform:
             columns = torch.where(flip, width - 1 - columns, columns)
         if self.crop_padding:
             p = self.crop_padding
-            images = F.pad(images, (0, 0, p, p, p, p))
+            images = pad(images, p, self.padding_mode)
             rows = rows + draws.top.to(device)[:, None]
             columns = columns + draws.left.to(device)[:, None]
         image = torch.arange(batch, device=device)[:, None, None]
         return images[image, rows[:, :, None], columns[:, None, :]]
+
+
+def pad(images: Tensor, pixels: int, mode: PaddingMode) -> Tensor:
+    """Puts pixels around images (B, H, W, 3), as torchvision's transforms of the same mode do.
+
+    Returns:
+        Shape (B, H + 2 * pixels, W + 2 * pixels, 3), same type.
+    """
+    if mode == "constant":
+        return F.pad(images, (0, 0, pixels, pixels, pixels, pixels))
+    # By indices, because torch reflects no uint8.
+    rows, columns = (_reflected(size, pixels, images.device) for size in images.shape[1:3])
+    return images[:, rows[:, None], columns]
+
+
+def _reflected(size: int, pixels: int, device: torch.device) -> Tensor:
+    """Where each row of a padded image is taken from: 2 1 0 1 2 3 for two pixels."""
+    places = torch.arange(-pixels, size + pixels, device=device).abs()
+    return size - 1 - (size - 1 - places).abs()

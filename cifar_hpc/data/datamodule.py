@@ -9,7 +9,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 
 from cifar_hpc.data import arrays
-from cifar_hpc.data.augment import BatchTransform
+from cifar_hpc.data.augment import BatchTransform, PaddingMode
 from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.datasets import DATASETS, DatasetName
 from cifar_hpc.data.loaders import (
@@ -36,8 +36,10 @@ class CIFARDataModule(LightningDataModule):
         dataset: which dataset; CIFAR-100 with its 100 fine labels.
         batch_size: images in a global batch, over all processes together.
         eval_batch_size: images in a batch of evaluation; changes no result.
-        crop_padding: pixels of zero padding for random crops of 32 × 32; 0 for none.
-        horizontal_flip: whether training images are mirrored with probability one half.
+        crop_padding: pixels of padding for random crops of 32 × 32; 0 for none.
+        padding_mode: `constant` pads with zeros, `reflect` with the image mirrored at its border.
+        horizontal_flip: whether training images are mirrored with probability one half; `alternating` mirrors each
+            image in exactly every other epoch.
         mean: of each channel, for normalisation of pixels in [0, 1]; null for none.
         std: likewise.
         holdout_images: training images set aside, as scikit-learn's `train_test_split` would.
@@ -58,7 +60,8 @@ class CIFARDataModule(LightningDataModule):
         batch_size: PositiveInt = 128,
         eval_batch_size: PositiveInt = 500,
         crop_padding: NonNegativeInt = 0,
-        horizontal_flip: bool = False,
+        padding_mode: PaddingMode = "constant",
+        horizontal_flip: bool | Literal["alternating"] = False,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
         holdout_images: NonNegativeInt = 0,
@@ -73,10 +76,15 @@ class CIFARDataModule(LightningDataModule):
         super().__init__()
         if (mean is None) != (std is None):
             raise UserError("data.mean and data.std go together: give both or neither")
+        if pipeline == "torchvision" and horizontal_flip == "alternating":
+            raise UserError(
+                "data.horizontal_flip: alternating needs data.pipeline: batched; torchvision has no such flip"
+            )
         self.dataset = DATASETS[dataset]
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.crop_padding = crop_padding
+        self.padding_mode = padding_mode
         self.horizontal_flip = horizontal_flip
         self.mean = mean
         self.std = std
@@ -139,10 +147,11 @@ class CIFARDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Batches of the training set, in an order that follows from seed and epoch."""
-        order = EpochOrder(len(self.train_set), self.seed, shuffle=True, crop_padding=self.crop_padding)
+        alternating = self.horizontal_flip == "alternating"
+        order = EpochOrder(len(self.train_set), self.seed, True, self.crop_padding, alternating)
         share = self._share(self.batch_size)
         self._check_share(share, len(self.train_set))
-        return self._loader(self.train_set, GlobalBatches(order, share), self.crop_padding, self.horizontal_flip)
+        return self._loader(self.train_set, GlobalBatches(order, share), self.crop_padding, bool(self.horizontal_flip))
 
     def val_dataloader(self) -> Mapping[str, Any]:
         """The test set, and the hold-out where there is one."""
@@ -162,9 +171,10 @@ class CIFARDataModule(LightningDataModule):
 
     def _loader(self, images: ImageSet, batches: GlobalBatches, crop_padding: int, flip: bool) -> Any:
         if self.pipeline == "torchvision":
-            transform = torchvision_transform(crop_padding, flip, self.mean, self.std)
-            return torchvision_loader(images, batches, transform, self.num_workers)
-        return BatchLoader(images, batches, BatchTransform(crop_padding, flip, self.mean, self.std))
+            reference = torchvision_transform(crop_padding, flip, self.mean, self.std, self.padding_mode)
+            return torchvision_loader(images, batches, reference, self.num_workers)
+        transform = BatchTransform(crop_padding, flip, self.mean, self.std, self.padding_mode)
+        return BatchLoader(images, batches, transform)
 
     def _share(self, batch_size: int) -> Share:
         if self.trainer is None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from cifar_hpc.data.augment import BatchTransform
+from cifar_hpc.data.augment import BatchTransform, PaddingMode
 from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.order import Draws, EpochOrder
 
@@ -134,11 +134,12 @@ def torchvision_transform(
     horizontal_flip: bool,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    padding_mode: PaddingMode = "constant",
 ) -> transforms.Compose:
     """The same preparation in torchvision's own transforms, as published scripts write it."""
     steps: list[object] = []
     if crop_padding:
-        steps.append(transforms.RandomCrop(32, padding=crop_padding))
+        steps.append(transforms.RandomCrop(32, padding=crop_padding, padding_mode=padding_mode))
     if horizontal_flip:
         steps.append(transforms.RandomHorizontalFlip())
     steps.append(transforms.ToTensor())

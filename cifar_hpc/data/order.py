@@ -5,11 +5,14 @@ of processes and a run on other hardware therefore see the same images in the sa
 same crops and flips.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_NO_EPOCH = 2**32 - 1
+"""An epoch that no run reaches, whose seed serves what is drawn once for all epochs."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,18 @@ class EpochOrder:
         seed: seed of the run.
         shuffle: whether to permute the images; without it nothing is drawn and nothing augmented.
         crop_padding: pixels of padding on each side from which crops are drawn.
+        alternating_flip: whether an image is mirrored in every other epoch, starting with one drawn for it, rather
+            than by a new draw in each epoch.
     """
 
-    def __init__(self, images: int, seed: int, shuffle: bool, crop_padding: int = 0) -> None:
+    def __init__(
+        self, images: int, seed: int, shuffle: bool, crop_padding: int = 0, alternating_flip: bool = False
+    ) -> None:
         self.images = images
         self.seed = seed
         self.shuffle = shuffle
         self.crop_padding = crop_padding
+        self.alternating_flip = alternating_flip
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -63,12 +71,19 @@ class EpochOrder:
         if not self.shuffle:
             return Draws(torch.arange(n), torch.full((n,), p), torch.full((n,), p), torch.zeros(n, dtype=torch.bool))
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
-        return Draws(
+        draws = Draws(
             torch.randperm(n, generator=generator),
             torch.randint(0, 2 * p + 1, (n,), generator=generator),
             torch.randint(0, 2 * p + 1, (n,), generator=generator),
             torch.rand(n, generator=generator) < 0.5,
         )
+        return replace(draws, flip=self._alternated(draws.indices)) if self.alternating_flip else draws
+
+    def _alternated(self, indices: Tensor) -> Tensor:
+        """Flips that two consecutive epochs never share: K. Jordan, arXiv:2404.00498, section 3.6."""
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, _NO_EPOCH))
+        first = torch.rand(self.images, generator=generator) < 0.5
+        return first[indices] ^ bool(self.epoch % 2)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -1,5 +1,6 @@
 """One file for each network of the reports, over one base that trains and measures them."""
 
+from cifar_hpc.models.airbench import Airbench
 from cifar_hpc.models.alexnet import AlexNet
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.googlenet import GoogLeNet
@@ -11,6 +12,7 @@ from cifar_hpc.models.vgg import VGG16, VGG19
 __all__ = [
     "VGG16",
     "VGG19",
+    "Airbench",
     "AlexNet",
     "Classifier",
     "GoogLeNet",

@@ -125,9 +125,12 @@ class Classifier(LightningModule):
         return {"index": batch.indices, "class": predicted, "confidence": confidence}
 
     def _answer(self, batch: Batch, name: str) -> None:
+        self._collect(name, batch, self(batch.images).float())
+
+    def _collect(self, name: str, batch: Batch, logits: Tensor) -> None:
         if name not in self._answers:
             self._answers[name] = Answers(self.num_classes).to(self.device)
-        self._answers[name].update(self(batch.images).float(), batch.labels, batch.indices)
+        self._answers[name].update(logits, batch.labels, batch.indices)
 
     def _finish_evaluations(self) -> None:
         self.evaluations = {name: answers.evaluation() for name, answers in self._answers.items()}

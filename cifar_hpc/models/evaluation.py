@@ -1,5 +1,6 @@
 """What a network said of every image of a set, and the metrics that follow from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +96,30 @@ class Answers(Metric):
     def _joined(self, name: str) -> Tensor:
         values: Any = getattr(self, name)
         return (torch.cat(values) if isinstance(values, list) else values).cpu()
+
+
+def logits_over_views(network: Callable[[Tensor], Tensor], images: Tensor, plain: Tensor) -> Tensor:
+    """Test-time augmentation: a mean of the logits over six views of each image.
+
+    The views are the image and its shifts by one pixel up and left, and down and right (with the border reflected),
+    each as it is and mirrored. The unshifted pair counts one half, either shifted pair a quarter: K. Jordan,
+    arXiv:2404.00498, section 3.5.
+
+    Args:
+        network: maps images to logits.
+        images: shape (B, 3, H, W).
+        plain: shape (B, C), float32, the network's logits of the images as they are.
+
+    Returns:
+        Shape (B, C), float32.
+    """
+    height, width = images.shape[-2:]
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    shifted = (padded[..., :height, :width], padded[..., 2:, 2:])
+    total = 2 * (plain + network(images.flip(-1)).float())
+    for view in shifted:
+        total = total + network(view).float() + network(view.flip(-1)).float()
+    return total / 8
 
 
 def macro_metrics(predicted: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:

@@ -99,7 +99,7 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "config_sha256": str,
     "changed_from_row": dict,
 }
-_FRACTIONS = ("test_accuracy", "precision", "recall", "f1", "train_accuracy")
+_FRACTIONS = ("test_accuracy", "test_accuracy_tta", "precision", "recall", "f1", "train_accuracy")
 
 
 def read_record(path: Path) -> Record:

@@ -62,7 +62,9 @@ class Recorder(EpochCallback):
         self.fit_seconds = 0.0
         self.best_test: dict[str, Any] | None = None
         self.best_holdout: dict[str, Any] | None = None
+        self.test_seconds: float | None = None
         self._fit_start: float | None = None
+        self._test_start = 0.0
         self._epoch_start = 0.0
         self._train_seconds: float | None = None
         self._evaluation_start = 0.0
@@ -137,12 +139,23 @@ class Recorder(EpochCallback):
             self.fit_seconds += time.perf_counter() - self._fit_start
             self._fit_start = None
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock of the test, which comes after the fit."""
+        self._test_start = _now(pl_module)
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Completes the record with the last epoch's answers on the test set."""
         assert isinstance(pl_module, Classifier)
+        self.test_seconds = _now(pl_module) - self._test_start
         last = _keep(len(self.curve), pl_module.evaluations["test"])
+        # Networks that are tested with test-time augmentation too evaluate that under a name of its own.
+        augmented = pl_module.evaluations.get("test_tta")
+        views = None if augmented is None else _keep(len(self.curve), augmented)
+        if views is not None:
+            last["accuracy_tta"] = views["metrics"]["accuracy"]
         if trainer.is_global_zero:
             arrays = _arrays(last) | _arrays(self.best_test, "best_test_") | _arrays(self.best_holdout, "best_holdout_")
+            arrays |= _arrays(views, "tta_")
             part = self.run_dir / ".predictions.part.npz"
             np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
             os.replace(part, self.run_dir / "predictions.npz")
@@ -214,6 +227,7 @@ class Recorder(EpochCallback):
                 "fit_seconds": self.fit_seconds + running,
                 "train_seconds": train_seconds,
                 "eval_seconds": sum(point["eval_seconds"] for point in self.curve),
+                "test_seconds": self.test_seconds,
                 "first_epoch_seconds": self.curve[0]["train_seconds"] if self.curve else None,
                 "images_per_second": train_images * done / train_seconds if train_seconds else None,
             },
@@ -243,6 +257,7 @@ class Recorder(EpochCallback):
         return {
             "epoch": kept["epoch"],
             "test_accuracy": metrics["accuracy"],
+            **({"test_accuracy_tta": kept["accuracy_tta"]} if "accuracy_tta" in kept else {}),
             "precision": metrics["precision"],
             "recall": metrics["recall"],
             "f1": metrics["f1"],

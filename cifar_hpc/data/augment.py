@@ -12,7 +12,6 @@ from torch import Tensor
 
 from cifar_hpc.data.order import Draws
 
-
 PaddingMode = Literal["constant", "reflect"]
 
 

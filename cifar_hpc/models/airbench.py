@@ -127,7 +127,7 @@ class Airbench(Classifier):
         for optimizer, schedule in zip(optimizers, schedules, strict=True):  # type: ignore[arg-type]
             optimizer.step()
             optimizer.zero_grad()
-            schedule.step()  # type: ignore[union-attr]
+            schedule.step()
         self._look_ahead(self.current_epoch * epoch_steps + batch_idx + 1, epoch_steps)
         return loss
 
@@ -149,7 +149,8 @@ class Airbench(Classifier):
         if not self.brightness and not self.contrast:
             return images
         shift, change = torch.rand(2, len(images), 1, 1, 1, device=images.device) * 2 - 1
-        return (images + self.brightness * shift) * (1 + self.contrast * change)
+        jittered: Tensor = (images + self.brightness * shift) * (1 + self.contrast * change)
+        return jittered
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collects the answers for one batch, and as `test_tta` those averaged over six views of each image."""

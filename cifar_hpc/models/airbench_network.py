@@ -93,7 +93,7 @@ def _group(channels: int, width: int) -> nn.Sequential:
 
 
 class AirbenchNetwork(nn.Module):
-    """The whole network; with the default widths and ten classes 1,972,792 parameters that are trained.
+    """The whole network; with the default widths and ten classes 1,971,352 parameters that are trained.
 
     Args:
         num_classes: number of classes.

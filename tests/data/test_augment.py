@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from cifar_hpc.data.augment import BatchTransform
+from cifar_hpc.data.augment import BatchTransform, pad
 from cifar_hpc.data.loaders import (
     BatchLoader,
     GlobalBatches,
@@ -63,6 +63,19 @@ def test_any_batch_agrees_with_torchvision(padding: int, batch: int, seed: int, 
     ours = BatchTransform(padding, flip)(images, draws)
     theirs = torch.stack([by_torchvision(image, padding, draws, i, flip, False) for i, image in enumerate(images)])
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("padding", [1, 2, 4])
+def test_reflected_padding_is_torchvisions(padding: int) -> None:
+    images = torch.from_numpy(load_sample("cifar10").train_images[:50])
+    ours = pad(images, padding, "reflect")
+    theirs = [TF.pad(Image.fromarray(image.numpy()), [padding], padding_mode="reflect") for image in images]
+    assert torch.equal(ours, torch.stack([torch.from_numpy(np.array(picture)) for picture in theirs]))
+    draws = EpochOrder(len(images), seed=3, shuffle=True, crop_padding=padding).draw()
+    crops = BatchTransform(padding, padding_mode="reflect")(images, draws)
+    for i, picture in enumerate(theirs):
+        crop = TF.to_tensor(TF.crop(picture, int(draws.top[i]), int(draws.left[i]), 32, 32))
+        assert torch.equal(crops[i], crop)
 
 
 def test_both_pipelines_draw_from_the_same_distribution() -> None:

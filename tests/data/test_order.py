@@ -27,6 +27,32 @@ def test_epoch_depends_on_seed_and_epoch_alone() -> None:
     assert not torch.equal(order(2, 5).draw().indices, again.indices)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_alternating_flip_shows_each_side_in_every_other_epoch(seed: int) -> None:
+    alternating = EpochOrder(1000, seed, shuffle=True, crop_padding=2, alternating_flip=True)
+    sides = []
+    for epoch in range(5):
+        alternating.set_epoch(epoch)
+        draws = alternating.draw()
+        side = torch.empty(1000, dtype=torch.bool)
+        side[draws.indices] = draws.flip
+        sides.append(side)
+    for epoch in range(4):
+        assert torch.equal(sides[epoch + 1], ~sides[epoch])
+    assert 430 < sides[0].sum() < 570
+    other = EpochOrder(1000, seed + 1, shuffle=True, crop_padding=2, alternating_flip=True).draw()
+    side = torch.empty(1000, dtype=torch.bool)
+    side[other.indices] = other.flip
+    assert not torch.equal(side, sides[0])
+
+
+def test_alternating_flip_changes_no_other_draw() -> None:
+    plain = EpochOrder(100, 1, shuffle=True, crop_padding=2).draw()
+    alternating = EpochOrder(100, 1, shuffle=True, crop_padding=2, alternating_flip=True).draw()
+    for name in ("indices", "top", "left"):
+        assert torch.equal(getattr(plain, name), getattr(alternating, name))
+
+
 def test_epoch_shows_every_image_once() -> None:
     assert torch.equal(order().draw().indices.sort().values, torch.arange(1000))
 

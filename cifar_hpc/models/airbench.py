@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from cifar_hpc.data.loaders import Batch
+from cifar_hpc.errors import UserError
 from cifar_hpc.models.airbench_network import AirbenchNetwork, Conv3x3
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import logits_over_views
@@ -89,7 +90,13 @@ class Airbench(Classifier):
         return logits
 
     def on_fit_start(self) -> None:
-        """Whitens by the first batch; a checkpoint brings the filters along."""
+        """Whitens by the first batch; a checkpoint brings the filters along.
+
+        Raises:
+            UserError: if the run has several processes, which would whiten by a part of the batch each.
+        """
+        if self.trainer.world_size > 1:
+            raise UserError(f"Airbench trains in one process, not in {self.trainer.world_size}; set trainer.devices: 1")
         if self.trainer.ckpt_path is None:
             batch = next(iter(self.trainer.datamodule.train_dataloader()))  # type: ignore[attr-defined]
             self.network.whitening.fit(batch.images)

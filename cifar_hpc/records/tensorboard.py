@@ -38,7 +38,11 @@ class TensorBoardExtras(EpochCallback):
         logger = trainer.logger
         assert isinstance(logger, TensorBoardLogger)
         settings = {key: value if value is not None else "null" for key, value in self.settings.items()}
-        metrics = {f"last/test_{name}": value for name, value in evaluation.metrics.items()}
+        metrics = {
+            f"last/{tested}_{name}": value
+            for tested, found in pl_module.evaluations.items()
+            for name, value in found.metrics.items()
+        }
         logger.log_hyperparams(settings, metrics, step=epoch)
         writer.flush()
 

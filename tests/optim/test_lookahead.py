@@ -5,12 +5,13 @@ from cifar_hpc.optim.lookahead import Lookahead
 
 
 def test_a_pull_sets_weights_and_statistics_to_the_slow_ones() -> None:
-    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    linear = nn.Linear(3, 4)
+    network = nn.Sequential(linear, nn.BatchNorm1d(4))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     lookahead = Lookahead(network, decay=0.7)
     network(torch.randn(8, 3))  # moves the running statistics
     with torch.no_grad():
-        network[0].weight.add_(1.0)
+        linear.weight.add_(1.0)
     fast = {name: value.clone() for name, value in network.state_dict().items()}
     lookahead.pull()
     for name, value in network.state_dict().items():

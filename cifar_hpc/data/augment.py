@@ -83,14 +83,11 @@ def pad(images: Tensor, pixels: int, mode: PaddingMode) -> Tensor:
     Returns:
         Shape (B, H + 2 * pixels, W + 2 * pixels, 3), same type.
     """
-    if mode == "constant":
-        return F.pad(images, (0, 0, pixels, pixels, pixels, pixels))
-    # By indices, because torch reflects no uint8.
-    rows, columns = (_reflected(size, pixels, images.device) for size in images.shape[1:3])
-    return images[:, rows[:, None], columns]
-
-
-def _reflected(size: int, pixels: int, device: torch.device) -> Tensor:
-    """Where each row of a padded image is taken from: 2 1 0 1 2 3 for two pixels."""
-    places = torch.arange(-pixels, size + pixels, device=device).abs()
-    return size - 1 - (size - 1 - places).abs()
+    padded = F.pad(images, (0, 0, pixels, pixels, pixels, pixels))
+    if mode == "reflect":
+        for dimension in (1, 2):
+            first, last = pixels, pixels + images.shape[dimension] - 1
+            for distance in range(1, pixels + 1):
+                padded.select(dimension, first - distance).copy_(padded.select(dimension, first + distance))
+                padded.select(dimension, last + distance).copy_(padded.select(dimension, last - distance))
+    return padded

@@ -80,7 +80,7 @@ class EpochOrder:
         return replace(draws, flip=self._alternated(draws.indices)) if self.alternating_flip else draws
 
     def _alternated(self, indices: Tensor) -> Tensor:
-        """Flips that two consecutive epochs never share: K. Jordan, arXiv:2404.00498, section 3.6."""
+        """Flips that two consecutive epochs never share: K. Jordan, arXiv:2404.00498."""
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, _NO_EPOCH))
         first = torch.rand(self.images, generator=generator) < 0.5
         return first[indices] ^ bool(self.epoch % 2)

@@ -103,7 +103,7 @@ def logits_over_views(network: Callable[[Tensor], Tensor], images: Tensor, plain
 
     The views are the image and its shifts by one pixel up and left, and down and right (with the border reflected),
     each as it is and mirrored. The unshifted pair counts one half, either shifted pair a quarter: K. Jordan,
-    arXiv:2404.00498, section 3.5.
+    arXiv:2404.00498.
 
     Args:
         network: maps images to logits.

@@ -71,6 +71,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     verify.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report to FILE")
+    verify.add_argument(
+        "--recompute",
+        action="store_true",
+        help="judge nothing; recompute every metric from predictions.npz and compare the digests",
+    )
     verify.set_defaults(run=_verify)
 
     audit = commands.add_parser("audit", help="check what the reports print against itself, without training anything")
@@ -82,6 +87,10 @@ def make_parser() -> argparse.ArgumentParser:
     claims.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
     claims.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     claims.set_defaults(run=_claims)
+
+    report = commands.add_parser("report", help="one page over everything measured, HTML and Markdown, with plots")
+    report.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
+    report.set_defaults(run=_report)
 
     bench = commands.add_parser("bench", help="measure throughput")
     benches = bench.add_subparsers(metavar="WHAT", required=True)
@@ -126,7 +135,7 @@ def _rows(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from cifar_hpc.verify.command import command
 
-    return command(arguments.target, arguments.json, arguments.junit)
+    return command(arguments.target, arguments.json, arguments.junit, arguments.recompute)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
@@ -139,6 +148,12 @@ def _claims(arguments: argparse.Namespace) -> int:
     from cifar_hpc.verify.claims import command
 
     return command(arguments.report, arguments.json)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.report.page import command
+
+    return command(arguments.out)
 
 
 def _bench_overhead(arguments: argparse.Namespace) -> int:

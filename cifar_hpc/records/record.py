@@ -1,6 +1,7 @@
 """Reads records back, and refuses one that is not what a run leaves behind."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,9 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "config_sha256": str,
     "changed_from_row": dict,
 }
-_FRACTIONS = ("test_accuracy", "test_accuracy_tta", "precision", "recall", "f1", "train_accuracy")
+_SELECTED = ("test_accuracy", "precision", "recall", "f1", "test_loss", "train_accuracy", "train_loss")
+"""What is kept of a selected epoch, besides its number."""
+_LOSSES = ("test_loss", "train_loss")
 
 
 def read_record(path: Path) -> Record:
@@ -127,32 +130,62 @@ def read_record(path: Path) -> Record:
     for key, allowed in (("status", STATUSES), ("tier", TIERS)):
         if content[key] not in allowed:
             raise UserError(f"{path}: {key} is {content[key]!r}; it must be one of {', '.join(allowed)}")
-    for selection, values in content["selection"].items():
-        for key in _FRACTIONS:
-            if values is not None:
-                _check_fraction(values.get(key), f"{path}: selection.{selection}.{key}")
-    for point in content["curve"]:
-        if not isinstance(point, dict) or not isinstance(point.get("epoch"), int):
-            raise UserError(f"{path}: curve must hold one mapping with an epoch for each epoch")
-        for key in ("train_accuracy", "test_accuracy"):
-            _check_fraction(point.get(key), f"{path}: curve, epoch {point['epoch']}, {key}")
+    for name, values in content["selection"].items():
+        if values is not None:
+            _check_selected(values, f"selection.{name}", path)
+    _check_curve(content["curve"], path)
+    for key, value in content["time"].items():
+        if value is not None:
+            _check_not_negative(value, f"{path}: time.{key}")
     if content["status"] == "complete" and content["selection"]["last"] is None:
         raise UserError(f"{path}: selection.last is null, but the run's status is complete")
+    planned, done = content["epochs"]["planned"], content["epochs"]["done"]
+    if content["tier"] == "full" and done < planned:
+        raise UserError(f"{path}: tier is full, but only {done} of {planned} planned epochs are done")
     return Record(path, content)
 
 
-def _at(content: dict[str, Any], key: str, path: Path) -> Any:
+def _check_selected(values: Any, name: str, path: Path) -> None:
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: {name} is {values!r}; it must be a mapping or null")
+    if not isinstance(_at(values, "epoch", path, f"{name}."), int):
+        raise UserError(f"{path}: {name}.epoch is {values['epoch']!r}; it must be int")
+    for key in _SELECTED:
+        check = _check_not_negative if key in _LOSSES else _check_fraction
+        value = _at(values, key, path, f"{name}.")
+        if value is None and not key.startswith("train"):
+            raise UserError(f"{path}: {name}.{key} is null; it must be a number")
+        if value is not None:
+            check(value, f"{path}: {name}.{key}")
+
+
+def _check_curve(curve: list[Any], path: Path) -> None:
+    previous = 0
+    for point in curve:
+        if not isinstance(point, dict) or not isinstance(point.get("epoch"), int) or point["epoch"] <= previous:
+            raise UserError(f"{path}: curve must hold one mapping for each epoch, with ascending numbers from 1")
+        previous = point["epoch"]
+        for key, value in point.items():
+            if key != "epoch" and value is not None:
+                check = _check_fraction if key.endswith("accuracy") else _check_not_negative
+                check(value, f"{path}: curve, epoch {previous}, {key}")
+
+
+def _at(content: dict[str, Any], key: str, path: Path, within: str = "") -> Any:
     value: Any = content
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise UserError(f"{path} misses the key {key}")
+            raise UserError(f"{path} misses the key {within}{key}")
         value = value[part]
     return value
 
 
+def _check_not_negative(value: Any, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise UserError(f"{where} is {value!r}; it must be a finite number of at least 0")
+
+
 def _check_fraction(value: Any, where: str) -> None:
-    if value is None:
-        return
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UserError(f"{where} is {value!r}; it must be a fraction of 1, not a percentage")
 
@@ -161,6 +194,11 @@ def find_record_files(name: str, committed_only: bool = False) -> list[Path]:
     """Every record of a row or recipe: committed ones under results/, then, if they are wanted, runs."""
     folders = [results_folder() / name] + ([] if committed_only else [RUNS / name])
     return [path for folder in folders for path in sorted(folder.rglob("result.json"))]
+
+
+def find_all_record_files() -> list[Path]:
+    """Every record of every row and recipe: committed ones, then runs."""
+    return [path for folder in (results_folder(), RUNS) for path in sorted(folder.rglob("result.json"))]
 
 
 def results_folder() -> Path:

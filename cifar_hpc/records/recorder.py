@@ -1,5 +1,6 @@
 """The callback that writes a run's `result.json` and `predictions.npz`."""
 
+import hashlib
 import os
 import time
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class Recorder(EpochCallback):
         self._evaluation_start = 0.0
         self._evaluation_seconds = 0.0
         self._learning_rate = 0.0
+        self._predictions_sha256: str | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -158,6 +160,7 @@ class Recorder(EpochCallback):
             arrays |= _arrays(views, "tta_")
             part = self.run_dir / ".predictions.part.npz"
             np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
+            self._predictions_sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
             os.replace(part, self.run_dir / "predictions.npz")
         self._write(trainer, pl_module, "complete", last)
 
@@ -234,6 +237,7 @@ class Recorder(EpochCallback):
             "hardware": environment.hardware(trainer),
             "software": environment.software(),
             "config_sha256": self.facts.config_sha256,
+            **({"predictions_sha256": self._predictions_sha256} if self._predictions_sha256 else {}),
             "changed_from_row": self.facts.changed_from_row,
         }
         write_json(self.run_dir / "result.json", record)

@@ -1,5 +1,6 @@
 """The command `verify`: records in, verdicts out, as a table, JSON and JUnit XML."""
 
+import textwrap
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,8 @@ from cifar_hpc import reproduction as rows
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
-from cifar_hpc.verify.rows import RowVerdict, exit_status, judge_row
+from cifar_hpc.verify import recompute
+from cifar_hpc.verify.rows import RowVerdict, Selection, exit_status, judge_row
 from cifar_hpc.verify.verdicts import Judgement
 
 LABELS = {
@@ -22,22 +24,27 @@ LABELS = {
 }
 
 
-def command(targets: list[str], json_file: str | None, junit_file: Path | None) -> int:
-    """Judges the targets.
+def command(targets: list[str], json_file: str | None, junit_file: Path | None, recomputed: bool) -> int:
+    """Judges the targets, or recomputes them from their evidence.
 
     Args:
         targets: run directories, record files, or row ids.
         json_file: where JSON goes; `-` for standard output, and then nothing else goes there.
         junit_file: where JUnit XML goes.
+        recomputed: whether to recompute instead of judging; see `cifar_hpc.verify.recompute`.
 
     Returns:
         Exit status of the contract: 0, 1 or 3; 2 when a record was bad, the others being judged still.
     """
+    if recomputed and junit_file is not None:
+        raise UserError("--junit has verdicts and --recompute gives none; leave one of them out")
     files, problems = _collect(targets)
+    if recomputed:
+        return recompute.command(files, problems, json_file)
     records: dict[str, list[Record]] = {}
     for file in files:
         try:
-            record = read_record(file)
+            record = recompute.read_sound_record(file)
             if not record.is_complete:
                 raise UserError(
                     f"{file}: the run is {record.content['status']} after {record.epochs_done} epochs; end it with "
@@ -116,11 +123,19 @@ def table(verdict: RowVerdict) -> str:
     lines += [_line(metric, judgement) for metric, judgement in verdict.judgements.items()]
     if not verdict.judgements:
         lines.append("  the report prints nothing that these records could be compared with")
-    if verdict.best_test:
-        low, high = min(verdict.best_test), max(verdict.best_test)
-        best = f"{low[0]:.2f} (epoch {low[1]})" + (f" to {high[0]:.2f} (epoch {high[1]})" if high != low else "")
-        lines.append(f"  best epoch on the test set, not judged: {best}")
+    if verdict.selections:
+        lines.append("  test accuracy by the choice of epoch (the last one is judged):")
+        lines += [_selection_line(selection) for selection in verdict.selections]
+        if verdict.choice_of_epoch:
+            lines += textwrap.wrap(verdict.choice_of_epoch, 80, initial_indent="    ", subsequent_indent="    ")
+    lines += [f"  note: {note}" for note in verdict.notes]
     return "\n".join(lines) + "\n"
+
+
+def _selection_line(selection: Selection) -> str:
+    if selection.accuracy is None:
+        return f"    {selection.label:<21} {'–':>14}  {selection.reason}"
+    return f"    {selection.label:<21} {selection.accuracy:>14.2f}  {selection.told_epochs}"
 
 
 def _line(metric: str, judgement: Judgement) -> str:

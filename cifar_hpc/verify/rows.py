@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
 from cifar_hpc.records.record import Record
 from cifar_hpc.reproduction import CurvePoint, Reproduction
 from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
@@ -18,6 +19,37 @@ _LAST = {
 }
 """From a reported value to the record's key under selection.last."""
 
+_SELECTIONS = {
+    "last": ("last epoch", "the run was not tested"),
+    "best_holdout": ("best on a hold-out", "the row sets no training images aside"),
+    "best_test": ("best on the test set", "the test set was looked at once only"),
+}
+"""Under selection in the record: what it is called, and why a record may have none."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The test accuracy of the epoch that one rule chooses.
+
+    Attributes:
+        label: the rule.
+        accuracy: percent, mean over seeds; null where the records do not have it.
+        epochs: that were chosen, in the order of the records.
+        reason: why there is none.
+    """
+
+    label: str
+    accuracy: float | None
+    epochs: tuple[int, ...]
+    reason: str = ""
+
+    @property
+    def told_epochs(self) -> str:
+        """The epochs in words."""
+        if len(set(self.epochs)) == 1:
+            return f"epoch {self.epochs[0]}"
+        return f"epochs {', '.join(map(str, self.epochs))}"
+
 
 @dataclass(frozen=True)
 class RowVerdict:
@@ -30,9 +62,10 @@ class RowVerdict:
         seeds: of the records.
         changed: settings that differ from the row's, which keep the records apart from the row's own.
         judgements: by metric.
-        best_test: of each record, accuracy (percent) and epoch of the best epoch on the test set; not judged.
+        selections: last epoch, best on a hold-out, best on the test set; only the last is judged.
         records: the files.
         margin: half-width of what counts as the same, in percentage points.
+        notes: what a reader should know of the records.
     """
 
     row: str
@@ -41,7 +74,7 @@ class RowVerdict:
     seeds: tuple[int, ...]
     changed: dict[str, list[Any]]
     judgements: dict[str, Judgement]
-    best_test: tuple[tuple[float, int], ...]
+    selections: tuple[Selection, ...]
     records: tuple[str, ...]
     margin: float
     notes: tuple[str, ...] = field(default=())
@@ -50,6 +83,23 @@ class RowVerdict:
     def decides(self) -> bool:
         """Whether these records decide the row: all its epochs, on all its images, nothing changed."""
         return self.tier == "full" and not self.changed
+
+    @property
+    def choice_of_epoch(self) -> str:
+        """How much of the gap between the report and the last epoch the choice of an epoch can be."""
+        judged = self.judgements.get("test_accuracy_percent")
+        last, _, best = self.selections
+        if last.accuracy is None or best.accuracy is None:
+            return ""
+        gain = best.accuracy - last.accuracy
+        told = f"Choosing the epoch on the test set adds {gain:.2f} points"
+        if self.tier != "full" or judged is None or judged.reported is None:
+            return f"{told}."
+        gap = judged.reported - last.accuracy
+        if gap <= 0:
+            return f"{told}; the report is {-gap:.2f} below the last epoch, so it needs no such choice."
+        share = "all" if gain >= gap else f"at most {100 * gain / gap:.0f} %"
+        return f"{told}; the report is {gap:.2f} above the last epoch: the choice could be {share} of that gap."
 
 
 def judge_row(reproduction: Reproduction, records: Sequence[Record]) -> list[RowVerdict]:
@@ -138,10 +188,18 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
         seeds=tuple(sorted({record.seed for record in records})),
         changed=first.changed,
         judgements=judgements,
-        best_test=tuple(_best_test(record) for record in records if record.content["selection"]["best_test"]),
+        selections=tuple(_selection(records, key, label, reason) for key, (label, reason) in _SELECTIONS.items()),
         records=tuple(str(record.path) for record in records),
         margin=margin,
+        notes=_notes(records),
     )
+
+
+def _notes(records: list[Record]) -> tuple[str, ...]:
+    without = [record for record in records if not record.path.with_name(PREDICTIONS).is_file()]
+    if not without:
+        return ()
+    return (f"no {PREDICTIONS} beside {len(without)} of {len(records)} records, whose metrics are taken as they are",)
 
 
 def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> list[float]:
@@ -161,6 +219,11 @@ def _at_epoch(record: Record, epoch: int, key: str) -> float | None:
     return None
 
 
-def _best_test(record: Record) -> tuple[float, int]:
-    best = record.content["selection"]["best_test"]
-    return 100 * float(best["test_accuracy"]), int(best["epoch"])
+def _selection(records: list[Record], key: str, label: str, reason: str) -> Selection:
+    """The mean over the records that have this selection; a hold-out is part of few."""
+    chosen = [record for record in records if record.content["selection"].get(key)]
+    values = by_seed(chosen, lambda record: float(record.content["selection"][key]["test_accuracy"]))
+    if not values:
+        return Selection(label, None, (), reason)
+    epochs = tuple(int(record.content["selection"][key]["epoch"]) for record in chosen)
+    return Selection(label, 100 * sum(values) / len(values), epochs)

@@ -1,0 +1,297 @@
+"""Gathers what the page shows: every printed number with its state, the evidence, the findings, the claims.
+
+Plain data; nothing here knows how it is drawn or laid out.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_hpc import reproduction
+from cifar_hpc.data.datasets import DATASETS
+from cifar_hpc.errors import UserError
+from cifar_hpc.records.predictions import FILE_NAME, read_predictions
+from cifar_hpc.records.record import Record, find_all_record_files
+from cifar_hpc.reproduction import METRICS, REPORTS, Row
+from cifar_hpc.verify import audit, claims
+from cifar_hpc.verify.claims import JudgedClaim
+from cifar_hpc.verify.forensics.finding import Finding
+from cifar_hpc.verify.recompute import confusion, has_predictions, read_sound_record
+from cifar_hpc.verify.rows import RowVerdict, judge_row
+from cifar_hpc.verify.verdicts import Judgement
+
+NOT_RUN = "not yet run"
+STATES = ("reproduced", "above", "below", "inconclusive", "not comparable", NOT_RUN)
+"""What can be said of a printed number: a verdict, or that no record decides its row."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number that a report's table prints.
+
+    Attributes:
+        metric: its key under `reproduction.reported`.
+        reported: as printed, in percent or seconds.
+        judgement: by the records that decide the row; null where there are none.
+        impossible: whether an impossible combination has it.
+    """
+
+    metric: str
+    reported: float
+    judgement: Judgement | None
+    impossible: bool
+
+    @property
+    def state(self) -> str:
+        """One of `STATES`."""
+        return self.judgement.verdict if self.judgement else NOT_RUN
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class was taken for each other one, over all records of a group.
+
+    Attributes:
+        names: of the classes.
+        percent: shape (C, C), of the true class' images; the row is the true class.
+    """
+
+    names: tuple[str, ...]
+    percent: npt.NDArray[np.float64]
+
+    def most_confused(self, count: int) -> list[tuple[str, str, float]]:
+        """The commonest mistakes: true class, predicted class, percent."""
+        mistakes = self.percent - np.diag(self.percent.diagonal())
+        largest = np.argsort(-mistakes, axis=None, kind="stable")[:count]
+        places = [divmod(int(place), len(self.names)) for place in largest]
+        return [(self.names[i], self.names[j], float(mistakes[i, j])) for i, j in places if mistakes[i, j] > 0]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Records that were judged together.
+
+    Attributes:
+        verdict: on the row.
+        records: of the verdict.
+        confusion: null where no predictions are kept.
+        machines: what they ran on.
+        commands: that would make them again, and judge them.
+    """
+
+    verdict: RowVerdict
+    records: tuple[Record, ...]
+    confusion: Confusion | None
+    machines: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RowSection:
+    """All that is known of one row.
+
+    Attributes:
+        row: its file.
+        numbers: that the report prints for it.
+        evidence: the records that decide it first.
+        findings: about this row alone.
+    """
+
+    row: Row
+    numbers: tuple[Number, ...]
+    evidence: tuple[Evidence, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def first_command(self) -> str:
+        """What would make the first evidence."""
+        return f"python -m cifar_hpc fit -c reproductions/{self.row.reproduction.row}.yaml"
+
+
+@dataclass(frozen=True)
+class ReportSection:
+    """All that is known of one report.
+
+    Attributes:
+        name: its short name.
+        title: author and title.
+        rows: in the order of their ids.
+        findings: about several rows, or about the text.
+        claims: across rows, judged.
+    """
+
+    name: str
+    title: str
+    rows: tuple[RowSection, ...]
+    findings: tuple[Finding, ...]
+    claims: tuple[JudgedClaim, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers in each state."""
+        return count_states(self.rows)
+
+    @property
+    def strengths(self) -> Counter[str]:
+        """Findings of each strength."""
+        return Counter(f.strength for f in (*self.findings, *(f for row in self.rows for f in row.findings)))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Runs of a recipe that is no row: nothing is reported, so nothing is judged.
+
+    Attributes:
+        name: of the recipe.
+        seeds: of the runs.
+        accuracies: on the test set, percent.
+        fit_seconds: wall clock.
+        machines: what they ran on.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    fit_seconds: tuple[float, ...]
+    machines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The whole page.
+
+    Attributes:
+        reports: with their rows.
+        recipes: that are no rows.
+        problems: records that were left out, and why.
+    """
+
+    reports: tuple[ReportSection, ...]
+    recipes: tuple[Recipe, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers in each state."""
+        return count_states([row for report in self.reports for row in report.rows])
+
+    @property
+    def strengths(self) -> Counter[str]:
+        """Findings of each strength."""
+        return sum((report.strengths for report in self.reports), Counter())
+
+
+def gather() -> Contents:
+    """Reads every row, record, finding and claim."""
+    rows = [reproduction.read_row(path) for path in reproduction.row_files()]
+    records, problems = _read_records({str(row.reproduction.row) for row in rows})
+    findings, judged = audit.findings(), claims.judge_all()
+    notes = reproduction.read_yaml(reproduction.reproductions_folder() / "notes" / "reports.yaml")
+    sections = []
+    for name in REPORTS:
+        own = [finding for finding in findings if finding.report == name]
+        sections.append(
+            ReportSection(
+                name,
+                notes[name]["title"],
+                tuple(_row_section(row, records, own) for row in rows if row.reproduction.report == name),
+                tuple(finding for finding in own if finding.row is None),
+                tuple(claim for claim in judged if claim.report == name),
+            )
+        )
+    return Contents(tuple(sections), _recipes(records), tuple(problems))
+
+
+def count_states(rows: Sequence[RowSection]) -> dict[str, int]:
+    """How many of the rows' numbers are in each state."""
+    counted = Counter(number.state for row in rows for number in row.numbers)
+    return {state: counted[state] for state in STATES}
+
+
+def _read_records(rows: set[str]) -> tuple[list[Record], list[str]]:
+    """Every sound record of a finished run, once, and what is wrong with the others."""
+    records: list[Record] = []
+    problems = []
+    for file in find_all_record_files():
+        try:
+            record = read_sound_record(file)
+            if record.content["row"] is not None and record.name not in rows:
+                raise UserError(f"{file}: There is no row {record.name} any more; `rows` lists the rows")
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if record.is_complete:
+            records.append(record)
+    return records, problems
+
+
+def _row_section(row: Row, records: Sequence[Record], findings: Sequence[Finding]) -> RowSection:
+    group = row.reproduction
+    own = [finding for finding in findings if finding.row == group.row]
+    of_row = [record for record in records if record.content["row"] == group.row]
+    verdicts = judge_row(group, of_row)
+    deciding = next((verdict for verdict in verdicts if verdict.decides), None)
+    impossible = {key for finding in own if finding.strength == "impossible" for key in finding.numbers}
+    reported = {metric: getattr(group.reported, metric) for metric in (*METRICS, "training_seconds")}
+    numbers = tuple(
+        Number(metric, value, deciding.judgements.get(metric) if deciding else None, metric in impossible)
+        for metric, value in reported.items()
+        if value is not None
+    )
+    evidence = tuple(_evidence(verdict, [r for r in of_row if str(r.path) in verdict.records]) for verdict in verdicts)
+    return RowSection(row, numbers, evidence, tuple(own))
+
+
+def _evidence(verdict: RowVerdict, records: Sequence[Record]) -> Evidence:
+    flags = [f"--{key} {value}" for key, (_, value) in verdict.changed.items()]
+    if verdict.tier == "prefix":
+        flags.append(f"--trainer.max_epochs {max(record.epochs_done for record in records)}")
+    fit = " ".join([f"python -m cifar_hpc fit -c reproductions/{verdict.row}.yaml", *flags])
+    seeds = " ".join(map(str, verdict.seeds))
+    one = f"{fit} --seed_everything {seeds}"
+    several = f"for seed in {seeds}; do\n  {fit} --seed_everything $seed\ndone"
+    commands = (several if len(verdict.seeds) > 1 else one, f"python -m cifar_hpc verify {verdict.row}")
+    return Evidence(verdict, tuple(records), _confusion(records), _machines(records), commands)
+
+
+def _confusion(records: Sequence[Record]) -> Confusion | None:
+    kept = [record for record in records if has_predictions(record)]
+    if not kept:
+        return None
+    dataset = DATASETS[kept[0].content["dataset"]["name"]]
+    counts = np.zeros((dataset.classes, dataset.classes))
+    for record in kept:
+        predictions = read_predictions(record.path.with_name(FILE_NAME))
+        counts += confusion(predictions.answers["last"], predictions.labels, dataset.classes)
+    return Confusion(dataset.class_names, 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+
+
+def _machines(records: Sequence[Record]) -> tuple[str, ...]:
+    """What the records ran on, each machine once."""
+    return tuple(dict.fromkeys(_machine(record) for record in records))
+
+
+def _machine(record: Record) -> str:
+    hardware, software = record.content["hardware"], record.content["software"]
+    device = hardware.get("gpu") or f"{hardware.get('cpu', 'unknown CPU')}, {hardware.get('threads', '?')} threads"
+    return f"{device}, precision {hardware.get('precision', '?')}, torch {software.get('torch', '?')}"
+
+
+def _recipes(records: Sequence[Record]) -> tuple[Recipe, ...]:
+    names = sorted({record.name for record in records if record.content["row"] is None})
+    found = []
+    for name in names:
+        runs = [record for record in records if record.content["row"] is None and record.name == name]
+        found.append(
+            Recipe(
+                name,
+                tuple(run.seed for run in runs),
+                tuple(100 * float(run.content["selection"]["last"]["test_accuracy"]) for run in runs),
+                tuple(float(run.content["time"]["fit_seconds"]) for run in runs),
+                _machines(runs),
+            )
+        )
+    return tuple(found)

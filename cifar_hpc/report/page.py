@@ -1,0 +1,156 @@
+"""The command `report`: one page over everything measured, as HTML and as Markdown, with plots."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from cifar_hpc import __version__
+from cifar_hpc.errors import UserError
+from cifar_hpc.report import plots
+from cifar_hpc.report.contents import NOT_RUN, STATES, Contents, ReportSection, RowSection, gather
+from cifar_hpc.report.plots import Plot
+from cifar_hpc.reproduction import METRICS
+from cifar_hpc.verify.command import LABELS, explain
+
+SYMBOLS = {
+    "reproduced": "●",
+    "above": "▲",
+    "below": "▼",
+    "inconclusive": "■",
+    "not comparable": "≠",
+    NOT_RUN: "○",
+}
+"""One shape for each state, the same as in the plots."""
+
+MANY_CLASSES = 20
+"""More classes than this are drawn; fewer stand in a table."""
+
+
+@dataclass(frozen=True)
+class RowPlots:
+    """The figures of one row; null where there is nothing to draw.
+
+    Attributes:
+        intervals: measured against reported.
+        accuracy: by epoch, the printed log and ours.
+        loss: likewise.
+        confusion: of many classes.
+    """
+
+    intervals: Plot | None
+    accuracy: Plot | None
+    loss: Plot | None
+    confusion: Plot | None
+
+    @property
+    def drawn(self) -> list[Plot]:
+        """Those that there are."""
+        return [plot for plot in (self.intervals, self.accuracy, self.loss, self.confusion) if plot is not None]
+
+
+def command(out: Path) -> int:
+    """Writes `report.html`, `report.md` and `plots/*.svg`.
+
+    Args:
+        out: the folder.
+
+    Returns:
+        0. When records were bad, the page is written without them, which it says, and then a UserError says so too.
+    """
+    contents = gather()
+    row_plots = {str(s.row.reproduction.row): draw(s) for report in contents.reports for s in report.rows}
+    speedups = {report.name: plots.speedups(f"{report.name}-speedups", report.claims) for report in contents.reports}
+    files = {
+        "report.html": render("page.html.j2", contents, row_plots, speedups),
+        "report.md": render("page.md.j2", contents, row_plots, speedups),
+    }
+    drawn = [plot for found in row_plots.values() for plot in found.drawn]
+    drawn += [plot for plot in speedups.values() if plot is not None]
+    files |= {f"plots/{plot.name}.svg": plot.svg for plot in drawn}
+    try:
+        (out / "plots").mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (out / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+    print(f"{out / 'report.html'} and {out / 'report.md'}: {sentence(contents)}")
+    if contents.problems:
+        raise UserError("; ".join(contents.problems))
+    return 0
+
+
+def draw(section: RowSection) -> RowPlots:
+    """The figures of a row, from the records that decide it or else the next best."""
+    group = section.row.reproduction
+    best = section.evidence[0] if section.evidence else None
+    records = best.records if best else ()
+    confusion = best.confusion if best else None
+    many = confusion is not None and len(confusion.names) > MANY_CLASSES
+    return RowPlots(
+        plots.intervals(f"{group.row}-intervals", section.numbers, LABELS, group.margin_percent),
+        plots.curves(f"{group.row}-accuracy", "accuracy", group.reported.curve, records),
+        plots.curves(f"{group.row}-loss", "loss", group.reported.curve, records),
+        plots.many_classes(f"{group.row}-confusion", confusion) if confusion is not None and many else None,
+    )
+
+
+def render(template: str, contents: Contents, row_plots: dict[str, RowPlots], speedups: dict[str, Plot | None]) -> str:
+    """One page.
+
+    Args:
+        template: file under `templates/`.
+        contents: of the page.
+        row_plots: by row.
+        speedups: by report.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cifar_hpc.report"),
+        autoescape=jinja2.select_autoescape(("html.j2",)),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"explain": explain, "value": value, "cell": cell}
+    return environment.get_template(template).render(
+        contents=contents,
+        row_plots=row_plots,
+        speedups=speedups,
+        sentence=sentence(contents),
+        report_sentence=report_sentence,
+        metric_labels=LABELS,
+        symbols=SYMBOLS,
+        states=STATES,
+        many_classes=MANY_CLASSES,
+        version=__version__,
+    )
+
+
+def sentence(contents: Contents) -> str:
+    """The page in one sentence."""
+    counts, rows = contents.counts, sum(len(report.rows) for report in contents.reports)
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return (
+        f"{len(contents.reports)} reports print {sum(counts.values())} numbers in {rows} rows: {told}; "
+        f"{contents.strengths['impossible']} combinations of them are impossible as printed."
+    )
+
+
+def report_sentence(report: ReportSection) -> str:
+    """One report in one sentence."""
+    told = ", ".join(f"{count} {state}" for state, count in report.counts.items() if count)
+    findings = ", ".join(f"{count} {strength}" for strength, count in report.strengths.items())
+    return f"{sum(report.counts.values())} numbers in {len(report.rows)} rows: {told}. Findings: {findings or 'none'}."
+
+
+def value(number: float | None, metric: str) -> str:
+    """A number in its unit: percentages with two decimals, seconds with one and thousands apart."""
+    if number is None:
+        return "–"
+    return f"{number:.2f} %" if metric in METRICS else f"{number:,.1f} s"
+
+
+def cell(text: str) -> str:
+    """Text that may stand in a cell of a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,217 @@
+"""The page's figures, as SVG.
+
+Each is drawn 3.6 inches wide, so that its text is readable on a telephone as it is. Lines are labelled where they
+end instead of in a legend, and shape says what colour says. The colours are M. Okabe's and K. Ito's ("Color
+Universal Design", 2008).
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from cifar_hpc.records.record import Record
+from cifar_hpc.report.contents import Confusion, Number
+from cifar_hpc.reproduction import CurvePoint
+from cifar_hpc.verify.claims import JudgedClaim
+
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
+MARKERS = {"reproduced": "o", "above": "^", "below": "v", "inconclusive": "s", "not comparable": "X"}
+"""One shape for each verdict, the same as in the page's text."""
+
+_WIDTH = 3.6
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and prints in the page's sharpness
+    "svg.hashsalt": "cifar_hpc",  # the same records give the same file
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure.
+
+    Attributes:
+        name: unique on the page.
+        description: what it shows, for those who cannot see it.
+        svg: the drawing.
+    """
+
+    name: str
+    description: str
+    svg: str
+
+    @property
+    def inline(self) -> str:
+        """The drawing as an element of a page, with ids that no other figure has."""
+        element = self.svg[self.svg.index("<svg") :]
+        element = re.sub(r'\bid="', f'id="{self.name}-', element)
+        element = re.sub(r'(href="#|url\(#)', rf"\1{self.name}-", element)
+        return element.replace("<svg", f'<svg role="img" aria-label="{escape(self.description)}"', 1)
+
+
+def intervals(name: str, numbers: Sequence[Number], labels: dict[str, str], margin: float) -> Plot | None:
+    """Measured minus reported with its 95 % interval, and the margin as a band.
+
+    Args:
+        name: of the plot.
+        numbers: of one row; those without an interval are left out.
+        labels: of the metrics.
+        margin: half-width of what counts as the same, percentage points.
+    """
+    judged = [(number, number.judgement) for number in numbers if number.judgement]
+    drawn = [(number, judgement) for number, judgement in judged if judgement.half_width is not None]
+    if not drawn:
+        return None
+    with _figure(0.75 + 0.5 * len(drawn)) as (figure, axes):
+        axes.axvspan(-margin, margin, color="#E3EEF5", lw=0)
+        axes.set_title(f"line: reported; band: margin of ±{margin:g}", fontsize=8.5)
+        extent = 1.25 * margin
+        for place, (number, judgement) in enumerate(reversed(drawn)):
+            assert judgement.measured is not None
+            assert judgement.half_width is not None
+            off = judgement.measured - number.reported
+            extent = max(extent, 1.1 * (abs(off) + judgement.half_width))
+            axes.plot([0, 0], [place - 0.2, place + 0.2], color="black", lw=1.5)
+            axes.errorbar(
+                off, place, xerr=judgement.half_width, fmt=MARKERS[judgement.verdict], color=BLUE, ms=7, lw=2, capsize=4
+            )
+            axes.annotate(
+                f"{labels[number.metric]}: {judgement.verdict}",
+                (0, place), xycoords=("axes fraction", "data"), xytext=(2, 8), textcoords="offset points", fontsize=8.5,
+            )  # fmt: skip
+        axes.set(xlim=(-extent, extent), ylim=(-0.45, len(drawn) - 0.3), yticks=[])
+        axes.set_xlabel("measured − reported, percentage points")
+        axes.spines["left"].set_visible(False)
+        described = "; ".join(
+            f"{labels[number.metric]}: reported {number.reported:.2f}, measured {judgement.measured:.2f} "
+            f"± {judgement.half_width:.2f}, {judgement.verdict}"
+            for number, judgement in drawn
+        )
+        return _plot(name, f"Measured against reported, with the 95 % interval. {described}", figure)
+
+
+def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Sequence[Record]) -> Plot | None:
+    """The printed curve and that of every record in one plot.
+
+    Args:
+        name: of the plot.
+        quantity: `accuracy` (percent) or `loss` (nats).
+        printed: the report's log; may be empty.
+        records: of one row.
+    """
+    ends: list[tuple[float, float, str, str]] = []
+    with _figure(2.5) as (figure, axes):
+        for split, word, colour in (("train", "training", BLUE), ("test", "test", VERMILION)):
+            suffix, factor = ("_percent", 100.0) if quantity == "accuracy" else ("", 1.0)
+            theirs = [(p.epoch, getattr(p, f"{split}_{quantity}{suffix}")) for p in printed]
+            theirs = [(epoch, value) for epoch, value in theirs if value is not None]
+            if theirs:
+                axes.plot(*zip(*theirs, strict=True), color=colour, ls=":", marker="o", ms=4, mfc="white")
+                ends.append((*theirs[-1], f"{word}, reported", colour))
+            key = f"{split}_{quantity}"
+            ours = [
+                [(p["epoch"], factor * p[key]) for p in r.content["curve"] if p.get(key) is not None] for r in records
+            ]
+            ours = [line for line in ours if line]
+            for line in ours:
+                axes.plot(*zip(*line, strict=True), color=colour, lw=1.2, marker="." if len(line) == 1 else None)
+            if ours:
+                longest = max(ours, key=lambda line: line[-1][0])
+                ends.append((*longest[-1], f"{word}, ours", colour))
+        if not ends:
+            return None
+        axes.set_xlabel("epoch")
+        axes.set_title(
+            "accuracy, %" if quantity == "accuracy" else "loss (cross-entropy, nats)", loc="left", fontsize=9
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(x=0.02)
+        _label_ends(axes, ends)
+        runs = f"{len(records)} run{'s' if len(records) != 1 else ''} of ours"
+        return _plot(name, f"{quantity} by epoch: the report's printed log (dotted) and {runs} (solid)", figure)
+
+
+def many_classes(name: str, found: Confusion) -> Plot:
+    """A confusion matrix of more classes than a table could hold."""
+    with _figure(3.5) as (figure, axes):
+        image = axes.imshow(found.percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+        axes.set(xlabel="predicted class, in the dataset's order", ylabel="true class", xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
+        figure.colorbar(image, ax=axes, shrink=0.8, label="% of the true class' images")
+        return _plot(name, f"Confusion matrix of {len(found.names)} classes", figure)
+
+
+def speedups(name: str, claims: Sequence[JudgedClaim]) -> Plot | None:
+    """What reports say is so many times as fast, and what was measured, with its 95 % interval."""
+    drawn = [c for c in claims if "times" in c.quantity and (c.reported is not None or c.measured is not None)]
+    if not any(claim.measured is not None for claim in drawn):
+        return None
+    with _figure(0.75 + 0.55 * len(drawn)) as (figure, axes):
+        values = [1.0]
+        for place, claim in enumerate(reversed(drawn)):
+            values += [value for value in (claim.reported, claim.measured, *(claim.interval or ())) if value]
+            axes.plot([1, 1], [place - 0.2, place + 0.2], color=GREY, lw=1)
+            if claim.reported is not None:
+                axes.plot(claim.reported, place, "D", color="black", mfc="white", ms=7)
+            if claim.measured is not None:
+                low, high = claim.interval or (claim.measured, claim.measured)
+                axes.plot([low, high], [place, place], color=BLUE, lw=2, marker="|", ms=8)
+                axes.plot(claim.measured, place, MARKERS.get(claim.verdict, "X"), color=BLUE, ms=7)
+            measured = "not measured" if claim.measured is None else f"measured {claim.measured:.2f}"
+            reported = "" if claim.reported is None else f"reported {claim.reported:g} (diamond), "
+            axes.annotate(
+                f"{claim.claim}\n{reported}{measured}",
+                (0, place), xycoords=("axes fraction", "data"), xytext=(2, 7), textcoords="offset points", fontsize=8,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set(xlim=(min(values) / 1.3, max(values) * 1.3), ylim=(-0.4, len(drawn) - 0.1), yticks=[])
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        axes.set_xlabel("times as fast (1: no gain)")
+        axes.spines["left"].set_visible(False)
+        return _plot(name, "Speed-ups, reported and measured, with the 95 % interval", figure)
+
+
+@contextmanager
+def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        yield figure, figure.subplots()
+
+
+def _plot(name: str, description: str, figure: Figure) -> Plot:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return Plot(name, description, text.getvalue())
+
+
+def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Writes each line's name at its end, moved apart where two would touch.
+
+    Args:
+        axes: with all lines drawn.
+        ends: of the lines, as (x, y, name, colour).
+    """
+    low, high = axes.get_ylim()
+    gap = 0.09 * (high - low)
+    place = -float("inf")
+    for _, y, text, colour in sorted(ends, key=lambda end: end[1]):
+        place = max(y, place + gap)
+        axes.annotate(
+            text, (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+            color=colour, va="center", fontsize=8.5,
+        )  # fmt: skip

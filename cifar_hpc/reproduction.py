@@ -5,6 +5,7 @@ Plain dataclasses without torch, so that commands which only read rows start at 
 
 import math
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -191,6 +192,12 @@ def read_row(path: Path) -> Row:
     Raises:
         UserError: if the group `reproduction` is wrong; names the file and key.
     """
+    return _read_row(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@cache
+def _read_row(path: Path, _changed_at: int) -> Row:
+    """Reads a file once for all commands that need it: its types take 50 ms to check."""
     config = read_yaml(path)
     if not isinstance(config.get("reproduction"), dict):
         raise UserError(f"{path} has no group `reproduction`, which says what the report claims")

@@ -58,6 +58,10 @@ def command(out: Path) -> int:
     Returns:
         0. When records were bad, the page is written without them, which it says, and then a UserError says so too.
     """
+    try:
+        (out / "plots").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
     contents = gather()
     row_plots = {str(s.row.reproduction.row): draw(s) for report in contents.reports for s in report.rows}
     speedups = {report.name: plots.speedups(f"{report.name}-speedups", report.claims) for report in contents.reports}
@@ -69,7 +73,6 @@ def command(out: Path) -> int:
     drawn += [plot for plot in speedups.values() if plot is not None]
     files |= {f"plots/{plot.name}.svg": plot.svg for plot in drawn}
     try:
-        (out / "plots").mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (out / name).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -128,7 +128,8 @@ def table(verdict: RowVerdict) -> str:
         lines += [_selection_line(selection) for selection in verdict.selections]
         if verdict.choice_of_epoch:
             lines += textwrap.wrap(verdict.choice_of_epoch, 80, initial_indent="    ", subsequent_indent="    ")
-    lines += [f"  note: {note}" for note in verdict.notes]
+    for note in verdict.notes:
+        lines += textwrap.wrap(f"note: {note}", 80, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines) + "\n"
 
 

@@ -127,12 +127,12 @@ def check_record(record: Record) -> list[Check]:
 
 def _checks(record: Record) -> Iterator[Check]:
     content, dataset = record.content, _dataset(record)
+    predictions = read_predictions(record.path.with_name(FILE_NAME))
     for key, name in (("config_sha256", "config.yaml"), ("predictions_sha256", FILE_NAME)):
         file = record.path.with_name(name)
         # Records written before November 2026 have no digest of the predictions.
         if key in content and file.is_file():
             yield Check(key, content[key], hashlib.sha256(file.read_bytes()).hexdigest(), name)
-    predictions = read_predictions(record.path.with_name(FILE_NAME))
     yield from _check_labels(record, dataset, predictions.labels)
     for selection, selected in content["selection"].items():
         if selected is None:

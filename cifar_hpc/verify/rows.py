@@ -91,7 +91,7 @@ class RowVerdict:
         last, _, best = self.selections
         if last.accuracy is None or best.accuracy is None:
             return ""
-        gain = best.accuracy - last.accuracy
+        gain = max(0.0, best.accuracy - last.accuracy)
         told = f"Choosing the epoch on the test set adds {gain:.2f} points"
         if self.tier != "full" or judged is None or judged.reported is None:
             return f"{told}."
@@ -113,7 +113,7 @@ def judge_row(reproduction: Reproduction, records: Sequence[Record]) -> list[Row
     for record in without_copies(records):
         groups[_kind(record, reproduction)].append(record)
     order = {"full": 0, "prefix": 1, "smoke": 2}
-    keys = sorted(groups, key=lambda key: (bool(key[2]), order[key[0]], -key[1]))
+    keys = sorted(groups, key=lambda key: (bool(groups[key][0].changed), order[key[0]], -key[1]))
     return [_judge_group(reproduction, groups[key]) for key in keys]
 
 

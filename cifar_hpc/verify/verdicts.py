@@ -10,6 +10,7 @@ settle it if mean and spread stayed as they are.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Verdict = Literal["reproduced", "above", "below", "inconclusive", "not comparable"]
@@ -113,6 +114,7 @@ def seeds_to_settle(seeds: int, deviation: float, distance: float, margin: float
     return None
 
 
+@cache
 def _quantile(seeds: int) -> float:
     """The factor of the interval: t with n - 1 degrees of freedom, normal for one seed of known spread."""
     from scipy.special import ndtri, stdtrit

@@ -136,6 +136,7 @@ def test_copies_count_once(command: Command, make: Make) -> None:
         ),
         ({"schema": 2}, "schema"),
         ({"curve": ...}, "misses the key curve"),
+        ({"selection__last__f1": ...}, "misses the key selection.last.f1"),
         ({"seed": "one"}, "seed is 'one'; it must be int"),
         ({"status": "partial"}, "fit --resume"),
         ({"tier": "huge"}, "must be one of full, prefix, smoke"),
@@ -149,6 +150,26 @@ def test_bad_records_are_told_and_the_others_judged(
     done = command("verify", good, bad)
     assert told in done.sentence()
     assert "reproduced" in done.out
+
+
+def test_every_kind_of_bad_record_at_once(command: Command, make: Make) -> None:
+    bad = {
+        "misses the key hardware": make("missing", hardware=...),
+        "it must be a fraction of 1, not a percentage": make("percent", selection__last__recall=71.06),
+        "schema 1": make("schema", schema="1.0"),
+        "is damaged": make("truncated"),
+        "There is no row": make("gone", row="ghugre_removed"),
+    }
+    predictions = make("good").parent.parent / "truncated" / "predictions.npz"
+    predictions.write_bytes(b"PK\x03\x04 cut short")
+    done = command("verify", predictions.parents[1], "--json", "-")
+    found = json.loads(done.out)
+    assert done.status == found["exit_status"] == 2
+    assert len(found["problems"]) == len(bad)
+    for told, file in bad.items():
+        (problem,) = [problem for problem in found["problems"] if told in problem]
+        assert str(file.parent) in problem
+    assert found["rows"][0]["judgements"]["test_accuracy_percent"]["verdict"] == "reproduced"
 
 
 @pytest.mark.parametrize("target", ["nothing_here", ".", "ghugre_sequential"])

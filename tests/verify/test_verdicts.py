@@ -65,15 +65,41 @@ def test_more_seeds_settle_it_if_nothing_else_changes() -> None:
         assert (0.5 + half_width < 2.0) is settled
 
 
+DRAWS = 10_000
+
+
+def draws(truth: float, seeds: int) -> list[list[float]]:
+    """Runs of so many seeds whose true mean is known, by a normal law whose spread is the prior's."""
+    found: list[list[float]] = np.random.default_rng(seeds).normal(truth, PRIOR_SPREAD_PERCENT, (DRAWS, seeds)).tolist()
+    return found
+
+
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
-def test_error_rate(seeds: int) -> None:
-    # Truth on the margin's edge, where errors are likeliest: at most 5 % may be called reproduced, and at
-    # most 5 % above. 10,000 draws of a normal law whose spread is the prior's.
-    rng = np.random.default_rng(seeds)
-    draws = rng.normal(72.0, PRIOR_SPREAD_PERCENT, size=(10_000, seeds))
-    found = [judge(71.0, row.tolist(), margin=1.0).verdict for row in draws]
-    for wrong in ("reproduced", "above", "below"):
-        assert found.count(wrong) / len(found) <= 0.05
+@pytest.mark.parametrize(
+    ("truth", "wrong"),
+    [
+        (71.0, ("above", "below")),  # the same as reported
+        (71.5, ("above", "below")),  # within the margin
+        (72.0, ("reproduced", "below", "above")),  # on its edge, where errors are likeliest
+        (70.0, ("reproduced", "above", "below")),
+        (72.5, ("reproduced", "below")),  # outside
+        (69.0, ("reproduced", "above")),
+    ],
+)
+def test_error_rate(seeds: int, truth: float, wrong: tuple[verdicts.Verdict, ...]) -> None:
+    found = [judge(71.0, measured, margin=1.0).verdict for measured in draws(truth, seeds)]
+    for verdict in wrong:
+        assert found.count(verdict) / DRAWS <= 0.05
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_interval_has_the_stated_coverage(seeds: int) -> None:
+    # So that the error rate does not hold merely because every interval is far too wide. Three standard
+    # errors of a share of 0.95 in 10,000 draws are 0.0065.
+    found = [judge(71.0, measured, margin=1.0) for measured in draws(71.3, seeds)]
+    covered = [abs(f.measured - 71.3) <= f.half_width for f in found if f.measured and f.half_width]
+    assert len(covered) == DRAWS
+    assert sum(covered) / DRAWS == pytest.approx(0.95, abs=0.0065)
 
 
 @pytest.mark.parametrize(

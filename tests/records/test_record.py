@@ -1,0 +1,112 @@
+"""What is read back, and what is refused, in one sentence that names the file and the key."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cifar_hpc.errors import UserError
+from cifar_hpc.records.predictions import read_predictions
+from cifar_hpc.records.record import read_record
+from tests.conftest import ROOT
+
+KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
+
+
+def changed(tmp_path: Path, key: str, value: Any) -> Path:
+    """A kept record with one value changed, or removed when it is `...`."""
+    content = json.loads((KEPT / "result.json").read_text())
+    place = content
+    *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
+    for parent in parents:
+        place = place[parent]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(content))
+    return file
+
+
+def test_a_kept_record_is_read() -> None:
+    record = read_record(KEPT / "result.json")
+    assert (record.name, record.seed, record.tier, record.epochs_done) == ("ghugre_sequential", 1, "full", 15)
+    assert record.last("test_accuracy") == 0.7106
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("schema", 2, "is no record of schema 1: its key schema is 2"),
+        ("schema", ..., "its key schema is None"),
+        ("hardware", ..., "misses the key hardware"),
+        ("epochs.done", ..., "misses the key epochs.done"),
+        ("selection.last.f1", ..., "misses the key selection.last.f1"),
+        ("selection.best_test.epoch", "ten", "selection.best_test.epoch is 'ten'; it must be int"),
+        ("selection.last", 0.71, "selection.last is 0.71; it must be dict or null"),
+        ("selection.best_holdout", 0.71, "selection.best_holdout is 0.71; it must be a mapping or null"),
+        ("selection.last.test_accuracy", 71.06, "selection.last.test_accuracy is 71.06; it must be a fraction of 1"),
+        ("selection.last.train_accuracy", 82.6, "it must be a fraction of 1, not a percentage"),
+        ("selection.last.recall", -0.1, "it must be a fraction of 1"),
+        ("selection.last.precision", None, "selection.last.precision is null; it must be a number"),
+        ("selection.last.test_loss", float("nan"), "it must be a finite number of at least 0"),
+        ("curve.3.test_accuracy", 66.9, "curve, epoch 4, test_accuracy is 66.9; it must be a fraction of 1"),
+        ("curve.3.epoch", 9, "ascending numbers from 1"),
+        ("curve.3.train_loss", "low", "curve, epoch 4, train_loss is 'low'"),
+        ("time.fit_seconds", float("inf"), "time.fit_seconds is inf; it must be a finite number"),
+        ("seed", True, "seed is True; it must be int"),
+        ("status", "done", "status is 'done'; it must be one of complete, partial, failed"),
+        ("epochs.done", 14, "tier is full, but only 14 of 15 planned epochs are done"),
+        ("selection.last", None, "selection.last is null, but the run's status is complete"),
+    ],
+)
+def test_bad_records_are_refused(tmp_path: Path, key: str, value: Any, told: str) -> None:
+    file = changed(tmp_path, key, value)
+    with pytest.raises(UserError) as refused:
+        read_record(file)
+    assert told in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "told"), [("{", "no valid JSON"), ("[1]", "schema 1"), ("", "no valid JSON")])
+def test_what_is_no_record_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "result.json"
+    file.write_text(text)
+    with pytest.raises(UserError, match=told):
+        read_record(file)
+
+
+def test_damaged_predictions_are_refused(tmp_path: Path) -> None:
+    whole = (KEPT / "predictions.npz").read_bytes()
+    file = tmp_path / "predictions.npz"
+    with pytest.raises(UserError, match="is missing"):
+        read_predictions(file)
+    # Cut at the front, in the middle and just before the end, and with one byte changed.
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    for damaged in (b"", whole[:10], whole[: len(whole) // 2], whole[:-30], b"no archive at all", bytes(flipped)):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match="is damaged"):
+            read_predictions(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "told"),
+    [
+        ("label", None, "misses the array label"),
+        ("class", None, "misses the array class"),
+        ("class", np.zeros(3, np.uint8), "the array class has 3 values for 10000 labels"),
+        ("class", np.zeros(10_000, np.float32), "it must be one row of whole numbers"),
+        ("loss", np.zeros((10_000, 1), np.float32), "it must be one row of real numbers"),
+        ("best_test_loss", None, "misses the array best_test_loss"),
+    ],
+)
+def test_wrong_predictions_are_refused(tmp_path: Path, name: str, array: Any, told: str) -> None:
+    with np.load(KEPT / "predictions.npz") as content:
+        arrays = {key: value for key, value in content.items() if key != name}
+    np.savez(tmp_path / "predictions.npz", **(arrays if array is None else arrays | {name: array}))
+    with pytest.raises(UserError, match=told):
+        read_predictions(tmp_path / "predictions.npz")

@@ -1,0 +1,235 @@
+"""The page over everything measured, from kept records, from many, and from bad ones."""
+
+import contextlib
+import html
+import json
+import re
+import shutil
+import subprocess
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from cifar_hpc import reproduction
+from cifar_hpc.cli import main
+from cifar_hpc.report import contents, page, plots
+from cifar_hpc.reproduction import METRICS
+from cifar_hpc.verify.claims import JudgedClaim
+from tests.conftest import ROOT, Refuse
+
+KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
+CIFAR10_ROWS = [file.stem for file in reproduction.row_files() if "cifar100" not in file.stem]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the kept records, made once."""
+    folder = tmp_path_factory.mktemp("pages")
+    shutil.copytree(ROOT / "results", folder / "results")
+    with contextlib.chdir(folder):
+        assert main(["report"]) == 0
+    return folder / "report"
+
+
+@pytest.fixture
+def written(pages: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The page, in the folder where it was made."""
+    monkeypatch.chdir(pages.parent)
+    return pages
+
+
+def keep(results: Path, row: str, seed: int) -> Path:
+    """Keeps a real run under another row and seed; its metrics still follow from its predictions."""
+    folder = Path(shutil.copytree(KEPT, results / row / f"seed{seed}"))
+    record = json.loads((folder / "result.json").read_text())
+    record |= {"row": row, "seed": seed}
+    (folder / "result.json").write_text(json.dumps(record))
+    return folder
+
+
+class Elements(HTMLParser):
+    """What a browser would see: tags that must close, ids, and what is fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "col", "br", "link", "img"):
+            self.open.append(tag)
+        given = dict(attrs)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        for key in ("src", "href", "xlink:href"):
+            target = given.get(key) or "#"
+            if not target.startswith(("#", "data:")):
+                self.fetched.append(target)
+        if tag in ("script", "link", "iframe"):
+            self.fetched.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in ("meta", "col", "br", "link", "img"):
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_needs_nothing_else(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    elements = Elements()
+    elements.feed(text)
+    assert elements.open == []
+    assert elements.fetched == []
+    assert "@import" not in text
+    assert "url(http" not in text
+    assert len(elements.ids) == len(set(elements.ids))
+    referred = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    assert referred <= set(elements.ids)
+
+
+def test_every_printed_number_stands_on_both_pages(written: Path) -> None:
+    as_html = html.unescape((written / "report.html").read_text(encoding="utf-8"))
+    as_markdown = (written / "report.md").read_text(encoding="utf-8")
+    count = 0
+    for file in reproduction.row_files():
+        group = reproduction.read_row(file).reproduction
+        one = as_html.partition(f'<article id="{group.row}"')[2].partition("</article>")[0]
+        other = as_markdown.partition(f"### {group.row}\n")[2].partition("\n### ")[0]
+        assert f"fit -c reproductions/{group.row}.yaml" in one
+        assert f"fit -c reproductions/{group.row}.yaml" in other
+        for metric in (*METRICS, "training_seconds"):
+            value = getattr(group.reported, metric)
+            if value is not None:
+                count += 1
+                assert page.value(value, metric) in one
+                assert page.value(value, metric) in other
+    assert sum(contents.gather().counts.values()) == count
+
+
+def test_verdicts_and_evidence_are_those_of_verify(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    main(["verify", "ghugre_sequential", "--json", "-"])
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    text = (written / "report.html").read_text(encoding="utf-8")
+    text = html.unescape(text.partition('<article id="ghugre_sequential"')[2].partition("</article>")[0])
+    for metric in ("test_accuracy_percent", "train_accuracy_percent"):
+        judgement = row["judgements"][metric]
+        assert f"{judgement['measured']:.2f} %" in text
+        assert f"± {judgement['half_width']:.2f}" in text
+        assert judgement["verdict"] in text
+    for selection in row["selections"]:
+        assert (selection["reason"] or f"{selection['accuracy']:.2f} %") in text
+    assert "seeds 1, 2, 3, 4, 5" in text
+    assert "training, reported" in text
+    assert "test, ours" in text
+
+
+def test_findings_stand_at_their_rows(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    main(["audit", "--json", "-"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert findings
+    text = (written / "report.html").read_text(encoding="utf-8")
+    for finding in findings:
+        place = f'<article id="{finding["row"]}"' if finding["row"] else f'<section id="{finding["report"]}"'
+        assert finding["sentence"] in html.unescape(text.partition(place)[2])
+        assert finding["sentence"] in (written / "report.md").read_text(encoding="utf-8")
+    impossible = sum(finding["strength"] == "impossible" for finding in findings)
+    assert re.search(rf"combinations impossible as printed</dt><dd>{impossible}</dd>", text)
+
+
+def test_same_records_give_the_same_files(written: Path) -> None:
+    first = {file.name: file.read_bytes() for file in written.rglob("*.*")}
+    assert main(["report"]) == 0
+    assert first == {file.name: file.read_bytes() for file in written.rglob("*.*")}
+
+
+def test_pictures_of_the_markdown_are_there(written: Path) -> None:
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (written / "report.md").read_text(encoding="utf-8"))
+    assert pictures
+    assert {written / picture for picture in pictures} == set((written / "plots").iterdir())
+
+
+def test_two_hundred_records_in_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(200):
+        keep(tmp_path / "results", CIFAR10_ROWS[number % len(CIFAR10_ROWS)], 1 + number // len(CIFAR10_ROWS))
+    monkeypatch.chdir(tmp_path)
+    # Seconds of this process, as other work on the machine is not the page's.
+    start = time.process_time()
+    assert main(["report"]) == 0
+    assert time.process_time() - start < 10
+    text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert sum(map(int, re.findall(r"(\d+) records?,", text))) == 200
+
+
+def test_bad_records_are_told_and_the_page_is_written(tmp_path: Path, refuse: Refuse) -> None:
+    results = tmp_path / "results"
+    keep(results, "ghugre_sequential", 1)
+    forged, gone, cut = (
+        keep(results, "ghugre_sequential", 2),
+        keep(results, "ghugre_removed", 1),
+        keep(results, "x", 1),
+    )
+    record = json.loads((forged / "result.json").read_text())
+    record["selection"]["last"]["test_accuracy"] = 0.9
+    (forged / "result.json").write_text(json.dumps(record))
+    (cut / "predictions.npz").write_bytes((KEPT / "predictions.npz").read_bytes()[:1000])
+    told = refuse("report", "--out", tmp_path / "out")
+    text = html.unescape((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    for problem in (
+        f"{Path('results/ghugre_sequential/seed2/result.json')} does not follow from its evidence",
+        "There is no row ghugre_removed any more",
+        f"{Path('results/x/seed1/predictions.npz')} is damaged",
+    ):
+        assert problem in told
+        assert problem in text
+    assert gone.is_dir()
+    assert "71.06 %" in text
+    assert "90.00 %" not in text
+
+
+def test_out_that_cannot_be_written_is_told(tmp_path: Path, refuse: Refuse) -> None:
+    (tmp_path / "file").touch()
+    assert "--out file cannot be written" in refuse("report", "--out", "file")
+
+
+def test_speedups_are_drawn_when_something_was_measured() -> None:
+    def claim(measured: float | None) -> JudgedClaim:
+        return JudgedClaim(
+            "t4", "ghugre", "section 5", "<faster> & \"better\"", "times as fast", 10.9, measured,
+            None if measured is None else (measured - 1, measured + 1), "inconclusive", "", (), (),
+        )  # fmt: skip
+
+    assert plots.speedups("none", [claim(None)]) is None
+    drawn = plots.speedups("some", [claim(9.5)])
+    assert drawn is not None
+    assert "reported 10.9 (diamond), measured 9.50" in drawn.svg
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MEASURE = """<iframe id="page" src="report/report.html" style="border:0;width:{width}px;height:20000px"></iframe>
+<pre id="found"></pre><script>page.onload = () => {{
+  const root = page.contentDocument.documentElement, wide = [...root.querySelectorAll("*")].filter(
+    e => e.getBoundingClientRect().right > {width} + 0.5);
+  const small = [...root.querySelectorAll("svg text, td, th, p, code")].filter(e => e.textContent.trim()
+    && e.getBoundingClientRect().height > 0 && e.getBoundingClientRect().height < 9);
+  found.textContent = "wide " + wide.length + ", small " + small.length + ", scroll " + root.scrollWidth;
+}}</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_nothing_overflows_or_is_too_small(written: Path, width: int) -> None:
+    around = written.parent / "around.html"
+    around.write_text(MEASURE.format(width=width))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    done = subprocess.run(
+        [str(CHROMIUM), *options, "--virtual-time-budget=3000", "--dump-dom", around.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert f'<pre id="found">wide 0, small 0, scroll {width}</pre>' in done.stdout

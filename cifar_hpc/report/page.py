@@ -1,5 +1,7 @@
 """The command `report`: one page over everything measured, as HTML and as Markdown, with plots."""
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,8 @@ SYMBOLS = {
     NOT_RUN: "○",
 }
 """One shape for each state, the same as in the plots."""
+
+_BLANK_LINES = re.compile(r"\n{3,}")
 
 MANY_CLASSES = 20
 """More classes than this are drawn; fewer stand in a table."""
@@ -64,13 +68,13 @@ def command(out: Path) -> int:
         raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
     contents = gather()
     row_plots = {str(s.row.reproduction.row): draw(s) for report in contents.reports for s in report.rows}
-    speedups = {report.name: plots.speedups(f"{report.name}-speedups", report.claims) for report in contents.reports}
+    claim_plots = {report.name: draw_claims(report) for report in contents.reports}
     files = {
-        "report.html": render("page.html.j2", contents, row_plots, speedups),
-        "report.md": render("page.md.j2", contents, row_plots, speedups),
+        "report.html": render("page.html.j2", contents, row_plots, claim_plots),
+        "report.md": _BLANK_LINES.sub("\n\n", render("page.md.j2", contents, row_plots, claim_plots)),
     }
     drawn = [plot for found in row_plots.values() for plot in found.drawn]
-    drawn += [plot for plot in speedups.values() if plot is not None]
+    drawn += [plot for found in claim_plots.values() for plot in found]
     files |= {f"plots/{plot.name}.svg": plot.svg for plot in drawn}
     try:
         for name, text in files.items():
@@ -98,14 +102,23 @@ def draw(section: RowSection) -> RowPlots:
     )
 
 
-def render(template: str, contents: Contents, row_plots: dict[str, RowPlots], speedups: dict[str, Plot | None]) -> str:
+def draw_claims(report: ReportSection) -> list[Plot]:
+    """The figures of a report's claims: speed-ups and leads in accuracy."""
+    ratios = plots.claims(f"{report.name}-speed-ups", report.claims, "ratio")
+    leads = plots.claims(f"{report.name}-leads", report.claims, "lead")
+    return [plot for plot in (ratios, leads) if plot is not None]
+
+
+def render(
+    template: str, contents: Contents, row_plots: dict[str, RowPlots], claim_plots: dict[str, list[Plot]]
+) -> str:
     """One page.
 
     Args:
         template: file under `templates/`.
         contents: of the page.
         row_plots: by row.
-        speedups: by report.
+        claim_plots: by report.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cifar_hpc.report"),
@@ -119,8 +132,9 @@ def render(template: str, contents: Contents, row_plots: dict[str, RowPlots], sp
     return environment.get_template(template).render(
         contents=contents,
         row_plots=row_plots,
-        speedups=speedups,
+        claim_plots=claim_plots,
         sentence=sentence(contents),
+        claims_sentence=claims_sentence(contents),
         report_sentence=report_sentence,
         metric_labels=LABELS,
         symbols=SYMBOLS,
@@ -140,6 +154,13 @@ def sentence(contents: Contents) -> str:
     )
 
 
+def claims_sentence(contents: Contents) -> str:
+    """The claims in one sentence."""
+    counts = Counter(claim.verdict for report in contents.reports for claim in report.claims)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    return f"Beyond their tables the reports make {counts.total()} claims across rows: {told}." if counts else ""
+
+
 def report_sentence(report: ReportSection) -> str:
     """One report in one sentence."""
     told = ", ".join(f"{count} {state}" for state, count in report.counts.items() if count)
@@ -148,10 +169,10 @@ def report_sentence(report: ReportSection) -> str:
 
 
 def value(number: float | None, metric: str) -> str:
-    """A number in its unit: percentages with two decimals, seconds with one and thousands apart."""
+    """A number in its unit: percentages with two decimals, seconds with at most two and thousands apart."""
     if number is None:
         return "–"
-    return f"{number:.2f} %" if metric in METRICS else f"{number:,.1f} s"
+    return f"{number:.2f} %" if metric in METRICS else f"{round(number, 2):,} s"
 
 
 def cell(text: str) -> str:

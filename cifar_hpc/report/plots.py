@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from cifar_hpc.records.record import Record
 from cifar_hpc.report.contents import Confusion, Number
@@ -26,6 +26,9 @@ from cifar_hpc.verify.claims import JudgedClaim
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
 MARKERS = {"reproduced": "o", "above": "^", "below": "v", "inconclusive": "s", "not comparable": "X"}
 """One shape for each verdict, the same as in the page's text."""
+
+_TIMES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 3, 5, 10, 20, 50, 100)
+"""Marks of the scale of speed-ups."""
 
 _WIDTH = 3.6
 _STYLE: Any = {
@@ -85,7 +88,7 @@ def intervals(name: str, numbers: Sequence[Number], labels: dict[str, str], marg
             assert judgement.half_width is not None
             off = judgement.measured - number.reported
             extent = max(extent, 1.1 * (abs(off) + judgement.half_width))
-            axes.plot([0, 0], [place - 0.2, place + 0.2], color="black", lw=1.5)
+            axes.plot([0, 0], [place - 0.15, place + 0.15], color="black", lw=1.5)
             axes.errorbar(
                 off, place, xerr=judgement.half_width, fmt=MARKERS[judgement.verdict], color=BLUE, ms=7, lw=2, capsize=4
             )
@@ -114,7 +117,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
         records: of one row.
     """
     ends: list[tuple[float, float, str, str]] = []
-    with _figure(2.5) as (figure, axes):
+    with _figure(2.5, left=0.4, right=1.1) as (figure, axes):
         for split, word, colour in (("train", "training", BLUE), ("test", "test", VERMILION)):
             suffix, factor = ("_percent", 100.0) if quantity == "accuracy" else ("", 1.0)
             theirs = [(p.epoch, getattr(p, f"{split}_{quantity}{suffix}")) for p in printed]
@@ -147,50 +150,73 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
 
 def many_classes(name: str, found: Confusion) -> Plot:
     """A confusion matrix of more classes than a table could hold."""
-    with _figure(3.5) as (figure, axes):
+    with _figure(3.1, left=0.25, right=0.8, top=0.1) as (figure, axes):
         image = axes.imshow(found.percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         axes.set(xlabel="predicted class, in the dataset's order", ylabel="true class", xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
-        figure.colorbar(image, ax=axes, shrink=0.8, label="% of the true class' images")
+        figure.colorbar(image, cax=axes.inset_axes((1.04, 0, 0.05, 1)), label="% of the true class' images")
         return _plot(name, f"Confusion matrix of {len(found.names)} classes", figure)
 
 
-def speedups(name: str, claims: Sequence[JudgedClaim]) -> Plot | None:
-    """What reports say is so many times as fast, and what was measured, with its 95 % interval."""
-    drawn = [c for c in claims if "times" in c.quantity and (c.reported is not None or c.measured is not None)]
-    if not any(claim.measured is not None for claim in drawn):
+def claims(name: str, judged: Sequence[JudgedClaim], unit: Literal["ratio", "lead"]) -> Plot | None:
+    """What a report says is so many times as fast, or so many points better, and what was measured.
+
+    Args:
+        name: of the plot.
+        judged: claims of one report.
+        unit: `ratio` of seconds, drawn to a logarithmic scale, or `lead` in accuracy, percentage points.
+    """
+    drawn = [claim for claim in judged if claim.measured is not None and claim.quantity.startswith(unit)]
+    if not drawn:
         return None
-    with _figure(0.75 + 0.55 * len(drawn)) as (figure, axes):
-        values = [1.0]
+    nothing = 1.0 if unit == "ratio" else 0.0
+    with _figure(0.75 + 0.62 * len(drawn), top=0.1) as (figure, axes):
+        values = [nothing]
         for place, claim in enumerate(reversed(drawn)):
-            values += [value for value in (claim.reported, claim.measured, *(claim.interval or ())) if value]
-            axes.plot([1, 1], [place - 0.2, place + 0.2], color=GREY, lw=1)
+            assert claim.measured is not None
+            low, high = claim.interval or (claim.measured, claim.measured)
+            values += [low, high, *([] if claim.reported is None else [claim.reported])]
+            axes.plot([nothing, nothing], [place - 0.12, place + 0.12], color=GREY, lw=1)
+            axes.plot([low, high], [place, place], color=BLUE, lw=2, marker="|", ms=8)
+            axes.plot(claim.measured, place, MARKERS.get(claim.verdict, "X"), color=BLUE, ms=7)
             if claim.reported is not None:
-                axes.plot(claim.reported, place, "D", color="black", mfc="white", ms=7)
-            if claim.measured is not None:
-                low, high = claim.interval or (claim.measured, claim.measured)
-                axes.plot([low, high], [place, place], color=BLUE, lw=2, marker="|", ms=8)
-                axes.plot(claim.measured, place, MARKERS.get(claim.verdict, "X"), color=BLUE, ms=7)
-            measured = "not measured" if claim.measured is None else f"measured {claim.measured:.2f}"
-            reported = "" if claim.reported is None else f"reported {claim.reported:g} (diamond), "
+                axes.plot(claim.reported, place, "D", color="black", mfc="none", ms=8)
             axes.annotate(
-                f"{claim.claim}\n{reported}{measured}",
-                (0, place), xycoords=("axes fraction", "data"), xytext=(2, 7), textcoords="offset points", fontsize=8,
+                f"{claim.claim}\n{_told(claim)}",
+                (0, place), xycoords=("axes fraction", "data"), xytext=(2, 8), textcoords="offset points", fontsize=8,
             )  # fmt: skip
-        axes.set_xscale("log")
-        axes.set(xlim=(min(values) / 1.3, max(values) * 1.3), ylim=(-0.4, len(drawn) - 0.1), yticks=[])
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-        axes.set_xlabel("times as fast (1: no gain)")
+        if unit == "ratio":
+            axes.set_xscale("log")
+            axes.set_xlabel("times as fast (1: no gain)")
+            low, high = min(values) / 1.3, max(values) * 1.3
+            ticks = [tick for tick in _TIMES if low <= tick <= high]
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
+            axes.set_xlim(low, high)
+        else:
+            axes.set_xlabel("lead in accuracy, percentage points (0: none)")
+            room = 0.1 * (max(values) - min(values)) or 1.0
+            axes.set_xlim(min(values) - room, max(values) + room)
+        axes.set(ylim=(-0.4, len(drawn) - 0.2), yticks=[])
         axes.spines["left"].set_visible(False)
-        return _plot(name, "Speed-ups, reported and measured, with the 95 % interval", figure)
+        described = "; ".join(f"{claim.claim} {claim.verdict}, measured {claim.measured:.3g}" for claim in drawn)
+        return _plot(name, f"Claims across rows, with the 95 % interval: {described}", figure)
+
+
+def _told(claim: JudgedClaim) -> str:
+    """A claim in few words: a longer line would not fit."""
+    reported = "" if claim.reported is None else f", reported {claim.reported:.3g}"
+    return f"{claim.verdict.removesuffix(' by its own report')}: measured {claim.measured:.3g}{reported}"
 
 
 @contextmanager
-def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
+def _figure(height: float, left: float = 0.1, right: float = 0.1, top: float = 0.25) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one system of axes; sizes in inches. Fixed edges take half the time of a computed layout."""
+    bottom = 0.45
     with rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        yield figure, figure.subplots()
+        figure = Figure(figsize=(_WIDTH, height))
+        place = (left / _WIDTH, bottom / height, 1 - (left + right) / _WIDTH, 1 - (top + bottom) / height)
+        yield figure, figure.add_axes(place)
 
 
 def _plot(name: str, description: str, figure: Figure) -> Plot:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.records.record import Record, find_record_files
 from cifar_hpc.reproduction import Row
 from cifar_hpc.verify.claims_file import Claim
+from cifar_hpc.verify.recompute import read_sound_record
 from cifar_hpc.verify.rows import by_seed, without_copies
 
 Records = Mapping[str, Sequence[Record]]
@@ -46,7 +47,7 @@ def read_records(files: Mapping[str, Path]) -> tuple[dict[str, list[Record]], li
     for folder in dict.fromkeys([*files, *studies]):
         for file in find_record_files(folder):
             try:
-                record = read_record(file)
+                record = read_sound_record(file)
             except UserError as error:
                 problems.append(str(error))
                 continue

@@ -1,6 +1,7 @@
 """The page over everything measured, from kept records, from many, and from bad ones."""
 
 import contextlib
+import dataclasses
 import html
 import json
 import re
@@ -9,6 +10,7 @@ import subprocess
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -198,21 +200,21 @@ def test_out_that_cannot_be_written_is_told(tmp_path: Path, refuse: Refuse) -> N
     assert "--out file cannot be written" in refuse("report", "--out", "file")
 
 
-def test_speedups_are_drawn_when_something_was_measured() -> None:
-    def claim(measured: float | None) -> JudgedClaim:
-        return JudgedClaim(
-            "t4", "ghugre", "section 5", "<faster> & \"better\"", "times as fast", 10.9, measured,
-            None if measured is None else (measured - 1, measured + 1), "inconclusive", "", (), (),
-        )  # fmt: skip
-
-    assert plots.speedups("none", [claim(None)]) is None
-    drawn = plots.speedups("some", [claim(9.5)])
+@pytest.mark.parametrize(("unit", "quantity"), [("ratio", "ratio of seconds per epoch"), ("lead", "lead in points")])
+def test_claims_are_drawn_when_something_was_measured(unit: Literal["ratio", "lead"], quantity: str) -> None:
+    silent = JudgedClaim("t4", "ghugre", "", "", quantity, 10.9, None, None, "inconclusive", "", (), ())
+    measured = dataclasses.replace(silent, claim="cpu", measured=9.5, interval=(8.5, 10.5))
+    other = dataclasses.replace(measured, claim="other", quantity="another")
+    assert plots.claims("none", [silent, other], unit) is None
+    drawn = plots.claims("some", [silent, measured, other], unit)
     assert drawn is not None
-    assert "reported 10.9 (diamond), measured 9.50" in drawn.svg
+    assert "inconclusive: measured 9.5, reported 10.9" in drawn.svg
+    assert "t4" not in drawn.svg
+    assert "other" not in drawn.svg
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MEASURE = """<iframe id="page" src="report/report.html" style="border:0;width:{width}px;height:20000px"></iframe>
+MEASURE = """<iframe id="page" src="report/report.html" style="border:0;width:{width}px;height:100000px"></iframe>
 <pre id="found"></pre><script>page.onload = () => {{
   const root = page.contentDocument.documentElement, wide = [...root.querySelectorAll("*")].filter(
     e => e.getBoundingClientRect().right > {width} + 0.5);

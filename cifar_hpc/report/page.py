@@ -134,7 +134,7 @@ def render(
         row_plots=row_plots,
         claim_plots=claim_plots,
         sentence=sentence(contents),
-        claims_sentence=claims_sentence(contents),
+        beyond=beyond(contents),
         report_sentence=report_sentence,
         metric_labels=LABELS,
         symbols=SYMBOLS,
@@ -154,11 +154,16 @@ def sentence(contents: Contents) -> str:
     )
 
 
-def claims_sentence(contents: Contents) -> str:
-    """The claims in one sentence."""
-    counts = Counter(claim.verdict for report in contents.reports for claim in report.claims)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    return f"Beyond their tables the reports make {counts.total()} claims across rows: {told}." if counts else ""
+def beyond(contents: Contents) -> str:
+    """Findings and claims in two sentences."""
+    strengths = contents.strengths
+    found = ", ".join(f"{count} {strength}" for strength, count in sorted(strengths.items()))
+    verdicts = Counter(claim.verdict for report in contents.reports for claim in report.claims)
+    judged = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    return (
+        f"Checked against themselves, without training, the reports break {strengths.total()} rules: {found}. "
+        f"They make {verdicts.total()} claims across rows: {judged}."
+    )
 
 
 def report_sentence(report: ReportSection) -> str:

@@ -20,6 +20,7 @@ from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.predictions import FILE_NAME, Answers, read_predictions
 from cifar_hpc.records.record import Record, read_record
+from cifar_hpc.reproduction import read_yaml
 
 TOLERANCE = 1e-6
 """The last decimal that a record keeps: its metrics are rounded to six, and were computed in float32."""
@@ -133,6 +134,7 @@ def _checks(record: Record) -> Iterator[Check]:
         # Records written before November 2026 have no digest of the predictions.
         if key in content and file.is_file():
             yield Check(key, content[key], hashlib.sha256(file.read_bytes()).hexdigest(), name)
+    yield from _check_config(record)
     yield from _check_labels(record, dataset, predictions.labels)
     for selection, selected in content["selection"].items():
         if selected is None:
@@ -153,6 +155,19 @@ def _dataset(record: Record) -> Dataset:
     if name not in DATASETS:
         raise UserError(f"{record.path}: dataset.name is {name!r}; it must be one of {', '.join(DATASETS)}")
     return DATASETS[name]
+
+
+def _check_config(record: Record) -> Iterator[Check]:
+    """The run's configuration is of the same row, seed, network and dataset as the record."""
+    file = record.path.with_name("config.yaml")
+    if not file.is_file():
+        return
+    config, content = read_yaml(file), record.content
+    group, model, data = (config.get(name) or {} for name in ("reproduction", "model", "data"))
+    yield Check("row", content["row"], group.get("row"), file.name)
+    yield Check("seed", content["seed"], config.get("seed_everything"), file.name)
+    yield Check("model.class_path", content["model"]["class_path"], model.get("class_path"), file.name)
+    yield Check("dataset.name", content["dataset"]["name"], data.get("dataset"), file.name)
 
 
 def _check_labels(record: Record, dataset: Dataset, labels: npt.NDArray[np.integer[Any]]) -> Iterator[Check]:

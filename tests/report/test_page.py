@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import html
 import json
 import re
@@ -46,7 +47,12 @@ def keep(results: Path, row: str, seed: int) -> Path:
     """Keeps a real run under another row and seed; its metrics still follow from its predictions."""
     folder = Path(shutil.copytree(KEPT, results / row / f"seed{seed}"))
     record = json.loads((folder / "result.json").read_text())
-    record |= {"row": row, "seed": seed}
+    config = (folder / "config.yaml").read_text()
+    config = config.replace("row: ghugre_sequential", f"row: {row}").replace(
+        "seed_everything: 1", f"seed_everything: {seed}"
+    )
+    (folder / "config.yaml").write_text(config)
+    record |= {"row": row, "seed": seed, "config_sha256": hashlib.sha256(config.encode()).hexdigest()}
     (folder / "result.json").write_text(json.dumps(record))
     return folder
 

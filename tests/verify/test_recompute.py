@@ -113,6 +113,14 @@ def another_dataset(record: dict[str, Any], arrays: dict[str, Any]) -> None:
     record["dataset"]["sha256"] = "0" * 64
 
 
+def another_row(record: dict[str, Any], arrays: dict[str, Any]) -> None:
+    record["row"] = "ghugre_parallel"
+
+
+def another_seed(record: dict[str, Any], arrays: dict[str, Any]) -> None:
+    record["seed"] = 6
+
+
 def another_config(record: dict[str, Any], arrays: dict[str, Any]) -> None:
     record["config_sha256"] = "0" * 64
 
@@ -139,6 +147,8 @@ def hidden_best(record: dict[str, Any], arrays: dict[str, Any]) -> None:
         (forged_classes, "number of last's losses that their confidences rule out"),
         (better_training, "selection.last.train_accuracy"),
         (another_dataset, "dataset.sha256"),
+        (another_row, "row"),
+        (another_seed, "seed"),
         (another_config, "config_sha256"),
         (another_file, "predictions_sha256"),
         (half_the_test_set, "number of test images"),

@@ -106,6 +106,11 @@ class RowSection:
     findings: tuple[Finding, ...]
 
     @property
+    def is_decided(self) -> bool:
+        """Whether there are records that decide the row."""
+        return bool(self.evidence) and self.evidence[0].verdict.decides
+
+    @property
     def first_command(self) -> str:
         """What would make the first evidence."""
         return f"python -m cifar_hpc fit -c reproductions/{self.row.reproduction.row}.yaml"

@@ -135,6 +135,7 @@ def render(
         claim_plots=claim_plots,
         sentence=sentence(contents),
         beyond=beyond(contents),
+        rows=[row for report in contents.reports for row in report.rows],
         report_sentence=report_sentence,
         metric_labels=LABELS,
         symbols=SYMBOLS,
@@ -161,8 +162,8 @@ def beyond(contents: Contents) -> str:
     verdicts = Counter(claim.verdict for report in contents.reports for claim in report.claims)
     judged = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     return (
-        f"Checked against themselves, without training, the reports break {strengths.total()} rules: {found}. "
-        f"They make {verdicts.total()} claims across rows: {judged}."
+        f"The reports checked against themselves, without training: {strengths.total()} findings ({found}). "
+        f"Their claims across rows: {verdicts.total()} ({judged})."
     )
 
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from cifar_hpc.errors import UserError
 
 FILE_NAME = "predictions.npz"
-SELECTIONS = ("last", "best_test", "best_holdout")
-"""The epochs whose answers may be kept; the arrays of all but the last carry the name as a prefix."""
+KEPT = ("last", "best_test", "best_holdout", "tta")
+"""Whose answers may be kept: of three epochs, and of the last epoch with test-time augmentation. The arrays of all
+but the last carry the name as a prefix."""
 
 _KINDS = {"class": np.integer, "confidence": np.floating, "loss": np.floating}
 
@@ -39,7 +40,7 @@ class Predictions:
 
     Attributes:
         labels: shape (N,), the true classes that the run saw.
-        answers: by selection.
+        answers: by name, see `KEPT`.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -61,11 +62,11 @@ def read_predictions(path: Path) -> Predictions:
         raise UserError(f"{path} is damaged and cannot be read: {error}") from error
     labels = _array(arrays, "label", np.integer, None, path)
     answers = {}
-    for selection in SELECTIONS:
-        prefix = "" if selection == "last" else f"{selection}_"
-        if selection == "last" or f"{prefix}class" in arrays:
-            found = [_array(arrays, f"{prefix}{name}", kind, len(labels), path) for name, kind in _KINDS.items()]
-            answers[selection] = Answers(*found)
+    for name in KEPT:
+        prefix = "" if name == "last" else f"{name}_"
+        if name == "last" or f"{prefix}class" in arrays:
+            found = [_array(arrays, f"{prefix}{part}", kind, len(labels), path) for part, kind in _KINDS.items()]
+            answers[name] = Answers(*found)
     return Predictions(labels, answers)
 
 

@@ -157,6 +157,8 @@ def _check_selected(values: Any, name: str, path: Path) -> None:
             raise UserError(f"{path}: {name}.{key} is null; it must be a number")
         if value is not None:
             check(value, f"{path}: {name}.{key}")
+    if "test_accuracy_tta" in values:
+        _check_fraction(values["test_accuracy_tta"], f"{path}: {name}.test_accuracy_tta")
 
 
 def _check_curve(curve: list[Any], path: Path) -> None:

@@ -147,6 +147,12 @@ def _checks(record: Record) -> Iterator[Check]:
             yield Check(f"{key}.{metric}", float(selected[metric]), value, FILE_NAME)
         impossible = int(_impossible_losses(answers, predictions.labels).sum())
         yield Check(f"number of {selection}'s losses that their confidences rule out", 0, impossible, FILE_NAME)
+        if "test_accuracy_tta" in selected:
+            views = predictions.answers.get("tta")
+            if views is None:
+                raise UserError(f"{record.path.with_name(FILE_NAME)} holds no predictions of {key}.test_accuracy_tta")
+            accuracy = metrics(views, predictions.labels, dataset.classes)["test_accuracy"]
+            yield Check(f"{key}.test_accuracy_tta", float(selected["test_accuracy_tta"]), accuracy, FILE_NAME)
         yield from _check_curve(record, key, selected)
 
 

@@ -78,6 +78,20 @@ def test_a_fresh_run_follows(finished_run: Path) -> None:
     assert broken(finished_run) == []
 
 
+def test_test_time_augmentation_is_recomputed(folder: Path) -> None:
+    def add(record: dict[str, Any], arrays: dict[str, Any]) -> None:
+        arrays |= {f"tta_{name}": arrays[f"best_test_{name}"] for name in ("class", "confidence", "loss")}
+        record["selection"]["last"]["test_accuracy_tta"] = 0.7171
+
+    def improve(record: dict[str, Any], arrays: dict[str, Any]) -> None:
+        record["selection"]["last"]["test_accuracy_tta"] = 0.72
+
+    tamper(folder, add)
+    assert broken(folder) == []
+    tamper(folder, improve)
+    assert broken(folder) == ["selection.last.test_accuracy_tta"]
+
+
 def test_label_digests_are_the_datasets(cifar10: CIFARArrays, cifar100: CIFARArrays) -> None:
     for arrays in (cifar10, cifar100):
         digest = hashlib.sha256(arrays.test_labels.tobytes()).hexdigest()

@@ -20,7 +20,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.records import run_directory
-from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command, Fit, Refuse
+from cifar_hpc.records.record import read_record
+from cifar_hpc.verify.recompute import check_record
+from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, SMOKE, Command, Fit, Refuse
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -190,6 +192,16 @@ def test_evaluation_commands_agree_with_the_record(finished_run: Path, command: 
         "exists"
         in command("predict", *SEQUENTIAL, "--run_dir", finished_run, "--output", tmp_path / "out.npz").sentence()
     )
+
+
+def test_a_run_that_diverges_is_recorded(fit_here: Fit, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit_here(*SEQUENTIAL, *SMOKE, "--model.init_args.optimizer.init_args.lr=1e30", "--run_dir", run)
+    found = record(run)
+    assert (found["status"], found["curve"][0]["train_loss"]) == ("complete", None)
+    assert found["selection"]["last"]["test_loss"] is None
+    assert found["selection"]["last"]["test_accuracy"] == pytest.approx(0.1)  # one class for every image
+    assert all(check.agrees for check in check_record(read_record(run / "result.json")))
 
 
 def test_holdout_selection_is_recorded(fit_here: Fit, tmp_path: Path) -> None:

@@ -153,7 +153,8 @@ def _check_selected(values: Any, name: str, path: Path) -> None:
     for key in _SELECTED:
         check = _check_not_negative if key in _LOSSES else _check_fraction
         value = _at(values, key, path, f"{name}.")
-        if value is None and not key.startswith("train"):
+        # A loss is null when the run diverged.
+        if value is None and not key.startswith("train") and key not in _LOSSES:
             raise UserError(f"{path}: {name}.{key} is null; it must be a number")
         if value is not None:
             check(value, f"{path}: {name}.{key}")

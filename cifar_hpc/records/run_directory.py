@@ -1,6 +1,7 @@
 """Where a run lives: `runs/<row>/seed<k>/`, made once, never overwritten."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,5 +116,14 @@ def newest_sound_checkpoint(folder: Path) -> Path | None:
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never half of it."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    part.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
     os.replace(part, path)
+
+
+def _finite(content: Any) -> Any:
+    """The content with null for numbers that JSON has no word for: the loss of a run that diverged."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -6,6 +6,7 @@ between the selected epochs, the training accuracy and the times rest on the rec
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -144,7 +145,8 @@ def _checks(record: Record) -> Iterator[Check]:
         if answers is None:
             raise UserError(f"{record.path.with_name(FILE_NAME)} holds no predictions of {key}")
         for metric, value in metrics(answers, predictions.labels, dataset.classes).items():
-            yield Check(f"{key}.{metric}", float(selected[metric]), value, FILE_NAME)
+            recorded = selected[metric]
+            yield Check(f"{key}.{metric}", None if recorded is None else float(recorded), value, FILE_NAME)
         impossible = int(_impossible_losses(answers, predictions.labels).sum())
         yield Check(f"number of {selection}'s losses that their confidences rule out", 0, impossible, FILE_NAME)
         if "test_accuracy_tta" in selected:
@@ -202,7 +204,7 @@ def _check_curve(record: Record, key: str, selected: dict[str, Any]) -> Iterator
         yield Check(f"{key}.test_accuracy", float(selected["test_accuracy"]), float(max(tested)), "the curve")
 
 
-def metrics(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int) -> dict[str, float]:
+def metrics(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int) -> dict[str, float | None]:
     """The metrics that follow from predictions, by their definitions and in float64.
 
     Macro averages are over the classes that occur, as true or as predicted ones, which is what torchmetrics
@@ -212,7 +214,11 @@ def metrics(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int
         answers: of the network.
         labels: shape (N,), true classes.
         classes: number of classes.
+
+    Returns:
+        By name; the loss is null where it is no finite number, as in a record.
     """
+    loss = float(answers.losses.mean(dtype=np.float64))
     counts = confusion(answers, labels, classes)
     hits, true, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     occur = true + predicted > 0
@@ -224,7 +230,7 @@ def metrics(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int
     return {
         "test_accuracy": float(hits.sum() / len(labels)),
         **{name: float(values[occur].mean()) for name, values in per_class.items()},
-        "test_loss": float(answers.losses.mean(dtype=np.float64)),
+        "test_loss": loss if math.isfinite(loss) else None,
     }
 
 

@@ -6,6 +6,7 @@ same pixels for the same draws (`tests/data/test_augment.py`).
 
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -50,31 +51,23 @@ class BatchTransform:
         Returns:
             Shape (B, 3, H, W), float32, in channels_last memory format.
         """
-        if draws is not None:
-            images = self._augment(images, draws)
-        scaled = images.to(torch.float32).div_(255)
-        if self.mean is not None and self.std is not None:
-            scaled = scaled.sub_(self.mean.to(scaled.device)).div_(self.std.to(scaled.device))
-        return scaled.permute(0, 3, 1, 2)
+        if draws is not None and self.crop_padding:
+            padded = pad(images, self.crop_padding, self.padding_mode)
+            take = crop if images.device.type == "cpu" else crop_by_gather
+            images = take(padded, draws, self.crop_padding)
+        if draws is not None and self.horizontal_flip:
+            images = mirror(images, draws)
+        return self._normalise(images).permute(0, 3, 1, 2)
 
-    def _augment(self, images: Tensor, draws: Draws) -> Tensor:
-        """Crops and flips by one gather, whose column indices run backwards where an image is mirrored."""
-        if not self.crop_padding and not self.horizontal_flip:
-            return images
-        batch, height, width, _ = images.shape
-        device = images.device
-        rows = torch.arange(height, device=device).expand(batch, height)
-        columns = torch.arange(width, device=device).expand(batch, width)
-        if self.horizontal_flip:
-            flip = draws.flip.to(device)[:, None]
-            columns = torch.where(flip, width - 1 - columns, columns)
-        if self.crop_padding:
-            p = self.crop_padding
-            images = pad(images, p, self.padding_mode)
-            rows = rows + draws.top.to(device)[:, None]
-            columns = columns + draws.left.to(device)[:, None]
-        image = torch.arange(batch, device=device)[:, None, None]
-        return images[image, rows[:, :, None], columns[:, None, :]]
+    def _normalise(self, images: Tensor) -> Tensor:
+        """Pixels / 255, less the mean, by the deviation, in torchvision's order and therefore with its rounding."""
+        batch, height, width, channels = images.shape
+        # Flat, with mean and deviation repeated for every pixel: an inner loop of three channels is not vectorised.
+        scaled = images.reshape(batch, -1).to(torch.float32).div_(255)
+        if self.mean is not None and self.std is not None:
+            mean, std = (each.to(scaled.device).repeat(height * width) for each in (self.mean, self.std))
+            scaled.sub_(mean).div_(std)
+        return scaled.view(batch, height, width, channels)
 
 
 def pad(images: Tensor, pixels: int, mode: PaddingMode) -> Tensor:
@@ -91,3 +84,47 @@ def pad(images: Tensor, pixels: int, mode: PaddingMode) -> Tensor:
                 padded.select(dimension, first - distance).copy_(padded.select(dimension, first + distance))
                 padded.select(dimension, last + distance).copy_(padded.select(dimension, last - distance))
     return padded
+
+
+def crop(padded: Tensor, draws: Draws, padding: int) -> Tensor:
+    """Crops of the original size from padded images on the CPU, by copying whole rows.
+
+    Args:
+        padded: shape (B, H + 2 * padding, W + 2 * padding, C), uint8, on the CPU.
+        draws: first row and column of each crop.
+        padding: pixels on each side.
+
+    Returns:
+        Shape (B, H, W, C), a copy.
+    """
+    batch, channels = len(padded), padded.shape[3]
+    height, width = padded.shape[1] - 2 * padding, padded.shape[2] - 2 * padding
+    pixels = padded.contiguous().numpy()
+    # Every run of `width` pixels as one element of NumPy's type of raw bytes, so that taking it is one memcpy.
+    runs = np.ndarray(
+        shape=(batch, height + 2 * padding, 2 * padding + 1),
+        dtype=f"V{width * channels}",
+        buffer=pixels.data,
+        strides=pixels.strides[:3],
+    )
+    rows = draws.top.numpy()[:, None] + np.arange(height)
+    chosen = runs[np.arange(batch)[:, None], rows, draws.left.numpy()[:, None]]
+    return torch.from_numpy(chosen.view(np.uint8)).view(batch, height, width, channels)
+
+
+def crop_by_gather(padded: Tensor, draws: Draws, padding: int) -> Tensor:
+    """The same on any device, pixel by pixel: quick on a GPU, which has a thread for each."""
+    sizes = (len(padded), padded.shape[1] - 2 * padding, padded.shape[2] - 2 * padding)
+    image, row, column = (torch.arange(size, device=padded.device) for size in sizes)
+    top, left = draws.top.to(padded.device), draws.left.to(padded.device)
+    return padded[image[:, None, None], (row + top[:, None])[:, :, None], (column + left[:, None])[:, None, :]]
+
+
+def mirror(images: Tensor, draws: Draws) -> Tensor:
+    """Images (B, H, W, C), those that the draws say flipped left to right."""
+    chosen = draws.flip.nonzero().squeeze(1).to(images.device)
+    flipped = images.index_select(0, chosen).flip(2)
+    source = torch.arange(len(images), device=images.device)
+    source[chosen] = torch.arange(len(chosen), device=images.device) + len(images)
+    # index_select copies each image whole; index_copy and indexing go byte by byte.
+    return torch.cat([images, flipped]).index_select(0, source)

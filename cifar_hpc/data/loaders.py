@@ -125,8 +125,13 @@ class BatchLoader:
         for draws in self.batch_sampler.draws():
             indices = draws.indices if data.indices is None else data.indices[draws.indices]
             chosen = indices.to(data.images.device)
-            pixels = self.transform(data.images[chosen], draws if augmented else None)
+            pixels = self.transform(_take(data.images, chosen), draws if augmented else None)
             yield Batch(pixels, data.labels[chosen].long(), chosen)
+
+
+def _take(images: Tensor | DaskTensor, indices: Tensor) -> Tensor:
+    """Some of the images; `index_select` copies each whole, which indexing with a tensor does not."""
+    return images.index_select(0, indices) if isinstance(images, Tensor) else images[indices]
 
 
 def torchvision_transform(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from cifar_hpc.data.augment import BatchTransform, pad
+from cifar_hpc.data.augment import BatchTransform, crop, crop_by_gather, pad
 from cifar_hpc.data.loaders import (
     BatchLoader,
     GlobalBatches,
@@ -76,6 +76,14 @@ def test_reflected_padding_is_torchvisions(padding: int) -> None:
     for i, picture in enumerate(theirs):
         crop = TF.to_tensor(TF.crop(picture, int(draws.top[i]), int(draws.left[i]), 32, 32))
         assert torch.equal(crops[i], crop)
+
+
+def test_rows_copied_and_pixels_gathered_give_the_same_crops() -> None:
+    padded = pad(torch.from_numpy(load_sample("cifar10").train_images), 3, "constant")
+    draws = EpochOrder(len(padded), seed=5, shuffle=True, crop_padding=3).draw()
+    before = padded.clone()
+    assert torch.equal(crop(padded, draws, 3), crop_by_gather(padded, draws, 3))
+    assert torch.equal(padded, before)
 
 
 def test_both_pipelines_draw_from_the_same_distribution() -> None:

@@ -92,8 +92,22 @@ def make_parser() -> argparse.ArgumentParser:
     report.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
     report.set_defaults(run=_report)
 
-    bench = commands.add_parser("bench", help="measure throughput")
-    benches = bench.add_subparsers(metavar="WHAT", required=True)
+    bench = commands.add_parser("bench", help="measure throughput against a plain PyTorch script of the same row")
+    bench.add_argument("--row", nargs="+", default=[], metavar="ROW", help="ids of rows (default: all)")
+    bench.add_argument("--exact", action="store_true", help="our side as the row is, in fp32, without an overlay")
+    bench.add_argument("--overlay", metavar="FILE", type=Path, help="for our side (default: configs/fast.yaml)")
+    bench.add_argument("--turns", type=int, default=5, help="turns of each side (default: %(default)s)")
+    bench.add_argument("--seconds", type=float, default=3, help="of a turn, at least (default: %(default)s)")
+    bench.add_argument("--tensorflow-python", metavar="PYTHON", help="a Python with TensorFlow (default: this one)")
+    bench.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    bench.set_defaults(run=_bench)
+    benches = bench.add_subparsers(metavar="WHAT", title="or measure something else")
+    pipeline = benches.add_parser("data", help="the input pipeline alone against torchvision's DataLoader")
+    pipeline.add_argument("--row", default="shahrin_table2_row1", help="id of a row (default: %(default)s)")
+    pipeline.add_argument("--turns", type=int, default=7, help="turns of each side (default: %(default)s)")
+    pipeline.add_argument("--seconds", type=float, default=2, help="of a turn (default: %(default)s)")
+    pipeline.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    pipeline.set_defaults(run=_bench_data)
     overhead = benches.add_parser("overhead", help="fit against a bare PyTorch loop over the same batches")
     overhead.add_argument("--row", default="ghugre_sequential", help="id of a row (default: %(default)s)")
     overhead.add_argument("--steps", type=int, default=20, help="steps in each turn (default: %(default)s)")
@@ -154,6 +168,26 @@ def _report(arguments: argparse.Namespace) -> int:
     from cifar_hpc.report.page import command
 
     return command(arguments.out)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.bench.throughput import command
+
+    return command(
+        arguments.row,
+        arguments.exact,
+        arguments.overlay,
+        arguments.turns,
+        arguments.seconds,
+        arguments.tensorflow_python,
+        arguments.json,
+    )
+
+
+def _bench_data(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.bench.pipeline import command
+
+    return command(arguments.row, arguments.turns, arguments.seconds, arguments.json)
 
 
 def _bench_overhead(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.models.evaluation import Answers, Evaluation
+from cifar_hpc.models.first_convolution import keep_first_convolution_in_float32
 from cifar_hpc.models.small_images import use_matrix_products_on_small_images
 
 _STEPS_SUMMED_UP_AT_ONCE = 64
@@ -60,12 +61,10 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
 
     def setup(self, stage: str) -> None:
-        """Puts the weights in the memory format in which batches arrive, and convolutions on their short way.
-
-        Neither changes the function that is computed.
-        """
-        self.to(memory_format=torch.channels_last)
+        """Readies the layers for speed; the function that they compute stays."""
+        self.to(memory_format=torch.channels_last)  # the order in which batches arrive
         use_matrix_products_on_small_images(self)
+        keep_first_convolution_in_float32(self)
 
     def on_train_epoch_start(self) -> None:
         """Starts the running means of the epoch."""
@@ -83,8 +82,7 @@ class Classifier(LightningModule):
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy of one batch, and the logits (B, num_classes); networks may add to the loss."""
-        # In float32 also where the network runs in bfloat16: autocast leaves the logarithm in it on the CPU.
-        logits = self(batch.images).float()
+        logits = self(batch.images)
         return F.cross_entropy(logits, batch.labels), logits
 
     def on_train_epoch_end(self) -> None:

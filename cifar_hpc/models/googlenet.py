@@ -116,7 +116,7 @@ class GoogLeNet(Classifier):
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Adds the auxiliary losses."""
-        logits, *others = (each.float() for each in self._all_logits(batch.images))
+        logits, *others = self._all_logits(batch.images)
         loss = F.cross_entropy(logits, batch.labels)
         for other in others:
             loss = loss + _AUXILIARY_WEIGHT * F.cross_entropy(other, batch.labels)

@@ -1,0 +1,245 @@
+"""Images per second in training: a row through `fit`, beside what people write for it."""
+
+import contextlib
+import importlib.util
+import json
+import math
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from cifar_hpc import reproduction
+from cifar_hpc.bench.keras_fit import NETWORKS as KERAS_NETWORKS
+from cifar_hpc.bench.peak import matrix_product_peak, training_flops
+from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
+from cifar_hpc.data import arrays
+from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_json_output
+from cifar_hpc.records import environment
+from cifar_hpc.training import CIFARCLI, quieten
+
+_ONE_DEVICE = (
+    "--trainer.accelerator=auto",
+    "--trainer.devices=1",
+    "--trainer.num_nodes=1",
+    "--trainer.strategy=auto",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        overlay: file laid over each row for our side; None for the row as it is, in its own precision.
+        turns: of each side, after a first one that warms up.
+        seconds: of each turn, at least; never less than one step.
+        tensorflow: a Python that has TensorFlow; None if there is none.
+    """
+
+    overlay: Path | None
+    turns: int
+    seconds: float
+    tensorflow: str | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row's figures; rates in images per second, medians of the turns.
+
+    Attributes:
+        row: id of the row.
+        measured_as: id of the row that was measured; rows that train the same network in the same batches share.
+        network: class of the network.
+        batch_size: images in a batch.
+        ours_images_per_second: through `fit`.
+        ours_quartiles: first and third, of the turns.
+        plain_images_per_second: of the plain PyTorch script.
+        plain_quartiles: likewise.
+        ratio: median of the ratios of neighbouring turns.
+        ratio_quartiles: likewise.
+        tensorflow_images_per_second: of the report's network in TensorFlow; None where it was not Keras', or
+            TensorFlow is not there.
+        training_gflop_per_image: as torch counts the network as written.
+        peak_tflops: of a matrix product in the precision of our side, in turns with the others.
+        peak_share: of that peak that our side reaches, as a fraction of 1.
+    """
+
+    row: str
+    measured_as: str
+    network: str
+    batch_size: int
+    ours_images_per_second: float
+    ours_quartiles: list[float]
+    plain_images_per_second: float
+    plain_quartiles: list[float]
+    ratio: float
+    ratio_quartiles: list[float]
+    tensorflow_images_per_second: float | None
+    training_gflop_per_image: float
+    peak_tflops: float
+    peak_share: float
+
+
+def command(
+    rows: list[str],
+    exact: bool,
+    overlay: Path | None,
+    turns: int,
+    seconds: float,
+    tensorflow_python: str | None,
+    json_file: str | None,
+) -> int:
+    """Measures rows and prints a line for each.
+
+    Args:
+        rows: ids; all if empty.
+        exact: whether our side runs the rows as they are, instead of under the overlay.
+        overlay: for our side; None for configs/fast.yaml.
+        turns: of each side.
+        seconds: of each turn.
+        tensorflow_python: a Python with TensorFlow; None to look in this one.
+        json_file: where JSON goes; `-` for standard output.
+
+    Raises:
+        UserError: if a row, a file or a dataset is missing or a number too small.
+    """
+    if turns < 2 or seconds <= 0:
+        raise UserError(f"--turns must be at least 2 and --seconds more than 0, not {turns} and {seconds}")
+    overlay = overlay or reproduction.reproductions_folder().with_name("configs") / "fast.yaml"
+    if not exact and not overlay.is_file():
+        raise UserError(f"--overlay {overlay} does not exist; name the overlay for our side, or give --exact")
+    if tensorflow_python is None and importlib.util.find_spec("tensorflow") is not None:
+        tensorflow_python = sys.executable
+    quieten()
+    paths = [reproduction.load_row(row).path for row in rows] if rows else reproduction.row_files()
+    plan = Plan(None if exact else overlay, turns, seconds, tensorflow_python)
+    results: list[Result] = []
+    for result in measure(paths, plan):
+        results.append(result)
+        print(_line(result), file=sys.stderr if json_file == "-" else sys.stdout, flush=True)
+    mean = _geometric_mean({result.measured_as: result.ratio for result in results})
+    if json_file is not None:
+        content = {
+            "cpu": environment.cpu_model(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "overlay": None if exact else str(overlay),
+            "turns": turns,
+            "seconds_per_turn": seconds,
+            "rows": [asdict(result) for result in results],
+            "geometric_mean_ratio": mean,
+        }
+        write_json_output(content, json_file)
+    if json_file != "-":
+        print(f"geometric mean of ours / plain over {len({r.measured_as for r in results})} experiments: {mean:.2f}")
+    return 0
+
+
+def measure(paths: list[Path], plan: Plan) -> Iterator[Result]:
+    """Measures each distinct experiment once, and gives every row its result."""
+    done: dict[str, Result] = {}
+    for path in paths:
+        arguments = ["-c", str(path), *_ONE_DEVICE]
+        cli = CIFARCLI("fit", arguments)
+        cli.datamodule.prepare_data()
+        row = str(cli.reproduction.row)
+        key = _speed_decides(cli)
+        if key not in done:
+            done[key] = _measure_one(row, arguments, cli, plan)
+        yield Result(**{**asdict(done[key]), "row": row})
+
+
+def _speed_decides(cli: CIFARCLI) -> str:
+    """What a step's time depends on: network, batch and preparation, but neither labels nor learning rates."""
+    model, data = cli.plain_config["model"], cli.plain_config["data"]
+    network = {k: v for k, v in model["init_args"].items() if k not in ("num_classes", "optimizer", "scheduler")}
+    normalised = data["mean"] is not None
+    prepared = (data["batch_size"], data["crop_padding"] > 0, data["horizontal_flip"], normalised, data["source"])
+    return json.dumps([model["class_path"], network, prepared])
+
+
+def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> Result:
+    network, batch_size = type(cli.model).__name__, cli.datamodule.batch_size
+    commands = {
+        "ours": ["-m", "cifar_hpc.bench.ours", *arguments, *(["-c", str(plan.overlay)] if plan.overlay else [])],
+        "plain": ["-m", "cifar_hpc.bench.plain", *arguments],
+    }
+    if plan.overlay:
+        ours = CIFARCLI("fit", [*arguments, "-c", str(plan.overlay)])
+        precision = str(ours.plain_config["trainer"]["precision"])
+    else:
+        precision = str(cli.plain_config["trainer"]["precision"])
+    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
+    flops = training_flops(cli.model)
+    pythons = dict.fromkeys(commands, sys.executable)
+    if plan.tensorflow is not None and network in KERAS_NETWORKS:
+        folder = arrays.data_root(cli.datamodule.root) / cli.datamodule.dataset.name
+        files = [str(folder / "train_images.npy"), str(folder / "train_labels.npy")]
+        commands["tensorflow"] = ["-m", "cifar_hpc.bench.keras_fit", network, str(batch_size), *files]
+        pythons["tensorflow"] = plan.tensorflow
+    rates, peaks = _take_turns({name: [pythons[name], *c] for name, c in commands.items()}, plan, dtype)
+    ratios = [ours / plain for ours, plain in zip(rates["ours"], rates["plain"], strict=True)]
+    ours_rate, peak = statistics.median(rates["ours"]), statistics.median(peaks)
+    return Result(
+        row=row,
+        measured_as=row,
+        network=network,
+        batch_size=batch_size,
+        ours_images_per_second=ours_rate,
+        ours_quartiles=_quartiles(rates["ours"]),
+        plain_images_per_second=statistics.median(rates["plain"]),
+        plain_quartiles=_quartiles(rates["plain"]),
+        ratio=statistics.median(ratios),
+        ratio_quartiles=_quartiles(ratios),
+        tensorflow_images_per_second=statistics.median(rates["tensorflow"]) if "tensorflow" in rates else None,
+        training_gflop_per_image=flops / 1e9,
+        peak_tflops=peak / 1e12,
+        peak_share=ours_rate * flops / peak,
+    )
+
+
+def _take_turns(
+    commands: dict[str, list[str]], plan: Plan, dtype: torch.dtype
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Rates of each contestant, turn by turn, and the machine's peak between them."""
+    rates: dict[str, list[float]] = {name: [] for name in commands}
+    peaks: list[float] = []
+    with contextlib.ExitStack() as stack:
+        contestants: dict[str, Contestant] = {}
+        for name, arguments in commands.items():
+            contestants[name] = stack.enter_context(Contestant(arguments, {"PYTHONPATH": package_path()}))
+            try:
+                contestants[name].take_turn(plan.seconds)  # warms up, before the next one starts
+            except ContestantError as error:
+                raise UserError(f"The {name} side of the bench ended: {error}") from error
+        for _ in range(plan.turns):
+            for name, contestant in contestants.items():
+                rates[name].append(contestant.take_turn(plan.seconds))
+            peaks.append(matrix_product_peak(dtype))
+    return rates, peaks
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return [first, third]
+
+
+def _geometric_mean(ratios: dict[str, float]) -> float:
+    return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios.values()))
+
+
+def _line(result: Result) -> str:
+    shared = "" if result.measured_as == result.row else f", measured as {result.measured_as}"
+    tensorflow = result.tensorflow_images_per_second
+    low, high = result.ratio_quartiles
+    return (
+        f"{result.row}: ours {result.ours_images_per_second:.0f}, plain {result.plain_images_per_second:.0f}"
+        + (f", TensorFlow {tensorflow:.0f}" if tensorflow is not None else "")
+        + f" images/s; ratio {result.ratio:.2f} (quartiles {low:.2f} and {high:.2f}); "
+        f"{100 * result.peak_share:.0f} % of {result.peak_tflops:.2f} TFLOP/s{shared}"
+    )

@@ -9,13 +9,17 @@ much for every image. On a half-trained `SmallCNN` the mean gradient is off by 2
 import torch
 from torch import Tensor, nn
 
+from cifar_hpc.models.small_images import SmallImageConv2d
+
 
 def keep_first_convolution_in_float32(network: nn.Module) -> None:
-    """Exempts the convolution that meets the images from autocast; its answers are still rounded."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.__class__ = Float32Conv2d
-            return
+    """Exempts the convolution that meets the images from autocast; its answers are still rounded.
+
+    A network whose first convolution is of a class of its own decides for itself.
+    """
+    first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+    if type(first) in (nn.Conv2d, SmallImageConv2d):
+        first.__class__ = Float32Conv2d
 
 
 class Float32Conv2d(nn.Conv2d):

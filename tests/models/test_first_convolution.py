@@ -37,3 +37,12 @@ def test_the_error_that_all_images_share_shrinks() -> None:
     keep_first_convolution_in_float32(network)
     after = (answers(bf16=True) - exact).mean(dim=(0, 2, 3)).norm()
     assert after < 0.1 * before
+
+
+def test_a_first_convolution_of_another_class_is_left_alone() -> None:
+    class Whitening(nn.Conv2d):
+        pass
+
+    network = nn.Sequential(Whitening(3, 4, 3), nn.Conv2d(4, 4, 3))
+    keep_first_convolution_in_float32(network)
+    assert [type(layer) for layer in network] == [Whitening, nn.Conv2d]

@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from cifar_hpc import reproduction as rows
+from cifar_hpc.allocator import keep_memory
 from cifar_hpc.callbacks import EpochCheckpoint, EpochLines, EpochSeed
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
@@ -228,6 +229,7 @@ def run(command: str, arguments: list[str]) -> int:
     """Carries out one of the four commands; the exit status is 0 when it returns."""
     if not os.environ.get("CIFAR_HPC_DEBUG"):
         quieten()
+    keep_memory()
     cli = CIFARCLI(command, arguments)
     return fit(cli) if command == "fit" else evaluate(cli, command)
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cifar_hpc import reproduction
+from cifar_hpc.allocator import keep_memory
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records import environment
@@ -90,6 +91,7 @@ def command(row: str, steps: int, repeats: int, json_file: str | None) -> int:
     if steps < 1 or repeats < 1:
         raise UserError(f"--steps and --repeats must be at least 1, not {steps} and {repeats}")
     quieten()
+    keep_memory()
     found = measure(row, steps, repeats)
     if json_file is not None:
         write_json_output(found, json_file)

@@ -2,6 +2,7 @@
 # make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c configs/cpu.yaml" for an overlay
 # make sweep STUDY=<folder in reproductions/> ROW=<id>   a report's study, one run for each of its values
 # make test                 ruff, mypy and pytest
+# make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table up to date with results/
 # make docs                brings docs/reports.md up to date with the rows' files
@@ -18,7 +19,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c 
 RUN := runs/$(ROW)/seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce sweep install test data results docs clean
+.PHONY: reproduce sweep install test test-cluster data results docs clean
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -65,6 +66,17 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
+
+test-cluster: $(VENV)/installed-cluster
+	$(VENV)/bin/pytest -m cluster tests/hpc
+
+# DeepSpeed compiles nothing for what is tested; mpi4py is built against the installed Open MPI.
+$(VENV)/installed-cluster: $(VENV)/installed-test
+	@apt-get install --yes --no-install-recommends slurm-wlm munge openmpi-bin libopenmpi-dev gcc libc6-dev iproute2 || \
+	{ echo "Slurm and Open MPI could not be installed; apt-get says why above (it needs Debian and root)." >&2; exit 2; }
+	@DS_BUILD_OPS=0 $(PIP) -e '.[test,deepspeed,mpi]' || \
+	{ echo "DeepSpeed or mpi4py could not be installed; pip says why above." >&2; exit 2; }
+	@touch $@
 
 data: $(VENV)/installed
 	$(PY) -m cifar_hpc data fetch --dataset cifar10

@@ -47,6 +47,32 @@ class EpochSeed(EpochCallback):
         torch.manual_seed(epoch_seed(self.seed + (trainer.global_rank << 32), trainer.current_epoch))
 
 
+class Announcement(EpochCallback):
+    """Two lines on what is about to run and what it really got.
+
+    Args:
+        title: the first line.
+        what: what is trained on what.
+        resuming: from where; empty for a new run.
+    """
+
+    def __init__(self, title: str, what: str, resuming: str) -> None:
+        self.lines = (title, what, resuming)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Prints them, once every process is in its place."""
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        title, what, resuming = self.lines
+        threads = f"{torch.get_num_threads()} threads{' each' * (trainer.world_size > 1)}"
+        print(
+            f"{title}\n{what}; {trainer.world_size} × {trainer.strategy.root_device.type}, {threads}, "
+            f"precision {trainer.precision}{resuming}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 class EpochLines(EpochCallback):
     """One line an epoch, for logs that are no terminal."""
 
@@ -59,10 +85,10 @@ class EpochLines(EpochCallback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the epoch."""
+        seconds = time.perf_counter() - self._start
+        train = pl_module.train_metrics()  # type: ignore[operator]  # sums over all processes: all must ask
         if not trainer.is_global_zero:
             return
-        seconds = time.perf_counter() - self._start
-        train = pl_module.train_metrics()  # type: ignore[operator]
         test = trainer.callback_metrics.get("test/accuracy")
         print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: train loss {train['loss']:.4f}, "

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from cifar_hpc import __version__
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import EndedEarly, UserError
 
 _LIGHTNING_COMMANDS = {
     "fit": "train a row or recipe, test it on the full test set, leave a record",
@@ -20,11 +20,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        Exit status: 0 fine; 1 the answer is no; 2 a bad request or something missing; 3 undecided.
+        Exit status: 0 fine; 1 the answer is no; 2 a bad request or something missing; 3 undecided; above 128 a
+        signal ended it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments and arguments[0] in _LIGHTNING_COMMANDS:
+            if not os.environ.get("CIFAR_HPC_DEBUG"):
+                # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
+                os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
             from cifar_hpc.training import run
 
             return run(arguments[0], arguments[1:])
@@ -36,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"cifar_hpc: {error}", file=sys.stderr)
         return 2
+    except EndedEarly as end:
+        print(f"cifar_hpc: {end}", file=sys.stderr)
+        return end.status
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Lightning's Trainer with one more flag, `threads`."""
+"""Lightning's Trainer with one more flag, `threads`, and DeepSpeed on CPU processes too."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -7,8 +7,13 @@ import torch
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import DDPStrategy
 
+from cifar_hpc.hpc.siblings import PATIENCE
 from cifar_hpc.hpc.step_loop import StepLoop
+
+_STAGES = {"deepspeed": 2, "deepspeed_stage_1": 1, "deepspeed_stage_2": 2, "deepspeed_stage_3": 3}
+"""Stages of ZeRO by the names that Lightning gives them."""
 
 
 class NoProfiler(PassThroughProfiler):
@@ -32,11 +37,34 @@ class Trainer(LightningTrainer):
 
     def __init__(self, *, threads: PositiveInt | None = None, **kwargs: Any) -> None:
         self.threads = threads
+        self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
         if kwargs.get("profiler") is None:
             kwargs["profiler"] = NoProfiler()
+        if kwargs.get("strategy") in _STAGES:
+            from cifar_hpc.hpc.zero import CPUZeroStrategy, ZeroStrategy
+
+            kind = CPUZeroStrategy if _runs_on_cpu(kwargs) else ZeroStrategy
+            kwargs["strategy"] = kind(stage=_STAGES[kwargs["strategy"]])
         super().__init__(**kwargs)
         lightnings_own = self.fit_loop.epoch_loop
         self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
+        if isinstance(self.strategy, DDPStrategy) and self.strategy.root_device.type == "cpu":
+            self.strategy._timeout = PATIENCE
+        self._leave_signals_alone()
         # Last, because strategies set a number of their own, silently.
         if threads is not None:
             torch.set_num_threads(threads)
+
+    def _leave_signals_alone(self) -> None:
+        """Takes SIGTERM from Lightning; `cifar_hpc.hpc.ending` handles it.
+
+        Lightning would broadcast inside the handler and, between several processes, before every step, waiting
+        for the device each time.
+        """
+        self._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        self.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+
+def _runs_on_cpu(settings: dict[str, Any]) -> bool:
+    accelerator = settings.get("accelerator", "auto")
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())

@@ -1,11 +1,13 @@
 """Shared fixtures. Everything here is real: real images, real training, real processes."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +43,24 @@ class Finished:
 Command = Callable[..., Finished]
 Refuse = Callable[..., str]
 Fit = Callable[..., None]
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """A run's result.json."""
+    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return content
+
+
+def weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
+    """The network's weights after an epoch."""
+    path = folder / "checkpoints" / f"epoch{epoch:04d}.ckpt"
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=False)["state_dict"]
+    return state
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Whether two networks have the same weights to the last bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.fixture

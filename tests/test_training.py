@@ -22,22 +22,7 @@ from cifar_hpc.data.sample import load_sample
 from cifar_hpc.records import run_directory
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify.recompute import check_record
-from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, SMOKE, Command, Fit, Refuse
-
-
-def record(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return content
-
-
-def weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
-    path = folder / "checkpoints" / f"epoch{epoch:04d}.ckpt"
-    state: dict[str, torch.Tensor] = torch.load(path, weights_only=False)["state_dict"]
-    return state
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, SMOKE, Command, Fit, Refuse, record, same, weights
 
 
 def test_run_directory_and_record(finished_run: Path) -> None:
@@ -107,7 +92,7 @@ def test_two_runs_end_in_the_same_bits(finished_run: Path, command: Command, tmp
     assert record(finished_run)["selection"] == record(tmp_path / "again")["selection"]
 
 
-@pytest.mark.parametrize(("stop", "epoch"), [(signal.SIGKILL, 1), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(("stop", "epoch"), [(signal.SIGKILL, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
 def test_stopped_and_resumed_ends_the_same(command: Command, tmp_path: Path, epoch: int, stop: signal.Signals) -> None:
     epochs = 12  # enough for the signal to arrive in time
     fit = ["fit", *SEQUENTIAL, f"--trainer.max_epochs={epochs}", "--run_dir"]
@@ -119,7 +104,7 @@ def test_stopped_and_resumed_ends_the_same(command: Command, tmp_path: Path, epo
     while not (folder / "checkpoints" / f"epoch{epoch:04d}.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(stop)
-    assert process.wait(60) == (130 if stop == signal.SIGINT else -stop)
+    assert process.wait(60) == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[stop]
     assert record(folder)["status"] == "partial"
     assert len(record(folder)["curve"]) < epochs
     for folder_name, resume in (("stopped", ["--resume"]), ("whole", [])):

@@ -15,8 +15,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.turns import Turns
+from cifar_hpc.configuration import CIFARCLI
 from cifar_hpc.data.datamodule import CIFARDataModule
-from cifar_hpc.training import CIFARCLI, quieten, run_callbacks
+from cifar_hpc.training import quieten, run_callbacks
 
 
 class _TakeTurns(Callback):

@@ -17,10 +17,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cifar_hpc import reproduction
 from cifar_hpc.allocator import keep_memory
+from cifar_hpc.configuration import CIFARCLI
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records import environment
-from cifar_hpc.training import CIFARCLI, quieten, run_callbacks
+from cifar_hpc.training import quieten, run_callbacks
 
 
 class _TakeTurns(Callback):

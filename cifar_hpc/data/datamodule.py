@@ -150,8 +150,25 @@ class CIFARDataModule(LightningDataModule):
         alternating = self.horizontal_flip == "alternating"
         order = EpochOrder(len(self.train_set), self.seed, True, self.crop_padding, alternating)
         share = self._share(self.batch_size)
-        self._check_share(share, len(self.train_set))
+        self.check_processes(share.world_size)
         return self._loader(self.train_set, GlobalBatches(order, share), self.crop_padding, bool(self.horizontal_flip))
+
+    def check_processes(self, processes: int) -> None:
+        """Every global batch, the last included, must divide evenly, or gradients would be weighted wrongly.
+
+        Args:
+            processes: that will train together.
+
+        Raises:
+            UserError: if they cannot share the batches; names the numbers of processes that can.
+        """
+        sizes = (self.batch_size, len(self.train_set) % self.batch_size)
+        if any(size % processes for size in sizes):
+            works = [n for n in range(1, self.batch_size + 1) if not any(size % n for size in sizes)]
+            raise UserError(
+                f"{processes} processes cannot share data.batch_size {self.batch_size} and a last batch of {sizes[1]} "
+                f"evenly; these numbers of processes can: {', '.join(map(str, works))}"
+            )
 
     def val_dataloader(self) -> Mapping[str, Any]:
         """The test set, and the hold-out where there is one."""
@@ -180,13 +197,3 @@ class CIFARDataModule(LightningDataModule):
         if self.trainer is None:
             return Share(batch_size)
         return Share(batch_size, self.trainer.global_rank, self.trainer.world_size)
-
-    def _check_share(self, share: Share, images: int) -> None:
-        """Every global batch, the last included, must divide evenly, or gradients would be weighted wrongly."""
-        parts = (share.batch_size, images % share.batch_size)
-        if any(part % share.world_size for part in parts):
-            works = [n for n in range(1, 65) if not any(part % n for part in parts)]
-            raise UserError(
-                f"{share.world_size} processes cannot share global batches of {share.batch_size} and a last one "
-                f"of {parts[1]} evenly; these numbers of processes can: {', '.join(map(str, works))}"
-            )

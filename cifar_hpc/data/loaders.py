@@ -92,6 +92,11 @@ class GlobalBatches:
     def __len__(self) -> int:
         return self.share.count(self.sampler.images)
 
+    @property
+    def batch_size(self) -> int:
+        """Images of a full batch that fall to this process, which DeepSpeed asks for."""
+        return self.share.batch_size // self.share.world_size
+
     def __iter__(self) -> Iterator[list[int]]:
         for draws in self.draws():
             yield draws.indices.tolist()

@@ -1,1 +1,1 @@
-"""What Lightning lacks for these runs: a leaner loop over training steps."""
+"""What Lightning lacks or leaves to chance: launchers, placement, signals, ZeRO on CPUs, a leaner loop over steps."""

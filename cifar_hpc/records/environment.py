@@ -83,23 +83,29 @@ def hardware(trainer: Any) -> dict[str, Any]:
     """
     import torch
 
-    device = trainer.strategy.root_device
+    device, processes = trainer.strategy.root_device, trainer.processes
     found = {
         "cpu": cpu_model(),
-        "cores": usable_cores(),
+        "cores": len({core for process in processes for core in process["cores"]}) or usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_gib": memory_gib(),
         "accelerator": device.type,
         "devices": trainer.num_devices,
         "num_nodes": trainer.num_nodes,
         "world_size": trainer.world_size,
-        "strategy": trainer.strategy.strategy_name
-        if hasattr(trainer.strategy, "strategy_name")
-        else type(trainer.strategy).__name__,
+        "strategy": _strategy(trainer.strategy),
         "precision": str(trainer.precision),
         "platform": platform.platform(),
+        "processes": processes,
     }
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
         found["benchmark"] = torch.backends.cudnn.benchmark
     return found
+
+
+def _strategy(strategy: Any) -> str:
+    """Lightning's name of a strategy, with the stage of ZeRO."""
+    name = str(getattr(strategy, "strategy_name", type(strategy).__name__))
+    stage = (getattr(strategy, "config", None) or {}).get("zero_optimization", {}).get("stage")
+    return name if stage is None else f"{name}_stage_{stage}"

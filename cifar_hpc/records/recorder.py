@@ -31,6 +31,7 @@ class RunFacts:
         planned_epochs: of the row, whatever this run was told.
         curve_epochs: epochs whose values the report prints.
         model_class_path: import path of the network.
+        trainable_parameters: of the whole network, of which ZeRO leaves each process a part.
         config_sha256: digest of the run's config.yaml.
         changed_from_row: experiment settings that differ from the row's, as [row's, run's].
     """
@@ -41,6 +42,7 @@ class RunFacts:
     planned_epochs: int
     curve_epochs: tuple[int, ...]
     model_class_path: str
+    trainable_parameters: int
     config_sha256: str
     changed_from_row: dict[str, list[Any]]
 
@@ -76,7 +78,7 @@ class Recorder(EpochCallback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._fit_start = time.perf_counter()
-        self._write(trainer, pl_module, "partial")
+        self._write(trainer, "partial")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the epoch's clock."""
@@ -133,7 +135,7 @@ class Recorder(EpochCallback):
                 "train/learning_rate": self._learning_rate,
             }
         )
-        self._write(trainer, pl_module, "partial")
+        self._write(trainer, "partial")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
@@ -162,13 +164,13 @@ class Recorder(EpochCallback):
             np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
             self._predictions_sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
             os.replace(part, self.run_dir / "predictions.npz")
-        self._write(trainer, pl_module, "complete", last)
+        self._write(trainer, "complete", last)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Marks the record: `partial` when the run was stopped, `failed` when it broke."""
         self.on_fit_end(trainer, pl_module)
-        stopped = isinstance(exception, KeyboardInterrupt | SystemExit)
-        self._write(trainer, pl_module, "partial" if stopped else "failed")
+        stopped = not isinstance(exception, Exception)  # Ctrl-C, or a signal
+        self._write(trainer, "partial" if stopped else "failed")
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know of the epochs before it."""
@@ -190,7 +192,6 @@ class Recorder(EpochCallback):
     def _write(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
         status: str,
         last: dict[str, Any] | None = None,
     ) -> None:
@@ -198,7 +199,6 @@ class Recorder(EpochCallback):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, CIFARDataModule)
-        trained = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
         done = len(self.curve)
         train_seconds = sum(point["train_seconds"] for point in self.curve)
         running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
@@ -219,7 +219,10 @@ class Recorder(EpochCallback):
                 "test_images": len(test_set),
                 "sha256": data.sha256,
             },
-            "model": {"class_path": self.facts.model_class_path, "trainable_parameters": trained},
+            "model": {
+                "class_path": self.facts.model_class_path,
+                "trainable_parameters": self.facts.trainable_parameters,
+            },
             "selection": {
                 "last": None if last is None else self._selected(last),
                 "best_test": None if self.best_test is None else self._selected(self.best_test),

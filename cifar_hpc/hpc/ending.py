@@ -1,0 +1,116 @@
+"""How a run ends that a signal or the loss of another process stops: with a sentence, and fit to be resumed.
+
+Clusters send SIGTERM or SIGUSR1 before they take a machine away. Nothing is saved on the signal itself. Every
+epoch leaves a checkpoint, and an epoch's images follow from seed and epoch alone: going on from the newest one ends
+in the weights of an undisturbed run, at the price of at most one epoch. A checkpoint from the middle of an epoch
+could not promise that.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from lightning.pytorch import Trainer
+
+from cifar_hpc.errors import EndedEarly
+
+STOPPING = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(BaseException):
+    """A signal asked this process to end. Like KeyboardInterrupt, no `except Exception` takes it.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Turns the first SIGTERM or SIGUSR1 into `Stopped`; later ones do not disturb the ending."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may have handlers
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
+    """Ends training with one sentence where a signal or a lost process stops it.
+
+    Raises:
+        EndedEarly: on process 0 after a signal, and on every process that lost another one.
+        SystemExit: on the other processes after a signal, with the same status and without a word.
+    """
+    try:
+        with stop_on_signals():
+            yield
+    except SystemExit as interrupted:  # what Lightning makes of Ctrl-C, with a status that means something else here
+        raise KeyboardInterrupt from interrupted
+    except Stopped as stopped:
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that Lightning started
+        status = 128 + stopped.signal
+        if not trainer.is_global_zero:
+            raise SystemExit(status) from stopped
+        again = requeue_job() if stopped.signal == signal.SIGUSR1 else ""
+        raise EndedEarly(f"stopped by {stopped.signal.name} {_how_to_go_on(trainer, run_dir, again)}", status) from None
+    except RuntimeError as error:  # gloo and NCCL have no kind of their own
+        if trainer.world_size == 1 or not re.search(_LOST, str(error)):
+            raise
+        raise EndedEarly(
+            f"process {trainer.global_rank} on {socket.gethostname()} lost contact with another one "
+            f"({' '.join(str(error).split())[:200]}) {_how_to_go_on(trainer, run_dir)}",
+            1,
+        ) from error
+
+
+_LOST = "gloo|NCCL|onnection|imed out|Broken pipe|recv|TCPStore"
+"""What torch's messages on a lost process contain."""
+
+
+def _how_to_go_on(trainer: Trainer, run_dir: Path, again: str = "") -> str:
+    done = trainer.fit_loop.epoch_progress.current.completed
+    by_hand = f"the same command with `--run_dir {run_dir} --resume` goes on from there"
+    return f"after {done} of {trainer.max_epochs} epochs; {again or by_hand}"
+
+
+def requeue_job() -> str:
+    """Asks Slurm to run this job again, when there is a job.
+
+    Returns:
+        What came of it, as half a sentence; empty outside Slurm.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return ""
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError) as error:
+        told = getattr(error, "stderr", None) or str(error)
+        return f"Slurm was asked to run job {job} again and refused ({' '.join(told.split())})"
+    return f"Slurm runs job {job} again"

@@ -1,0 +1,172 @@
+"""A real Slurm on this machine: srun, requeue and the time limit."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, record, same, weights
+from tests.hpc.conftest import CLUSTER, Launch, needs
+
+pytestmark = pytest.mark.cluster
+
+CONFIGURATION = """
+ClusterName=test
+SlurmctldHost=localhost(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SchedulerParameters=batch_sched_delay=1,sched_interval=2
+KillWait=20
+NodeName=localhost NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Starts munged, slurmctld and slurmd on free ports of this machine, and stops them."""
+    needs("munged", "slurmctld", "slurmd", "srun", "sbatch")
+    if os.getuid() != 0:
+        pytest.skip("Slurm's daemons are started as root")
+    folder = tmp_path_factory.mktemp("slurm")
+    for name in ("munge", "state", "spool"):
+        (folder / name).mkdir(mode=0o700)
+    (folder / "munge" / "key").write_bytes(os.urandom(1024))
+    (folder / "munge" / "key").chmod(0o400)
+    configuration = folder / "slurm.conf"
+    configuration.write_text(
+        CONFIGURATION.format(folder=folder, ports=free_ports(2), cores=max(2, os.cpu_count() or 1))
+    )
+    munge = folder / "munge"
+    os.environ["SLURM_CONF"] = str(configuration)
+    commands = [
+        ["munged", "--force", f"--socket={munge}/socket", f"--key-file={munge}/key", f"--pid-file={munge}/pid",
+         f"--log-file={munge}/log", f"--seed-file={munge}/seed"],
+        ["slurmctld", "-f", str(configuration)],
+        ["slurmd", "-f", str(configuration), "-N", "localhost"],
+    ]  # fmt: skip
+    try:
+        for command in commands:
+            subprocess.run(command, check=True)
+        wait_until(lambda: "idle" in output("sinfo", "-h", "-o", "%T"), 30)
+        yield
+    finally:
+        for pid_file in (folder / "slurmd.pid", folder / "slurmctld.pid", munge / "pid"):
+            with suppress(OSError, ValueError):
+                os.kill(int(pid_file.read_text()), signal.SIGTERM)
+        del os.environ["SLURM_CONF"]
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def wait_until(holds: "object", seconds: float) -> None:
+    assert callable(holds)
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+class Job:
+    """A job of configs/slurm/cpu.sbatch on the sample."""
+
+    def __init__(self, flags: list[str], *options: str) -> None:
+        script = ROOT / "configs" / "slurm" / "cpu.sbatch"
+        self.log = Path.cwd() / "job.log"
+        line = ["sbatch", "--parsable", f"--output={self.log}", *options, str(script), "ghugre_sequential", *flags]
+        self.number = output(*line).strip()
+        self.folder = Path.cwd() / "runs" / "ghugre_sequential" / f"slurm-{self.number}"
+
+    def state(self) -> str:
+        found = output("scontrol", "show", "job", self.number)
+        return found.partition("JobState=")[2].split()[0]
+
+    def finish(self, seconds: float) -> None:
+        wait_until(lambda: self.state() in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"), seconds)
+        assert self.state() == "COMPLETED", self.log.read_text()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in which the script finds the rows and overlays, and jobs write."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHON", sys.executable)
+    for name in ("reproductions", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+
+
+def test_srun_ends_in_the_same_bits(plain_sgd: list[str], launch: Launch, tmp_path: Path) -> None:
+    done = launch("srun", "--ntasks-per-node=2", sys.executable, "-m", "cifar_hpc", "fit", *plain_sgd, *CLUSTER,
+        "--run_dir", "srun",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    ddp = ROOT / "configs" / "cpu_ddp2.yaml"
+    done = launch(sys.executable, "-m", "cifar_hpc", "fit", *plain_sgd, "-c", ddp, "--run_dir", "ddp")
+    assert done.status == 0, done.err
+    assert same(weights(tmp_path / "srun", 3), weights(tmp_path / "ddp", 3))
+    assert record(tmp_path / "srun")["dataset"]["test_images"] == 200
+
+
+def test_mismatched_tasks_are_told(plain_sgd: list[str], launch: Launch) -> None:
+    done = launch("srun", "-n", "2", sys.executable, "-m", "cifar_hpc", "fit", *plain_sgd, timeout=60)
+    assert done.status == 2, done.err
+    told = [line for line in done.err.splitlines() if line.startswith("cifar_hpc: ")]
+    assert len(told) == 1, done.err
+    assert "srun started 2 processes, but trainer.devices 1" in told[0]
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("disturbance", ["requeue", "signal", "time limit"])
+def test_a_disturbed_job_ends_as_an_undisturbed_one(disturbance: str, launch: Launch, tmp_path: Path) -> None:
+    epochs = 80
+    flags = ["--data.sample=true", f"--trainer.max_epochs={epochs}", "--trainer.deterministic=true"]
+    limit = ["--time=2", "--signal=USR1@60"] if disturbance == "time limit" else []
+    if disturbance == "time limit":
+        flags[1] = f"--trainer.max_epochs={(epochs := 400)}"
+    job = Job(flags, *limit)
+    if disturbance != "time limit":
+        wait_until(lambda: (job.folder / "checkpoints" / "epoch0005.ckpt").exists(), 120)
+        if disturbance == "requeue":
+            output("scontrol", "requeue", job.number)
+        else:
+            output("scancel", "--signal=USR1", job.number)
+    job.finish(550)
+    assert "resuming from epoch" in job.log.read_text()
+    if disturbance != "requeue":
+        assert f"Slurm runs job {job.number} again" in job.log.read_text()
+    line = ["srun", "--ntasks-per-node=2", sys.executable, "-m", "cifar_hpc", "fit"]
+    done = launch(*line, "-c", "reproductions/ghugre_sequential.yaml", *CLUSTER, *flags, "--run_dir", "whole")
+    assert done.status == 0, done.err
+    assert same(weights(tmp_path / "whole", epochs), weights(job.folder, epochs))
+    assert record(tmp_path / "whole")["selection"] == record(job.folder)["selection"]

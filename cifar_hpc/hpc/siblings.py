@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +23,10 @@ _REACH = timedelta(seconds=25)
 
 _ANSWER = timedelta(seconds=120)
 """How long a process waits for what the others have to say before training."""
+
+
+_LEAVE = timedelta(seconds=5)
+"""How long process 0 stays for the others when all end."""
 
 
 class Siblings:
@@ -60,8 +64,8 @@ class Siblings:
             return [json.loads(self._store.get(key)) for key in keys]
         except RuntimeError as error:  # torch's own errors of the store are of this kind
             raise UserError(
-                f"process {self.rank} on {socket.gethostname()} waited {_ANSWER.seconds} s for the other "
-                f"{self.world_size - 1} in vain; see what they say, and that all {self.world_size} were started"
+                f"process {self.rank} on {socket.gethostname()} waits in vain for all {self.world_size} "
+                f"processes (for at most {_ANSWER.seconds} s); see what the others say, and whether they were started"
             ) from error
 
     @contextmanager
@@ -73,10 +77,21 @@ class Siblings:
         except UserError as error:
             refusal = error
         refused = [rank for rank, text in enumerate(self.share(step, str(refusal or ""))) if text]
+        if refused:
+            self._take_leave(step)
         if refusal is not None and refused[0] == self.rank:
             raise refusal
         if refused:
             raise SystemExit(2)
+
+    def _take_leave(self, step: str) -> None:
+        """Process 0, which may hold the store, ends after the others have read what it said."""
+        if self._store is None:
+            return
+        with suppress(RuntimeError):  # a process that is gone already has no more to read
+            self._store.set(f"cifar_hpc/{step}/read/{self.rank}", "")
+            if self.rank == 0:
+                self._store.wait([f"cifar_hpc/{step}/read/{rank}" for rank in range(self.world_size)], _LEAVE)
 
     def join_process_group(self, device: torch.device) -> None:
         """Makes torch's process group over the same store, before Lightning would look for another meeting point."""

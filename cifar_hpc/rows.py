@@ -77,6 +77,7 @@ def best_evidence(row: Row, committed_only: bool = False) -> dict[str, Any] | No
         "tier": best.tier,
         "epoch": best.epoch,
         "seeds": list(best.seeds),
+        "reported": {metric: judgement.reported for metric, judgement in best.judgements.items()},
         "verdicts": {metric: judgement.verdict for metric, judgement in best.judgements.items()},
         "measured": {metric: judgement.measured for metric, judgement in best.judgements.items()},
         "half_widths": {metric: judgement.half_width for metric, judgement in best.judgements.items()},
@@ -89,6 +90,8 @@ def summary(verdict: RowVerdict) -> str:
     accuracy = verdict.judgements.get("test_accuracy_percent") or verdict.judgements.get("train_accuracy_percent")
     if accuracy is None or accuracy.measured is None:
         return f"{verdict.tier}, nothing reported to compare"
+    if verdict.tier == "prefix":  # compared with the printed curve, and no answer to the row's own number
+        return f"epoch {verdict.epoch}: {accuracy.measured:.2f} {accuracy.verdict}"
     seeds = len(verdict.seeds)
     return f"{accuracy.measured:.2f} {accuracy.verdict}, {verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''}"
 
@@ -117,19 +120,22 @@ def markdown(described: list[dict[str, Any]]) -> str:
             reported = row["reported"][metric]
             if reported is None:
                 continue
-            cells = [f"`{row['id']}`", row["model"], label, f"{reported:.2f} %"]
-            if evidence is None or metric not in evidence["measured"]:
-                cells += ["", _NO_EVIDENCE]
-            else:
-                half = evidence["half_widths"][metric]
-                seeds = ", ".join(map(str, evidence["seeds"]))
-                cells.append(f"{evidence['measured'][metric]:.2f}" + (f" ± {half:.2f} %" if half else " %"))
-                cells.append(
-                    f"{evidence['verdicts'][metric]} (epoch {evidence['epoch']}, "
-                    f"seed{'s' if len(evidence['seeds']) > 1 else ''} {seeds})"
-                )
+            cells = [f"`{row['id']}`", row["model"], label, f"{reported:.2f} %", *_found(evidence, metric)]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:
+    """What was measured and the verdict, as the README's table has them."""
+    if evidence is None or metric not in evidence["measured"]:
+        return "", _NO_EVIDENCE
+    half, verdict = evidence["half_widths"][metric], evidence["verdicts"][metric]
+    measured = f"{evidence['measured'][metric]:.2f}" + (f" ± {half:.2f} %" if half else " %")
+    seeds = f"seed{'s' if len(evidence['seeds']) > 1 else ''} {', '.join(map(str, evidence['seeds']))}"
+    if evidence["tier"] == "prefix":
+        printed = f"{evidence['reported'][metric]:.2f} %"
+        return "", f"{_NO_EVIDENCE}; at epoch {evidence['epoch']} {measured} for {printed}: {verdict} ({seeds})"
+    return measured, f"{verdict} (epoch {evidence['epoch']}, {seeds})"
 
 
 def with_table(readme: str, described: list[dict[str, Any]]) -> str:

@@ -23,6 +23,8 @@ YAML := reproductions/$(ROW).yaml
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
+	@test -n "$(FLAGS)" || grep -q '"tier": "full"' $(RUN)/result.json || \
+	{ echo "$(RUN) holds another run, not the whole row; move it away, or name a folder with RUN=DIR." >&2; exit 2; }
 	@status=0; $(PY) -m cifar_hpc verify $(RUN) || status=$$?; \
 	case $$status in 0|1|3) ;; *) exit $$status;; esac
 	@echo "Look at the run: $(VENV)/bin/tensorboard --logdir $(RUN)"
@@ -38,6 +40,7 @@ sweep: $(VENV)/installed
 	@test -f $(YAML) || { echo "There is no row $(ROW); '$(PY) -m cifar_hpc rows' lists them." >&2; exit 2; }
 	@test -n "$(STUDY)" -a -d "reproductions/$(STUDY)" || \
 	{ echo "Name a study with STUDY=ashraf_batch_size or STUDY=ashraf_learning_rate." >&2; exit 2; }
+	@$(PY) -m cifar_hpc data fetch --dataset $$(sed -n 's/^  dataset: *//p' $(YAML))
 	@for value in reproductions/$(STUDY)/*.yaml; do \
 	run=runs/$(STUDY)/$(ROW)/$$(basename $$value .yaml)/seed$(SEED); \
 	test -f $$run/predictions.npz || \

@@ -283,7 +283,8 @@ def _check_hardware(config: dict[str, Any], files: list[Path]) -> None:
         return
     if accelerator == "gpu" and torch.backends.mps.is_available():
         return
-    file = next((str(f) for f in files if rows.read_yaml(f).get("trainer", {}).get("accelerator")), "The run")
+    asking = [f for f in files if rows.read_yaml(f).get("trainer", {}).get("accelerator") == accelerator]
+    file = asking[-1] if asking else "The command line"
     raise UserError(
         f"{file} asks for trainer.accelerator: {accelerator}, and this machine has no usable GPU; add "
         "`-c configs/cpu.yaml` to run it on the CPU"

@@ -91,7 +91,7 @@ def summary(verdict: RowVerdict) -> str:
     if accuracy is None or accuracy.measured is None:
         return f"{verdict.tier}, nothing reported to compare"
     if verdict.tier == "prefix":  # compared with the printed curve, and no answer to the row's own number
-        return f"epoch {verdict.epoch}: {accuracy.measured:.2f} {accuracy.verdict}"
+        return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/{accuracy.reported:.2f} {accuracy.verdict}"
     seeds = len(verdict.seeds)
     return f"{accuracy.measured:.2f} {accuracy.verdict}, {verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''}"
 
@@ -107,7 +107,10 @@ def table(described: list[dict[str, Any]]) -> str:
         text = "–" if value is None else f"{value:.2f}{mark}"
         evidence = row["evidence"]["summary"] if row["evidence"] else _NO_EVIDENCE
         lines.append(f"{row['id']:<25}{row['model'][:11]:<12}{text:>8}  {evidence}")
-    lines.append("Accuracies on the test set, in percent; t: of the training.")
+    lines += [
+        "Accuracies on the test set, in percent; t: of the training.",
+        "ep. k: a run of k epochs, measured/printed",
+    ]
     return "\n".join(lines)
 
 
@@ -134,7 +137,7 @@ def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:
     seeds = f"seed{'s' if len(evidence['seeds']) > 1 else ''} {', '.join(map(str, evidence['seeds']))}"
     if evidence["tier"] == "prefix":
         printed = f"{evidence['reported'][metric]:.2f} %"
-        return "", f"{_NO_EVIDENCE}; at epoch {evidence['epoch']} {measured} for {printed}: {verdict} ({seeds})"
+        return "", f"not yet run in full; at epoch {evidence['epoch']} {measured} for {printed}: {verdict} ({seeds})"
     return measured, f"{verdict} (epoch {evidence['epoch']}, {seeds})"
 
 

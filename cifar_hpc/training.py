@@ -63,7 +63,12 @@ def fit(cli: CIFARCLI, siblings: Siblings) -> int:
         run_dir, checkpoint = Path(answer[0]), Path(answer[1]) if answer[1] else None
         os.environ[_RUN_DIR_VARIABLE] = str(run_dir)
         held.callback(os.environ.pop, _RUN_DIR_VARIABLE)
-        return _fit_in(cli, siblings, run_dir, checkpoint)
+        try:
+            return _fit_in(cli, siblings, run_dir, checkpoint)
+        except UserError:
+            if siblings.rank == 0 and not (run_dir / "checkpoints").is_dir():
+                shutil.rmtree(run_dir)  # a refused request leaves nothing behind
+            raise
 
 
 def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path | None) -> int:
@@ -76,8 +81,12 @@ def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path |
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False)
         trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     if trainer.is_global_zero:
+        for name, evaluation in cli.model.evaluations.items():
+            what = "Test accuracy" + (", with test-time augmentation" if name == "test_tta" else "")
+            print(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
         print(f"Record: {run_dir}/result.json")
-        print(f"Verdict: python -m cifar_hpc verify {run_dir}")
+        if cli.reproduction.row is not None:  # of a recipe no report says what it should reach
+            print(f"Verdict: python -m cifar_hpc verify {run_dir}")
         print(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
     return 0
 

@@ -306,3 +306,15 @@ def test_missing_data_is_told_before_anything_is_made(refuse: Refuse, tmp_path: 
     told = refuse("fit", "-c", REPRODUCTIONS / "ghugre_sequential.yaml", "--data.root", tmp_path / "nothing")
     assert "data fetch --dataset cifar10" in told
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_torch_refuses_is_told_and_leaves_nothing(
+    finished_run: Path, command: Command, refuse: Refuse, tmp_path: Path
+) -> None:
+    done = command("fit", *SEQUENTIAL, "--model.init_args.optimizer.init_args.lr=-1")
+    assert done.status == 2
+    assert "Invalid learning rate" in done.err.splitlines()[-1]  # after the two lines on what was to run
+    assert "Traceback" not in done.err
+    assert list((tmp_path / "runs" / "ghugre_sequential").iterdir()) == []
+    (tmp_path / "no.ckpt").write_text("no checkpoint")
+    assert "no.ckpt" in refuse("test", "-c", finished_run / "config.yaml", "--ckpt_path", tmp_path / "no.ckpt")

@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from cifar_hpc.data.loaders import Batch
+from cifar_hpc.errors import UserError
 from cifar_hpc.models.evaluation import Answers, Evaluation
 from cifar_hpc.models.first_convolution import keep_first_convolution_in_float32
 from cifar_hpc.models.small_images import use_matrix_products_on_small_images
@@ -54,8 +55,15 @@ class Classifier(LightningModule):
             super().__setattr__(name, value)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and, where the report has one, the schedule."""
-        optimizer = self.make_optimizer(self.parameters())
+        """The optimiser and, where the report has one, the schedule.
+
+        Raises:
+            UserError: if the optimiser refuses a setting.
+        """
+        try:
+            optimizer = self.make_optimizer(self.parameters())
+        except ValueError as error:
+            raise UserError(f"model.init_args.optimizer.init_args: {error}") from error
         if self.make_scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}

@@ -127,12 +127,17 @@ def checkpoint_weights(checkpoint: Path) -> dict[str, Any]:
     """The network's weights in a checkpoint, put together where DeepSpeed left a part with each process.
 
     Raises:
-        UserError: if it is DeepSpeed's, and DeepSpeed is not installed.
+        UserError: if it is no checkpoint of ours, or DeepSpeed's and DeepSpeed is not installed.
     """
     import torch
 
     if not deepspeed_parts(checkpoint):
-        weights: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+        try:
+            # Weights alone: a checkpoint that somebody else made must not run code.
+            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            weights: dict[str, Any] = content["state_dict"]
+        except Exception as error:  # what is no checkpoint can raise nearly anything
+            raise UserError(f"{checkpoint} is no checkpoint of `fit`, or is damaged") from error
         return weights
     try:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint

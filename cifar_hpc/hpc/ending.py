@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 
+from cifar_hpc.callbacks import EpochCallback
 from cifar_hpc.errors import EndedEarly
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
@@ -36,19 +37,40 @@ class Stopped(BaseException):
         self.signal = signal.Signals(number)
 
 
+class Asked(EpochCallback):
+    """Asks again, at the next epoch, for an end that was asked for where Python ignores exceptions: in a finaliser."""
+
+    def __init__(self) -> None:
+        self.to_end: BaseException | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raises what the signal raised in vain."""
+        if self.to_end is not None:
+            raise self.to_end
+
+
 @contextmanager
-def stop_on_signals() -> Iterator[None]:
-    """Turns the first SIGTERM or SIGUSR1 into `Stopped`; later ones do not disturb the ending."""
+def stop_on_signals(asked: Asked) -> Iterator[None]:
+    """Turns the first SIGTERM or SIGUSR1 into `Stopped`, and Ctrl-C into KeyboardInterrupt, noting both.
+
+    Later ones of the former do not disturb the ending.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in STOPPING:
             signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
+        asked.to_end = Stopped(number)
+        raise asked.to_end
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        asked.to_end = KeyboardInterrupt()
+        raise asked.to_end
 
     if threading.current_thread() is not threading.main_thread():  # which alone may have handlers
         yield
         return
     before = {number: signal.signal(number, stop) for number in STOPPING}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
@@ -64,8 +86,10 @@ def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
         EndedEarly: on process 0 after a signal, and on every process that lost another one.
         SystemExit: on the other processes after a signal, with the same status and without a word.
     """
+    asked = Asked()
+    trainer.callbacks.append(asked)  # type: ignore[attr-defined]
     try:
-        with stop_on_signals():
+        with stop_on_signals(asked):
             yield
     except SystemExit as interrupted:  # what Lightning makes of Ctrl-C, with a status that means something else here
         raise KeyboardInterrupt from interrupted

@@ -1,6 +1,7 @@
 """Loaders of whole batches: from memory, and through torchvision as the reference."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -130,8 +131,21 @@ class BatchLoader:
         for draws in self.batch_sampler.draws():
             indices = draws.indices if data.indices is None else data.indices[draws.indices]
             chosen = indices.to(data.images.device)
-            pixels = self.transform(_take(data.images, chosen), draws if augmented else None)
-            yield Batch(pixels, data.labels[chosen].long(), chosen)
+            with _one_thread():
+                pixels = self.transform(_take(data.images, chosen), draws if augmented else None)
+                batch = Batch(pixels, data.labels[chosen].long(), chosen)
+            yield batch
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Prepares a batch on one thread: each operation is so short that two spend most of it waiting for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _take(images: Tensor | DaskTensor, indices: Tensor) -> Tensor:

@@ -97,7 +97,11 @@ def test_stopped_and_resumed_ends_the_same(command: Command, tmp_path: Path, epo
     epochs = 12  # enough for the signal to arrive in time
     fit = ["fit", *SEQUENTIAL, f"--trainer.max_epochs={epochs}", "--run_dir"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "cifar_hpc", *fit, "stopped"], cwd=tmp_path, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "cifar_hpc", *fit, "stopped"],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        # A child of a background job, as this pytest may be one, would ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     folder = tmp_path / "stopped"
     deadline = time.monotonic() + 120

@@ -70,7 +70,8 @@ def stop_on_signals(asked: Asked) -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, stop) for number in STOPPING}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # shells let background jobs ignore Ctrl-C
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:

@@ -41,7 +41,11 @@ def test_an_interrupt_in_a_finaliser_is_not_lost(tmp_path: Path) -> None:
         callbacks=[SignalInAFinaliser()],
         default_root_dir=tmp_path,
     )
-    with pytest.raises(KeyboardInterrupt), resumable(trainer, tmp_path):
-        trainer.fit(SmallCNN(), datamodule=CIFARDataModule("cifar10", batch_size=32, sample=True, seed=1))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest runs in the background
+    try:
+        with pytest.raises(KeyboardInterrupt), resumable(trainer, tmp_path):
+            trainer.fit(SmallCNN(), datamodule=CIFARDataModule("cifar10", batch_size=32, sample=True, seed=1))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert trainer.current_epoch == 1
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

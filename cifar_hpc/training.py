@@ -53,12 +53,12 @@ def fit(cli: CIFARCLI, siblings: Siblings) -> int:
         checkpoint = run_directory.newest_sound_checkpoint(run_dir) if cli.config["resume"] else None
         return _fit_in(cli, siblings, run_dir, checkpoint)
     with ExitStack() as held:
-        chosen = None
+        chosen, began = None, False
         with siblings.together("run directory"):
             if siblings.rank == 0:
                 chosen = _choose_run_directory(cli)
                 held.enter_context(run_directory.hold(chosen[0]))
-                _keep_config(cli, chosen[0])
+                began = _keep_config(cli, chosen[0])
         answer = siblings.share("chosen", chosen and [str(path) if path else None for path in chosen])[0]
         run_dir, checkpoint = Path(answer[0]), Path(answer[1]) if answer[1] else None
         os.environ[_RUN_DIR_VARIABLE] = str(run_dir)
@@ -66,7 +66,7 @@ def fit(cli: CIFARCLI, siblings: Siblings) -> int:
         try:
             return _fit_in(cli, siblings, run_dir, checkpoint)
         except UserError:
-            if siblings.rank == 0 and not (run_dir / "checkpoints").is_dir():
+            if began and not (run_dir / "checkpoints").is_dir():
                 shutil.rmtree(run_dir)  # a refused request leaves nothing behind
             raise
 
@@ -224,9 +224,12 @@ def _check_same_engine(cli: CIFARCLI, checkpoint: Path) -> None:
         )
 
 
-def _keep_config(cli: CIFARCLI, run_dir: Path) -> None:
-    if not (run_dir / "config.yaml").exists():
-        (run_dir / "config.yaml").write_text(cli.config_text(), encoding="utf-8")
+def _keep_config(cli: CIFARCLI, run_dir: Path) -> bool:
+    """Writes the settings of a run that begins here; false for one that goes on."""
+    if run_directory.holds_run(run_dir):
+        return False
+    (run_dir / "config.yaml").write_text(cli.config_text(), encoding="utf-8")
+    return True
 
 
 def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Announcement:

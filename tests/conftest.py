@@ -58,6 +58,17 @@ def weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
     return state
 
 
+def change(content: Any, key: str, value: Any) -> None:
+    """Sets a value within nested content by a key as `curve.0.epoch`, or removes it when the value is `...`."""
+    *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
+    for parent in parents:
+        content = content[parent]
+    if value is ...:
+        del content[last]
+    else:
+        content[last] = value
+
+
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     """Whether two networks have the same weights to the last bit."""
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)

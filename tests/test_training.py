@@ -22,7 +22,7 @@ from cifar_hpc.data.sample import load_sample
 from cifar_hpc.records import run_directory
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify.recompute import check_record
-from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, SMOKE, Command, Fit, Refuse, record, same, weights
+from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, SMOKE, Command, Fit, Refuse, change, record, same, weights
 
 
 def test_run_directory_and_record(finished_run: Path) -> None:
@@ -161,6 +161,27 @@ def test_nothing_is_overwritten(fit_here: Fit, refuse: Refuse, tmp_path: Path) -
     assert (tmp_path / "runs/ghugre_sequential/seed1/result.json").read_bytes() == first
 
 
+def test_a_users_folder_is_left_as_it_is(refuse: Refuse, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("kept")
+    for resume in ([], ["--resume"]):
+        told = refuse("fit", *SEQUENTIAL, "--run_dir", tmp_path / "mine", *resume)
+        assert "is not empty" in told
+        assert "--resume" not in told
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_refused_resumption_leaves_its_run(finished_run: Path, refuse: Refuse, tmp_path: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    (tmp_path / "run" / "result.json").write_text(json.dumps(record(finished_run) | {"status": "partial"}))
+    before = sorted(path.name for path in (tmp_path / "run").iterdir())
+    # The Trainer refuses this when the run's directory is at hand already.
+    refuse("fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", tmp_path / "run", "--resume",
+           "--trainer.gradient_clip_algorithm=nonsense")  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
+
+
 def test_a_runs_config_runs_again(finished_run: Path, fit_here: Fit, tmp_path: Path) -> None:
     fit_here("-c", finished_run / "config.yaml", "--run_dir", tmp_path / "again")
     assert record(tmp_path / "again")["selection"] == record(finished_run)["selection"]
@@ -249,11 +270,7 @@ def edited(tmp_path: Path, **changes: Any) -> Path:
     """A row's file with some values changed; keys as `group__key`."""
     config = yaml.safe_load((REPRODUCTIONS / "ghugre_sequential.yaml").read_text())
     for key, value in changes.items():
-        place = config
-        *parents, last = key.split("__")
-        for parent in parents:
-            place = place[parent]
-        place[last] = value
+        change(config, key.replace("__", "."), value)
     file = tmp_path / "ghugre_sequential.yaml"
     file.write_text(yaml.safe_dump(config))
     return file

@@ -42,8 +42,9 @@ class StepLoop(_TrainingEpochLoop):
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
         """Takes one step, and before it those that may take the short way."""
-        # Lightning's own first step settles what it notes once an epoch, its last one ends the epoch.
-        if self.batch_progress.current.ready > 0 and not self.restarting and self._nothing_listens(data_fetcher):
+        # Lightning's own first step settles what it notes once an epoch, its last one ends the epoch. What listens is
+        # asked once, after the first.
+        if self.batch_progress.current.ready == 1 and not self.restarting and self._nothing_listens(data_fetcher):
             self._short_steps(data_fetcher)
         super().advance(data_fetcher)
 

@@ -14,6 +14,7 @@ from cifar_hpc.errors import UserError
 
 RUNS = Path("runs")
 RESULTS = Path("results")
+_LOCK = ".lock"
 
 
 def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
@@ -26,14 +27,14 @@ def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
             that is taken.
 
     Raises:
-        UserError: if the user's choice holds a run already, or nothing can be written there.
+        UserError: if the user's choice holds anything already, or nothing can be written there.
     """
     try:
         if run_dir is not None:
-            if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+            if run_dir.exists() and (not run_dir.is_dir() or any(path.name != _LOCK for path in run_dir.iterdir())):
                 raise UserError(
-                    f"--run_dir {run_dir} is not empty, and nothing is overwritten; name another folder, or "
-                    "add --resume to go on with the run in it"
+                    f"--run_dir {run_dir} is not empty, and nothing is overwritten; name another folder"
+                    + (", or add --resume to go on with the run in it" if holds_run(run_dir) else "")
                 )
             run_dir.mkdir(parents=True, exist_ok=True)
             _check_writable(run_dir)
@@ -65,7 +66,7 @@ def hold(folder: Path) -> Iterator[None]:
     Raises:
         UserError: if another process is at work in it.
     """
-    held = FileLock(folder / ".lock")
+    held = FileLock(folder / _LOCK)
     try:
         held.acquire(timeout=0)
     except Timeout:
@@ -85,10 +86,15 @@ def find_unfinished(name: str, seed: int, run_dir: Path | None) -> Path | None:
     if run_dir is not None:
         if status(run_dir) == "complete":
             raise UserError(f"The run in {run_dir} is complete; there is nothing to resume")
-        return run_dir if run_dir.is_dir() else None
+        return run_dir if holds_run(run_dir) else None
     folders = [f for pattern in (f"seed{seed}", f"seed{seed}-*") for f in (RUNS / name).glob(pattern)]
     unfinished = [f for f in folders if status(f) not in ("complete", None)]
     return max(unfinished, key=lambda f: f.stat().st_mtime, default=None)
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run has begun in a folder: its settings are the first thing that it writes."""
+    return (folder / "config.yaml").exists()
 
 
 def status(folder: Path) -> str | None:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning.pytorch import Callback
 
+from cifar_hpc.trainer import Trainer
 from tests.conftest import REPRODUCTIONS, ROOT, Finished, record
 
 CLUSTER = ["-c", str(ROOT / "configs" / "cpu_cluster.yaml")]
@@ -42,9 +45,18 @@ def plain_sgd(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """
     file = tmp_path_factory.mktemp("plain") / "sgd.yaml"
     file.write_text("model: {init_args: {optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.01}}}}\n")
-    row = REPRODUCTIONS / "ghugre_sequential.yaml"
-    return ["-c", str(row), "--data.sample=true", "--trainer.max_epochs=3", "--trainer.deterministic=true",
-            "--trainer.threads=1", "-c", str(file)]  # fmt: skip
+    return [*_on_the_sample("ghugre_sequential"), "-c", str(file)]
+
+
+@pytest.fixture(scope="session")
+def resnet18() -> list[str]:
+    """The sample, ResNet-18 as shahrin trained it, three epochs, one thread."""
+    return _on_the_sample("shahrin_table2_row3")
+
+
+def _on_the_sample(row: str) -> list[str]:
+    return ["-c", str(REPRODUCTIONS / f"{row}.yaml"), "--data.sample=true", "--trainer.max_epochs=3",
+            "--trainer.deterministic=true", "--trainer.threads=1"]  # fmt: skip
 
 
 @pytest.fixture
@@ -74,6 +86,21 @@ def launch(start: Start) -> Launch:
         return Finished(process.returncode, out, err)
 
     return run
+
+
+def bare_trainer(folder: Path, callbacks: list[Callback], **flags: Any) -> Trainer:
+    """A Trainer on the CPU that shows, logs and keeps nothing."""
+    return Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        **flags,
+    )
 
 
 def losses(folder: Path) -> list[float]:

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.hpc.ending import resumable
 from cifar_hpc.models import SmallCNN
-from cifar_hpc.trainer import Trainer
+from tests.hpc.conftest import bare_trainer
 
 
 class SignalInAFinaliser(Callback):
@@ -29,18 +29,7 @@ class SignalInAFinaliser(Callback):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_in_a_finaliser_is_not_lost(tmp_path: Path) -> None:
-    trainer = Trainer(
-        max_epochs=5,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        limit_train_batches=1,
-        limit_val_batches=0,
-        callbacks=[SignalInAFinaliser()],
-        default_root_dir=tmp_path,
-    )
+    trainer = bare_trainer(tmp_path, [SignalInAFinaliser()], max_epochs=5, limit_train_batches=1, limit_val_batches=0)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest runs in the background
     try:
         with pytest.raises(KeyboardInterrupt), resumable(trainer, tmp_path):

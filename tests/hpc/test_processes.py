@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, SEQUENTIAL, Fit, record, same, weights
+from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command, Fit, record, same, weights
 from tests.hpc.conftest import CLUSTER, MPIRUN, TORCHRUN, Launch, losses, needs
 
 
@@ -37,29 +37,43 @@ def test_torchrun_gives_the_same_in_double_precision(fit_here: Fit, launch: Laun
     assert record(tmp_path / "two")["changed_from_row"] == record(tmp_path / "one")["changed_from_row"]
 
 
-@pytest.mark.cluster
-def test_launchers_end_in_the_same_bits(plain_sgd: list[str], launch: Launch, tmp_path: Path) -> None:
-    needs("mpirun")
-    ddp: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "cifar_hpc",
-        "fit",
-        *plain_sgd,
-        "-c",
-        ROOT / "configs" / "cpu_ddp2.yaml",
-    ]
-    lines: dict[str, list[str | Path]] = {
-        "ddp": ddp,
-        "torchrun": [*TORCHRUN, "fit", *plain_sgd, *CLUSTER],
-        "mpirun": [*MPIRUN, "fit", *plain_sgd, *CLUSTER],
+def launchers(command: str, flags: list[str]) -> dict[str, list[str]]:
+    """Command lines that start two processes."""
+    return {
+        "ddp": [sys.executable, "-m", "cifar_hpc", command, *flags, "-c", str(ROOT / "configs" / "cpu_ddp2.yaml")],
+        "torchrun": [*TORCHRUN, command, *flags, *CLUSTER],
+        "mpirun": [*MPIRUN, command, *flags, *CLUSTER],
     }
-    for name, line in lines.items():
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("network", ["SmallCNN", "ResNet18"])
+def test_launchers_end_in_the_same_bits(
+    network: str, plain_sgd: list[str], resnet18: list[str], launch: Launch, tmp_path: Path
+) -> None:
+    needs("mpirun")
+    for name, line in launchers("fit", plain_sgd if network == "SmallCNN" else resnet18).items():
         done = launch(*line, "--run_dir", name)
         assert done.status == 0, done.err
-    for name in lines:
+        assert record(tmp_path / name)["model"]["class_path"].endswith(f".{network}")
         assert same(weights(tmp_path / "ddp", 3), weights(tmp_path / name, 3)), name
+        assert losses(tmp_path / name) == losses(tmp_path / "ddp")
         assert record(tmp_path / name)["selection"] == record(tmp_path / "ddp")["selection"]
+
+
+@pytest.mark.cluster
+@pytest.mark.data
+@pytest.mark.usefixtures("cifar10")
+def test_launchers_test_all_10000_images_once(finished_run: Path, command: Command, launch: Launch) -> None:
+    needs("mpirun")
+    row = ["-c", str(REPRODUCTIONS / "ghugre_sequential.yaml"), "--run_dir", str(finished_run)]
+    one = command("test", *row)
+    assert one.status == 0, one.err
+    assert "test (10000 images" in one.out
+    for name, line in launchers("test", row).items():
+        done = launch(*line)
+        assert done.status == 0, done.err
+        assert done.out == one.out, name
 
 
 @pytest.mark.cluster

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, record, same, weights
-from tests.hpc.conftest import CLUSTER, Launch, needs
+from tests.conftest import REPRODUCTIONS, ROOT, Command, record, same, weights
+from tests.hpc.conftest import CLUSTER, Launch, losses, needs
 
 pytestmark = pytest.mark.cluster
 
@@ -126,16 +126,34 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).symlink_to(ROOT / name)
 
 
-def test_srun_ends_in_the_same_bits(plain_sgd: list[str], launch: Launch, tmp_path: Path) -> None:
-    done = launch("srun", "--ntasks-per-node=2", sys.executable, "-m", "cifar_hpc", "fit", *plain_sgd, *CLUSTER,
-        "--run_dir", "srun",
-    )  # fmt: skip
+SRUN = ["srun", "--ntasks-per-node=2", sys.executable, "-m", "cifar_hpc"]
+
+
+@pytest.mark.parametrize("network", ["SmallCNN", "ResNet18"])
+def test_srun_ends_in_the_same_bits(
+    network: str, plain_sgd: list[str], resnet18: list[str], launch: Launch, tmp_path: Path
+) -> None:
+    flags = plain_sgd if network == "SmallCNN" else resnet18
+    done = launch(*SRUN, "fit", *flags, *CLUSTER, "--run_dir", "srun")
     assert done.status == 0, done.err
     ddp = ROOT / "configs" / "cpu_ddp2.yaml"
-    done = launch(sys.executable, "-m", "cifar_hpc", "fit", *plain_sgd, "-c", ddp, "--run_dir", "ddp")
+    done = launch(sys.executable, "-m", "cifar_hpc", "fit", *flags, "-c", ddp, "--run_dir", "ddp")
     assert done.status == 0, done.err
     assert same(weights(tmp_path / "srun", 3), weights(tmp_path / "ddp", 3))
+    assert losses(tmp_path / "srun") == losses(tmp_path / "ddp")
     assert record(tmp_path / "srun")["dataset"]["test_images"] == 200
+
+
+@pytest.mark.data
+@pytest.mark.usefixtures("cifar10")
+def test_srun_tests_all_10000_images_once(finished_run: Path, command: Command, launch: Launch) -> None:
+    row = ["-c", str(REPRODUCTIONS / "ghugre_sequential.yaml"), "--run_dir", str(finished_run)]
+    one = command("test", *row)
+    assert one.status == 0, one.err
+    assert "test (10000 images" in one.out
+    done = launch(*SRUN, "test", *row, *CLUSTER)
+    assert done.status == 0, done.err
+    assert done.out == one.out
 
 
 def test_mismatched_tasks_are_told(plain_sgd: list[str], launch: Launch) -> None:
@@ -165,8 +183,7 @@ def test_a_disturbed_job_ends_as_an_undisturbed_one(disturbance: str, launch: La
     assert "resuming from epoch" in job.log.read_text()
     if disturbance != "requeue":
         assert f"Slurm runs job {job.number} again" in job.log.read_text()
-    line = ["srun", "--ntasks-per-node=2", sys.executable, "-m", "cifar_hpc", "fit"]
-    done = launch(*line, "-c", "reproductions/ghugre_sequential.yaml", *CLUSTER, *flags, "--run_dir", "whole")
+    done = launch(*SRUN, "fit", "-c", "reproductions/ghugre_sequential.yaml", *CLUSTER, *flags, "--run_dir", "whole")
     assert done.status == 0, done.err
     assert same(weights(tmp_path / "whole", epochs), weights(job.folder, epochs))
     assert record(tmp_path / "whole")["selection"] == record(job.folder)["selection"]

@@ -13,7 +13,7 @@ from cifar_hpc.data.loaders import Batch
 from cifar_hpc.hpc import step_loop
 from cifar_hpc.hpc.step_loop import StepLoop
 from cifar_hpc.models import SmallCNN
-from cifar_hpc.trainer import Trainer
+from tests.hpc.conftest import bare_trainer
 
 
 class CountSteps(Callback):
@@ -58,18 +58,7 @@ def train(folder: Path, callbacks: list[Callback], **flags: Any) -> tuple[list[t
     """Two epochs on the sample; what a callback saw, and the last checkpoint."""
     seed_everything(1, verbose=False)
     seen = CountSteps()
-    trainer = Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        num_sanity_val_steps=0,
-        callbacks=[seen, *callbacks],
-        default_root_dir=folder,
-        **flags,
-    )
+    trainer = bare_trainer(folder, [seen, *callbacks], max_epochs=2, **flags)
     trainer.fit(SmallCNN(), datamodule=CIFARDataModule("cifar10", batch_size=32, sample=True, seed=1))
     trainer.save_checkpoint(folder / "last.ckpt")
     return seen.calls, torch.load(folder / "last.ckpt", weights_only=False)

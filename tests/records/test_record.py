@@ -10,7 +10,7 @@ import pytest
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.predictions import read_predictions
 from cifar_hpc.records.record import read_record
-from tests.conftest import ROOT
+from tests.conftest import ROOT, change
 
 KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
 
@@ -18,14 +18,7 @@ KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
 def changed(tmp_path: Path, key: str, value: Any) -> Path:
     """A kept record with one value changed, or removed when it is `...`."""
     content = json.loads((KEPT / "result.json").read_text())
-    place = content
-    *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
-    for parent in parents:
-        place = place[parent]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
+    change(content, key, value)
     file = tmp_path / "result.json"
     file.write_text(json.dumps(content))
     return file

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import Command, change
 
 Make = Callable[..., Path]
 
@@ -30,14 +30,7 @@ def make(finished_run: Path, tmp_path: Path) -> Make:
         record["curve"] = [dict(record["curve"][0], epoch=epoch) for epoch in range(1, 16)]
         record["selection"]["last"] |= {"epoch": 15, "test_accuracy": 0.7156, "train_accuracy": 0.8595}
         for key, value in changes.items():
-            place = record
-            *parents, last = key.split("__")
-            for parent in parents:
-                place = place[parent]
-            if value is ...:
-                del place[last]
-            else:
-                place[last] = value
+            change(record, key.replace("__", "."), value)
         file = tmp_path / "records" / name / "result.json"
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(record))

@@ -68,7 +68,7 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-cluster: $(VENV)/installed-cluster
 	$(VENV)/bin/pytest -m cluster tests/hpc

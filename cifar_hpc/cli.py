@@ -4,9 +4,11 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 from cifar_hpc import __version__
 from cifar_hpc.errors import EndedEarly, UserError
+from cifar_hpc.messages import one_sentence
 
 _LIGHTNING_COMMANDS = {
     "fit": "train a row or recipe, test it on the full test set, leave a record",
@@ -52,9 +54,25 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, which tells what is wrong in one sentence and not below all that would be right."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuses the command line."""
+        told = one_sentence(message.removeprefix("argument "))
+        raise UserError(f"{told[0].upper()}{told[1:]}; `{self.prog} --help` says what it takes")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what it does not know, where argparse would let the outermost parser do so with its own help."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unknown argument{'s' * (len(unknown) > 1)}: {' '.join(unknown)}")
+        return parsed, unknown
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; those of LightningCLI appear in its help only."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m cifar_hpc",
         description="Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold.",
     )

@@ -97,17 +97,19 @@ class CIFARDataModule(LightningDataModule):
         self.sample = sample
         self.seed = seed
         self.sha256 = ""
+        self._found_sound = False
         self.train_set: ImageSet
         self.evaluation_sets: dict[str, ImageSet]
 
     def prepare_data(self) -> None:
-        """Checks, in one process, that the dataset is there and sound.
+        """Checks that the dataset is there and sound, once, though Lightning asks before each pass.
 
         Raises:
             UserError: if it is missing or damaged.
         """
-        if not self.sample:
+        if not self.sample and not self._found_sound:
             arrays.load(self.dataset.name, self.root)
+            self._found_sound = True
 
     def setup(self, stage: str) -> None:
         """Maps the arrays, splits them, and puts them on the GPU when the run is on one."""

@@ -189,6 +189,8 @@ def _choose_run_directory(cli: CIFARCLI) -> tuple[Path, Path | None]:
             _check_same_engine(cli, checkpoint)
         return found, checkpoint
     folder = run_directory.new_run_directory(name, cli.seed, run_dir)
+    if cli.config["resume"] and run_dir is None and (complete := run_directory.newest(name, cli.seed, "complete")):
+        print(f"{complete} is complete, so there is nothing to resume: a new run starts", file=sys.stderr, flush=True)
     return folder, None
 
 

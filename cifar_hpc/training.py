@@ -148,7 +148,10 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
     if output is not None:
         order = columns.pop("index").argsort()
         arrays: dict[str, Any] = {key: values[order].numpy() for key, values in columns.items()}
-        np.savez_compressed(output, **arrays)
+        part = output.with_name(f".{output.name}.part")
+        with part.open("wb") as file:  # given a name, NumPy would add a suffix to one that has none
+            np.savez_compressed(file, **arrays)
+        os.replace(part, output)
         print(f"Predictions of {len(order)} test images: {output}")
     return 0
 
@@ -166,6 +169,8 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
     output = cli.config["output"] if command == "predict" else None
     if output is not None and output.exists():
         raise UserError(f"--output {output} exists, and nothing is overwritten; name another file")
+    if output is not None and not os.access(output.parent, os.W_OK):
+        raise UserError(f"--output {output} cannot be written: {output.parent} is no folder to write to")
     return checkpoint, output
 
 

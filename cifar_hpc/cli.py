@@ -85,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     rows.add_argument("--json", metavar="FILE", nargs="?", const="-", help="write JSON to FILE (- for standard output)")
     rows.add_argument("--readme", metavar="FILE", type=Path, help="bring the table in this README up to date")
     rows.add_argument("--origins", metavar="FILE", type=Path, help="write where every setting comes from to FILE")
+    rows.add_argument("--durations", metavar="FILE", type=Path, help="write how long each row takes to FILE")
     rows.set_defaults(run=_rows)
 
     verify = commands.add_parser("verify", help="compare what was measured with what was reported")
@@ -168,7 +169,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _rows(arguments: argparse.Namespace) -> int:
     from cifar_hpc.rows import command
 
-    return command(arguments.json, arguments.readme, arguments.origins)
+    return command(arguments.json, arguments.readme, arguments.origins, arguments.durations)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

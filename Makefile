@@ -4,7 +4,7 @@
 # make test                 ruff, mypy and pytest
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
-# make results             brings the README's table up to date with results/
+# make results             brings the README's table and docs/durations.md up to date with results/
 # make docs                brings docs/reports.md up to date with the rows' files
 # make clean                removes .venv (runs and datasets stay)
 
@@ -88,7 +88,7 @@ data: $(VENV)/installed
 	else $(PY) -m cifar_hpc data fetch --dataset cifar100; fi
 
 results: $(VENV)/installed
-	@$(PY) -m cifar_hpc rows --readme README.md
+	@$(PY) -m cifar_hpc rows --readme README.md --durations docs/durations.md > /dev/null
 
 docs: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null

@@ -4,9 +4,11 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 from cifar_hpc import __version__
 from cifar_hpc.errors import EndedEarly, UserError
+from cifar_hpc.messages import one_sentence
 
 _LIGHTNING_COMMANDS = {
     "fit": "train a row or recipe, test it on the full test set, leave a record",
@@ -52,9 +54,25 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, which tells what is wrong in one sentence and not below all that would be right."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuses the command line."""
+        told = one_sentence(message.removeprefix("argument "))
+        raise UserError(f"{told[0].upper()}{told[1:]}; `{self.prog} --help` says what it takes")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what it does not know, where argparse would let the outermost parser do so with its own help."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unknown argument{'s' * (len(unknown) > 1)}: {' '.join(unknown)}")
+        return parsed, unknown
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; those of LightningCLI appear in its help only."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m cifar_hpc",
         description="Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold.",
     )
@@ -67,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     rows.add_argument("--json", metavar="FILE", nargs="?", const="-", help="write JSON to FILE (- for standard output)")
     rows.add_argument("--readme", metavar="FILE", type=Path, help="bring the table in this README up to date")
     rows.add_argument("--origins", metavar="FILE", type=Path, help="write where every setting comes from to FILE")
+    rows.add_argument("--durations", metavar="FILE", type=Path, help="write how long each row takes to FILE")
     rows.set_defaults(run=_rows)
 
     verify = commands.add_parser("verify", help="compare what was measured with what was reported")
@@ -150,7 +169,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _rows(arguments: argparse.Namespace) -> int:
     from cifar_hpc.rows import command
 
-    return command(arguments.json, arguments.readme, arguments.origins)
+    return command(arguments.json, arguments.readme, arguments.origins, arguments.durations)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

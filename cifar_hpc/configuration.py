@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from cifar_hpc.experiment import differences, experiment
 from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
 from cifar_hpc.hpc.placement import Place
-from cifar_hpc.messages import explain_parser_error, one_sentence
+from cifar_hpc.limits import check_limits
+from cifar_hpc.messages import explain_parser_error, one_sentence, place_of
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.records.environment import usable_cores
 from cifar_hpc.reproduction import Reproduction
@@ -130,6 +132,8 @@ class CIFARCLI(LightningCLI):
         if row is not None:
             row_file = rows.load_row(row).path
             self.row_config = _plain(parser, parse(parser, ["-c", str(row_file)]))
+        place = partial(place_of, files=self.config_files, arguments=self.arguments)
+        check_limits(self.command, self.plain_config, usable_cores(), place)
         _check_hardware(self.plain_config, self.config_files)
         check_trainer(self.plain_config["trainer"], self.launch, usable_cores(), torch.cuda.device_count())
 
@@ -138,6 +142,7 @@ class CIFARCLI(LightningCLI):
         self.config_init = self.parser.instantiate_classes(self.config)
         self.datamodule = self.config_init["data"]
         self.model = self.config_init["model"]
+        self._check_classes()
         expected = self.plain_config["reproduction"]["trainable_parameters"]
         self.trainable_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         # Another network, or another number of classes, is the user's choice and is recorded as a change.
@@ -146,6 +151,16 @@ class CIFARCLI(LightningCLI):
             raise UserError(
                 f"{self.plain_config['reproduction']['row']}: reproduction.trainable_parameters is {expected}, but "
                 f"{type(self.model).__name__} has {self.trainable_parameters}"
+            )
+
+    def _check_classes(self) -> None:
+        """A network with fewer outputs than classes breaks at its first batch; with more, the averages are wrong."""
+        key, dataset = "model.init_args.num_classes", self.datamodule.dataset
+        outputs = self.plain_config["model"].get("init_args", {}).get("num_classes", dataset.classes)
+        if outputs != dataset.classes:
+            raise UserError(
+                f"{place_of(key, self.config_files, self.arguments)}: {key} is {outputs}, but {dataset.name} has "
+                f"{dataset.classes} classes; set it to {dataset.classes}, or data.dataset to the other dataset"
             )
 
     @property
@@ -212,7 +227,7 @@ class CIFARCLI(LightningCLI):
         settings["callbacks"] = [*_as_list(settings.get("callbacks")), *callbacks]
         try:
             return Trainer(**settings)
-        except (MisconfigurationException, ValueError, RuntimeError, ModuleNotFoundError) as error:
+        except (MisconfigurationException, TypeError, ValueError, RuntimeError, ModuleNotFoundError) as error:
             raise UserError(f"The Trainer cannot be set up: {one_sentence(str(error))}") from error
 
 
@@ -236,10 +251,10 @@ def parse(parser: LightningArgumentParser, arguments: list[str]) -> Namespace:
 
 def _check_seed(seed: Any, place: str) -> None:
     """Lightning would take `true` for 0 and draw a seed of its own in other cases."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UserError(
-            f"{place}: seed_everything is {seed}; it must be a whole number of at least 0, from which the order of "
-            "the images follows"
+            f"{place}: seed_everything is {seed}; it must be a whole number of at least 0 and below 2**32, from which "
+            "the order of the images follows"
         )
 
 

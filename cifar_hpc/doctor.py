@@ -63,6 +63,12 @@ def examine(root: Path | None) -> dict[str, Any]:
         problems.append(f"lightning {software['lightning']} was a malicious release; install 2.6.6 or later")
     gpus = [_gpu(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     data = {name: _dataset(name, root, problems) for name in DATASETS}
+    missing = [name for name in DATASETS if not arrays.is_stored(name, root)]
+    if len(missing) == len(DATASETS):  # with one of the two, the rows of that one can run
+        folder = arrays.data_root(root)
+        problems += [
+            f"there is no {name} under {folder}; run `{arrays.fetch_command(name, folder)}`" for name in missing
+        ]
     return {
         "python": sys.version.split()[0],
         "cpu": environment.cpu_model(),

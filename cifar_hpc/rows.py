@@ -1,5 +1,6 @@
 """The command `rows`: every row, what it reports, and the best evidence so far."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from cifar_hpc import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files
-from cifar_hpc.report import origins
+from cifar_hpc.report import durations, origins
 from cifar_hpc.reproduction import Row
 from cifar_hpc.verify.recompute import read_sound_record
 from cifar_hpc.verify.rows import RowVerdict, judge_row
@@ -15,31 +16,47 @@ from cifar_hpc.verify.rows import RowVerdict, judge_row
 _NO_EVIDENCE = "not yet run"
 
 
-def command(json_file: str | None, readme: Path | None, page: Path | None) -> int:
+def command(json_file: str | None, readme: Path | None, origins_page: Path | None, durations_page: Path | None) -> int:
     """Prints the table, writes JSON, or brings generated pages up to date.
 
     Args:
         json_file: where JSON goes; `-` for standard output.
         readme: the README.
-        page: the page on where every setting comes from.
+        origins_page: the page on where every setting comes from.
+        durations_page: the page on how long each row takes.
     """
     rows = [reproduction.read_row(path) for path in reproduction.row_files()]
     described = [describe(row, committed_only=readme is not None) for row in rows]
-    if page is not None:
-        try:
-            page.write_text(origins.page(rows), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"--origins {page} cannot be written: {error.strerror}") from error
+    if origins_page is not None:
+        _write(origins_page, origins.page(rows), "--origins")
+    if durations_page is not None:
+        _write(durations_page, durations.page(durations.durations(rows, committed_only=True)), "--durations")
     if readme is not None:
-        try:
-            readme.write_text(with_table(readme.read_text(encoding="utf-8"), described), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"--readme {readme} cannot be rewritten: {error.strerror}") from error
+        _write(readme, with_table(_read(readme), described), "--readme")
     if json_file is not None:
+        for row, duration in zip(described, durations.durations(rows).values(), strict=True):
+            row["duration"] = duration and asdict(duration) | {"row_seconds": duration.row_seconds}
         write_json_output({"rows": described}, json_file)
     if json_file != "-":
         print(table(described))
     return 0
+
+
+def _read(readme: Path) -> str:
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--readme {readme} cannot be read: {getattr(error, 'strerror', 'it is no text')}") from error
+    if not 0 <= text.find(_BEGIN) < text.find(_END):
+        raise UserError(f"--readme {readme} has no table to bring up to date: no lines {_BEGIN} and {_END}")
+    return text
+
+
+def _write(page: Path, text: str, flag: str) -> None:
+    try:
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{flag} {page} cannot be written: {error.strerror}") from error
 
 
 def describe(row: Row, committed_only: bool = False) -> dict[str, Any]:
@@ -125,6 +142,9 @@ def markdown(described: list[dict[str, Any]]) -> str:
                 continue
             cells = [f"`{row['id']}`", row["model"], label, f"{reported:.2f} %", *_found(evidence, metric)]
             lines.append("| " + " | ".join(cells) + " |")
+    silent = [f"`{row['id']}`" for row in described if all(row["reported"][m] is None for m in _README_METRICS)]
+    if silent:
+        lines += ["", f"Of {len(silent)} more rows the reports print no accuracy: {', '.join(silent)}."]
     return "\n".join(lines)
 
 

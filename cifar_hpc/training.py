@@ -3,15 +3,18 @@
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sys
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
 from cifar_hpc import reproduction as rows
@@ -23,6 +26,7 @@ from cifar_hpc.experiment import differences, experiment, flat
 from cifar_hpc.hpc.ending import resumable
 from cifar_hpc.hpc.launch import find_launch
 from cifar_hpc.hpc.siblings import Siblings
+from cifar_hpc.messages import one_sentence
 from cifar_hpc.records import run_directory
 from cifar_hpc.records.recorder import Recorder, RunFacts
 from cifar_hpc.records.tensorboard import TensorBoardExtras
@@ -77,7 +81,7 @@ def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path |
         callbacks = [_announcement(cli, run_dir, checkpoint), *run_callbacks(cli, run_dir, digest)]
         trainer = cli.make_trainer(run_dir, callbacks)
     siblings.join_process_group(trainer.strategy.root_device)
-    with resumable(trainer, run_dir):
+    with resumable(trainer, run_dir), _told():
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False)
         trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     if trainer.is_global_zero:
@@ -89,6 +93,18 @@ def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path |
             print(f"Verdict: python -m cifar_hpc verify {run_dir}")
         print(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
     return 0
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tells in one sentence what Lightning finds wrong with a flag once it has seen the data."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError) as error:
+        flag = re.search(r"`(limit_\w+_batches|val_check_interval|overfit_batches)", str(error))
+        if flag is None:
+            raise
+        raise UserError(f"trainer.{flag[1]} does not fit the data: {one_sentence(str(error))}") from error
 
 
 def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Callback]:
@@ -148,7 +164,10 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
     if output is not None:
         order = columns.pop("index").argsort()
         arrays: dict[str, Any] = {key: values[order].numpy() for key, values in columns.items()}
-        np.savez_compressed(output, **arrays)
+        part = output.with_name(f".{output.name}.part")
+        with part.open("wb") as file:  # given a name, NumPy would add a suffix to one that has none
+            np.savez_compressed(file, **arrays)
+        os.replace(part, output)
         print(f"Predictions of {len(order)} test images: {output}")
     return 0
 
@@ -166,6 +185,8 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
     output = cli.config["output"] if command == "predict" else None
     if output is not None and output.exists():
         raise UserError(f"--output {output} exists, and nothing is overwritten; name another file")
+    if output is not None and not os.access(output.parent, os.W_OK):
+        raise UserError(f"--output {output} cannot be written: {output.parent} is no folder to write to")
     return checkpoint, output
 
 
@@ -189,6 +210,8 @@ def _choose_run_directory(cli: CIFARCLI) -> tuple[Path, Path | None]:
             _check_same_engine(cli, checkpoint)
         return found, checkpoint
     folder = run_directory.new_run_directory(name, cli.seed, run_dir)
+    if cli.config["resume"] and run_dir is None and (complete := run_directory.newest(name, cli.seed, "complete")):
+        print(f"{complete} is complete, so there is nothing to resume: a new run starts", file=sys.stderr, flush=True)
     return folder, None
 
 

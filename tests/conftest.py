@@ -19,6 +19,8 @@ from cifar_hpc.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 REPRODUCTIONS = ROOT / "reproductions"
+FIVE = ("shahrin", "ashraf", "ghugre", "aamir", "luo")
+"""The reports that tests know the findings and claims of; others may be added."""
 SMOKE = ["-c", str(ROOT / "configs" / "cpu.yaml"), "-c", str(ROOT / "configs" / "smoke.yaml")]
 SEQUENTIAL = ["-c", str(REPRODUCTIONS / "ghugre_sequential.yaml"), "--data.sample", "true"]
 

@@ -18,8 +18,10 @@ import yaml
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cifar_hpc.cli import main
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.records import run_directory
+from cifar_hpc.records.environment import usable_cores
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify.recompute import check_record
 from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, SMOKE, Command, Fit, Refuse, change, record, same, weights
@@ -198,10 +200,17 @@ def test_evaluation_commands_agree_with_the_record(finished_run: Path, command: 
     assert done.status == 0, done.err
     ours, kept = np.load(tmp_path / "out.npz"), np.load(finished_run / "predictions.npz")
     assert np.array_equal(ours["class"], kept["class"])
+    assert not list(tmp_path.glob(".*"))
     assert (
         "exists"
         in command("predict", *SEQUENTIAL, "--run_dir", finished_run, "--output", tmp_path / "out.npz").sentence()
     )
+
+
+def test_where_predictions_cannot_go_is_told(finished_run: Path, refuse: Refuse, tmp_path: Path) -> None:
+    predict = ["predict", *SEQUENTIAL, "--run_dir", finished_run, "--output"]
+    assert "no is no folder to write to" in refuse(*predict, "no/where.npz")
+    assert "exists" in refuse(*predict, tmp_path)
 
 
 def test_a_run_that_diverges_is_recorded(fit_here: Fit, tmp_path: Path) -> None:
@@ -292,6 +301,16 @@ def edited(tmp_path: Path, **changes: Any) -> Path:
         ({"reproduction__settings__optimizer__origin": "guessed"}, "origin"),
         ({"reproduction__trainable_parameters": 5}, "trainable_parameters"),
         ({"seed_everything": True}, "seed_everything"),
+        ({"seed_everything": 2**32}, "seed_everything is 4294967296"),
+        (
+            {"trainer__precision": "nonsense"},
+            "trainer.precision is nonsense; it must be one of 32-true",
+        ),
+        ({"trainer__max_epochs": 0}, "trainer.max_epochs is 0; it must be a whole number of at least 1"),
+        ({"trainer__max_epochs": None}, "trainer.max_epochs is null"),
+        ({"trainer__threads": 1000}, "trainer.threads is 1000; it must be at most"),
+        ({"trainer__devices": -3}, "trainer.devices is -3"),
+        ({"model__init_args__num_classes": 5}, "num_classes is 5, but cifar10 has 10 classes"),
     ],
 )
 def test_bad_values_are_told_in_one_sentence(
@@ -312,9 +331,81 @@ def test_missing_and_broken_files_are_told(refuse: Refuse, tmp_path: Path) -> No
     assert "list.yaml" in refuse("fit", "-c", "list.yaml")
 
 
-def test_bad_flags_are_told(refuse: Refuse) -> None:
-    assert "--trainer.no_such" in refuse("fit", *SEQUENTIAL, "--trainer.no_such=1")
-    assert "trainer.threads" in refuse("fit", *SEQUENTIAL, "--trainer.threads=0")
+FLAGS = {
+    "--trainer.no_such=1": "--trainer.no_such=1 is not known",
+    "--trainer.threads=0": "The command line: trainer.threads",
+    "--trainer.threads=1000": "trainer.threads is 1000; it must be at most",
+    "--trainer.precision=nonsense": "The command line: trainer.precision is nonsense; it must be one of 32-true",
+    "--trainer.max_epochs=0": "trainer.max_epochs is 0; it must be a whole number of at least 1",
+    "--trainer.max_epochs=-1": "trainer.max_epochs is -1",
+    "--trainer.min_epochs=99": "trainer.min_epochs is 99",
+    "--trainer.max_steps=0": "trainer.max_steps is 0",
+    "--trainer.max_time=00:00:00:00": "trainer.max_time",
+    "--trainer.limit_train_batches=0": "trainer.limit_train_batches",
+    "--trainer.limit_train_batches=2.5": "trainer.limit_train_batches is 2.5; it must be a share",
+    "--trainer.limit_test_batches=0": "trainer.limit_test_batches",
+    "--trainer.limit_val_batches=-2": "trainer.limit_val_batches",
+    "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches is 0",
+    "--trainer.check_val_every_n_epoch=0": "trainer.check_val_every_n_epoch is 0",
+    "--trainer.val_check_interval=0": "trainer.val_check_interval",
+    "--trainer.gradient_clip_val=-1": "trainer.gradient_clip_val",
+    "--trainer.devices=nonsense": "trainer.devices is nonsense",
+    "--trainer.num_nodes=0": "trainer.num_nodes is 0",
+    "--data.holdout_images=50000": "data.holdout_images is 50000, but cifar10 has 50000",
+    "--data.holdout_seed=-1": "data.holdout_seed is -1",
+    "--data.crop_padding=32": "data.crop_padding is 32; it must be at most 31",
+    "--data.horizontal_flip=maybe": "data.horizontal_flip is maybe; it must be true or false or one of 'alternating'",
+    "--data=nothing": "The command line: data is nothing; it must be a mapping or a file that",
+    "--data.num_workers=1000": "data.num_workers is 1000; it must be at most",
+    "--data.seed=5": "The command line: data.seed follows from seed_everything",
+    "--data.dataset=cifar100": "num_classes is 10, but cifar100 has 100 classes",
+    "--seed_everything=-1": "The command line: seed_everything is -1",
+    "--seed_everything=99999999999": "The command line: seed_everything is 99999999999",
+    "--seed_everything=true": "The command line: seed_everything is True",
+    "--model=nonsense": "The command line: model is nonsense; it must be a mapping of class_path",
+    "--model.init_args.optimizer=nonsense": "model.init_args.optimizer is nonsense; it must be a mapping of class_path",
+    "--model.init_args.optimizer.class_path=torch.optim.No": "The command line: model.init_args.optimizer names",
+    "--run_dir": "The command line: --run_dir: expected one argument",
+    "reproductions/ghugre_sequential.yaml": "is not known; a row's file is named with -c before it",
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_bad_flags_are_told(flag: str, refuse: Refuse, tmp_path: Path) -> None:
+    assert FLAGS[flag] in refuse("fit", *SEQUENTIAL, flag)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_row_is_told(refuse: Refuse) -> None:
+    assert "`-c reproductions/ROW.yaml`" in refuse("fit")
+    assert "`-c reproductions/ROW.yaml`" in refuse("fit", "-c", ROOT / "configs" / "cpu.yaml")
+
+
+def test_more_threads_than_cores_are_the_rows_choice(fit_here: Fit, tmp_path: Path) -> None:
+    threads = usable_cores() + 1  # as shahrin's four on two cores
+    fit_here(*SEQUENTIAL, *SMOKE, f"--trainer.threads={threads}", "--run_dir", tmp_path / "run")
+    assert record(tmp_path / "run")["hardware"]["threads"] == threads
+
+
+def test_a_share_of_no_batches_is_told_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main(["fit", *SEQUENTIAL, *SMOKE, "--trainer.limit_train_batches=1e-9", "--run_dir", str(run)]) == 2
+    # After the two lines on what was to run.
+    assert "trainer.limit_train_batches does not fit the data" in capsys.readouterr().err.splitlines()[-1]
+    assert not run.exists()
+
+
+def test_resume_of_a_complete_run_says_that_a_new_one_starts(
+    finished_run: Path, fit_here: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs" / "ghugre_sequential"
+    shutil.copytree(finished_run, runs / "seed1")
+    fit_here(*SEQUENTIAL, *SMOKE, "--resume")
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "runs/ghugre_sequential/seed1 is complete, so there is nothing to resume: a new run starts"
+    assert record(runs / "seed1-2")["status"] == "complete"
+    fit_here(*SEQUENTIAL, *SMOKE)
+    assert "resume" not in capsys.readouterr().err
 
 
 def test_unwritable_run_directory_is_told(refuse: Refuse, tmp_path: Path) -> None:

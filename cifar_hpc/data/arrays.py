@@ -9,6 +9,7 @@ content matches the official checksum.
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -146,6 +147,13 @@ def lock(name: str, root: str | os.PathLike[str] | None = None) -> FileLock:
     return FileLock(base / f".{name}.lock")
 
 
+def fetch_command(name: str, root: str | os.PathLike[str] | None = None) -> str:
+    """The command that brings a dataset to a root."""
+    return f"python -m cifar_hpc data fetch --dataset {name}" + (
+        "" if root is None else f" --root {shlex.quote(str(root))}"
+    )
+
+
 def load(name: str, root: str | os.PathLike[str] | None = None, check: bool = True) -> CIFARArrays:
     """Maps the canonical copy into memory.
 
@@ -158,7 +166,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None, check: bool = Tr
         UserError: if the dataset is missing or damaged.
     """
     folder = data_root(root) / name
-    command = f"python -m cifar_hpc data fetch --dataset {name}"
+    command = fetch_command(name, root)
     if not is_stored(name, root):
         raise UserError(f"There is no {name} under {folder.parent}; run `{command}` first")
     try:

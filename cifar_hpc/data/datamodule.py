@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from cifar_hpc.data import arrays
 from cifar_hpc.data.augment import BatchTransform, PaddingMode
 from cifar_hpc.data.dask_source import DaskTensor
-from cifar_hpc.data.datasets import DATASETS, DatasetName
+from cifar_hpc.data.datasets import DATASETS, IMAGE_SHAPE, DatasetName
 from cifar_hpc.data.loaders import (
     Batch,
     BatchLoader,
@@ -24,6 +24,8 @@ from cifar_hpc.data.loaders import (
 from cifar_hpc.data.order import EpochOrder, holdout_split
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.errors import UserError
+
+_MOST_PADDING = IMAGE_SHAPE[0] - 1
 
 
 class CIFARDataModule(LightningDataModule):
@@ -81,6 +83,20 @@ class CIFARDataModule(LightningDataModule):
                 "data.horizontal_flip: alternating needs data.pipeline: batched; torchvision has no such flip"
             )
         self.dataset = DATASETS[dataset]
+        if holdout_images >= self.dataset.train_images:
+            raise UserError(
+                f"data.holdout_images is {holdout_images}, but {dataset} has {self.dataset.train_images} training "
+                "images, of which at least one must be left to train on"
+            )
+        if crop_padding > _MOST_PADDING:
+            raise UserError(
+                f"data.crop_padding is {crop_padding}; it must be at most {_MOST_PADDING}, beyond which a crop can "
+                "miss the image"
+            )
+        if std is not None and min(std) <= 0:
+            raise UserError(f"data.std is {list(std)}; each must be greater than 0, as pixels are divided by it")
+        if not 0 <= holdout_seed < 2**32:
+            raise UserError(f"data.holdout_seed is {holdout_seed}; it must lie between 0 and 2**32 - 1")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.crop_padding = crop_padding
@@ -97,17 +113,19 @@ class CIFARDataModule(LightningDataModule):
         self.sample = sample
         self.seed = seed
         self.sha256 = ""
+        self._found_sound = False
         self.train_set: ImageSet
         self.evaluation_sets: dict[str, ImageSet]
 
     def prepare_data(self) -> None:
-        """Checks, in one process, that the dataset is there and sound.
+        """Checks that the dataset is there and sound, once, though Lightning asks before each pass.
 
         Raises:
             UserError: if it is missing or damaged.
         """
-        if not self.sample:
+        if not self.sample and not self._found_sound:
             arrays.load(self.dataset.name, self.root)
+            self._found_sound = True
 
     def setup(self, stage: str) -> None:
         """Maps the arrays, splits them, and puts them on the GPU when the run is on one."""
@@ -124,11 +142,6 @@ class CIFARDataModule(LightningDataModule):
             "test": ImageSet(torch.from_numpy(content.test_images), torch.from_numpy(content.test_labels))
         }
         if self.holdout_images:
-            if self.holdout_images >= self.dataset.train_images:
-                raise UserError(
-                    f"data.holdout_images is {self.holdout_images}, but {self.dataset.name} has only "
-                    f"{self.dataset.train_images} training images"
-                )
             # The sample keeps the share, so that every row runs on it.
             count = self.holdout_images * len(train_labels) // self.dataset.train_images
             train, holdout = holdout_split(len(train_labels), count, self.holdout_seed)

@@ -87,9 +87,13 @@ def find_unfinished(name: str, seed: int, run_dir: Path | None) -> Path | None:
         if status(run_dir) == "complete":
             raise UserError(f"The run in {run_dir} is complete; there is nothing to resume")
         return run_dir if holds_run(run_dir) else None
+    return newest(name, seed, "partial", "failed")
+
+
+def newest(name: str, seed: int, *statuses: str) -> Path | None:
+    """The run of this name and seed that was last written to, of those with one of these statuses."""
     folders = [f for pattern in (f"seed{seed}", f"seed{seed}-*") for f in (RUNS / name).glob(pattern)]
-    unfinished = [f for f in folders if status(f) not in ("complete", None)]
-    return max(unfinished, key=lambda f: f.stat().st_mtime, default=None)
+    return max((f for f in folders if status(f) in statuses), key=lambda f: f.stat().st_mtime, default=None)
 
 
 def holds_run(folder: Path) -> bool:

@@ -64,7 +64,8 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     if json_file != "-":
         for finding in found:
             print(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
-        print(f"{len(found)} findings in {len(names)} rows and their reports' texts, by {len(RULES)} rules")
+        count = f"{len(found)} finding{'s' * (len(found) != 1)} in {len(names)} row{'s' * (len(names) != 1)}"
+        print(f"{count} and their reports' texts, by {len(RULES)} rules")
     return 1 if found else 0
 
 

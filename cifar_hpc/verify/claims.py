@@ -101,7 +101,8 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
         for claim in judged:
             print(as_text(claim))
         counts = Counter(claim.verdict for claim in judged)
-        print(f"{len(judged)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        print(f"{len(judged)} claims: {told or f'none is in {claims_file()}'}")
     if problems:
         raise UserError("; ".join(problems))
     return status

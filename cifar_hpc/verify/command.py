@@ -81,6 +81,7 @@ def _collect(targets: list[str]) -> tuple[list[Path], list[str]]:
     """The record files that the targets name, and what is wrong with the targets."""
     files: list[Path] = []
     problems = []
+    known = {path.stem for path in rows.row_files()}
     for target in targets:
         path = Path(target)
         if path.is_file():
@@ -89,7 +90,7 @@ def _collect(targets: list[str]) -> tuple[list[Path], list[str]]:
             found = sorted(path.rglob("result.json"))
             if not found:
                 problems.append(f"{path} holds no result.json: it is no run's directory, or the run has not begun")
-        elif (rows.reproductions_folder() / f"{target}.yaml").is_file():
+        elif target in known:
             # Runs that are under way or were left unfinished say nothing yet; naming one says so.
             found = [f for f in find_record_files(target) if _is_finished(f)]
             if not found:

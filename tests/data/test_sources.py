@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,7 @@ from PIL import Image
 
 from cifar_hpc.data import arrays, command, layouts, sources
 from cifar_hpc.data.arrays import CIFARArrays
+from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.data.datasets import CIFAR10, CIFAR100
 from cifar_hpc.data.pickles import read_pickle
 from cifar_hpc.data.sample import load_sample, take_sample
@@ -269,3 +271,19 @@ def test_unwritable_root_is_told(command: Command, tmp_path: Path) -> None:
 def test_missing_dataset_is_told(command: Command, tmp_path: Path) -> None:
     done = command("data", "info", "--dataset", "cifar100", "--root", tmp_path)
     assert "data fetch --dataset cifar100" in done.sentence()
+
+
+@pytest.mark.data
+@pytest.mark.usefixtures("cifar10")
+def test_a_run_checks_the_dataset_once(tmp_path: Path) -> None:
+    shutil.copytree(arrays.data_root() / "cifar10", tmp_path / "cifar10")
+    data = CIFARDataModule(root=tmp_path)
+    data.prepare_data()
+    with (tmp_path / "cifar10" / "test_images.npy").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    data.prepare_data()  # as Lightning does before each pass: not read again
+    with pytest.raises(UserError, match=f"data fetch --dataset cifar10 --root {tmp_path}"):
+        CIFARDataModule(root=tmp_path).prepare_data()

@@ -21,7 +21,8 @@ def test_an_overlay_changes_no_experiment(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "used"), [("bf16-mixed", "bf16-mixed"), ("bf16-true", "bf16-true"), ("16-mixed", "bf16-mixed")]
+    ("asked", "used"),
+    [*((p, p) for p in ("64-true", "bf16-mixed", "bf16-true", "16-true")), ("16-mixed", "bf16-mixed")],
 )
 @pytest.mark.filterwarnings("ignore:.*fp16 is not supported on CPU.*")
 def test_precisions_train_on_a_cpu(asked: str, used: str, fit_here: Fit, tmp_path: Path) -> None:

@@ -187,3 +187,16 @@ def test_a_disturbed_job_ends_as_an_undisturbed_one(disturbance: str, launch: La
     assert done.status == 0, done.err
     assert same(weights(tmp_path / "whole", epochs), weights(job.folder, epochs))
     assert record(tmp_path / "whole")["selection"] == record(job.folder)["selection"]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_an_array_runs_every_row_with_every_seed(tmp_path: Path) -> None:
+    script = ROOT / "configs" / "slurm" / "array.sbatch"
+    flags = ["-c", "configs/cpu.yaml", "-c", "configs/smoke.yaml"]
+    number = output("sbatch", "--parsable", "--wait", "--cpus-per-task=1", f"--output={tmp_path}/job-%a.log",
+        "--array=0-3", str(script), "ghugre_sequential ghugre_parallel", "3 5", *flags,
+    ).strip()  # fmt: skip
+    for row in ("ghugre_sequential", "ghugre_parallel"):
+        for seed in (3, 5):
+            found = record(tmp_path / "runs" / row / f"slurm-{number}-seed{seed}")
+            assert (found["row"], found["seed"], found["status"]) == (row, seed, "complete")

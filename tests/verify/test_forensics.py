@@ -19,7 +19,7 @@ from cifar_hpc.verify import audit
 from cifar_hpc.verify.forensics import statements, tables, texts
 from cifar_hpc.verify.forensics.printed import bounds
 from cifar_hpc.verify.forensics.statements import GivenAgain, Order, SpeedUp, Statements
-from tests.conftest import Command, Refuse
+from tests.conftest import FIVE, Command, Refuse
 
 ORDER = {"report": "luo", "where": "here", "statement": "", "metrics": ["seconds"], "orders": [["a"]]}
 QUIET = ("shahrin_table2_row1", "shahrin_table2_row2", "shahrin_table2_row3", "shahrin_table2_row4")
@@ -265,7 +265,7 @@ def test_more_than_up_to() -> None:
 
 
 def test_the_reports(command: Command) -> None:
-    done = command("audit", "--json", "-")
+    done = command("audit", *FIVE, "--json", "-")
     assert done.status == 1
     content = json.loads(done.out)
     found = {(f["row"] or f["report"], f["rule"], tuple(sorted(f["numbers"].values()))) for f in content["findings"]}

@@ -1,0 +1,140 @@
+"""Writes docs/durations.md: how long each row takes, computed from the records' times and never guessed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cifar_hpc.errors import UserError
+from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.reproduction import Row
+
+_PAGE = """# How long each row takes
+
+Generated from the records under `results/` by `make results`; run rows, do not edit this page.
+
+An epoch is one of the row's on all its training images, with the evaluation after it: the mean over the record's
+epochs without the first, which warms up (where there is only one, that one). The whole row is as many of them as
+the row trains. Of several records of a row the quickest is taken. A row without a record of its own takes the times of
+a row with the same network, optimiser, data and batch size.
+
+{table}
+
+A row without times needs one epoch to have them:
+
+    python -m cifar_hpc fit -c reproductions/ROW.yaml -c configs/cpu.yaml --trainer.max_epochs 1
+    python -m cifar_hpc rows --json -
+
+`-c configs/fast.yaml` instead of `configs/cpu.yaml` takes bf16 where the processor has it. In the JSON `duration`
+stands under each row; it counts the records under `runs/` too, and this page those under `results/` only.
+"""
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long a row takes on a machine where it was measured.
+
+    Attributes:
+        epoch_seconds: of training and evaluation, in one epoch.
+        epochs: of the row.
+        measured_epochs: whose mean this is.
+        row: whose record this is.
+        record: the file.
+        machine: what it was measured on, in words.
+    """
+
+    epoch_seconds: float
+    epochs: int
+    measured_epochs: int
+    row: str
+    record: str
+    machine: str
+
+    @property
+    def row_seconds(self) -> float:
+        """The whole row."""
+        return self.epoch_seconds * self.epochs
+
+
+def durations(rows: Sequence[Row], committed_only: bool = False) -> dict[str, Duration | None]:
+    """How long each row takes, by its id; null where nothing was measured.
+
+    Args:
+        rows: all rows.
+        committed_only: whether to leave out records under runs/.
+    """
+    own = {row.reproduction.name: _records(row, committed_only) for row in rows}
+    found: dict[str, Duration | None] = {}
+    for row in rows:
+        alike = [record for other in rows if _work(other) == _work(row) for record in own[other.reproduction.name]]
+        found[row.reproduction.name] = _quickest(row, own[row.reproduction.name] or alike)
+    return found
+
+
+def _records(row: Row, committed_only: bool) -> list[Record]:
+    """The complete records of whole epochs of this row, as it is."""
+    records = []
+    for file in find_record_files(row.reproduction.name, committed_only):
+        try:
+            record = read_record(file)
+        except UserError:
+            continue  # `verify` says what is wrong with it
+        if record.is_complete and set(record.content["changed_from_row"]) <= {"trainer.max_epochs"} and _timed(record):
+            records.append(record)
+    return records
+
+
+def _work(row: Row) -> tuple[Any, ...]:
+    """What an epoch's time depends on, besides the machine."""
+    model = row.config["model"]
+    settings = {key: value for key, value in model.get("init_args", {}).items() if key != "scheduler"}
+    return model["class_path"], settings, row.config["data"]
+
+
+def _timed(record: Record) -> list[dict[str, Any]]:
+    """The epochs that count, which have both times."""
+    epochs = [
+        point for point in record.content["curve"] if None not in map(point.get, ("train_seconds", "eval_seconds"))
+    ]
+    return epochs[1:] or epochs
+
+
+def _quickest(row: Row, records: Iterable[Record]) -> Duration | None:
+    found = [_duration(row, record) for record in records]
+    return min(found, key=lambda duration: duration.epoch_seconds, default=None)
+
+
+def _duration(row: Row, record: Record) -> Duration:
+    epochs = _timed(record)
+    hardware = record.content["hardware"]
+    where = hardware.get("gpu") or f"{hardware['cpu']}, {hardware['cores']} core{'s' * (hardware['cores'] > 1)}"
+    return Duration(
+        sum(point["train_seconds"] + point["eval_seconds"] for point in epochs) / len(epochs),
+        int(row.config["trainer"]["max_epochs"]),
+        len(epochs),
+        record.name,
+        record.path.as_posix(),
+        f"{where}, {hardware['precision']}",
+    )
+
+
+def page(found: dict[str, Duration | None]) -> str:
+    """The whole page as Markdown."""
+    lines = ["| row | epochs × an epoch | the whole row | measured on | record |", "|---|---:|---:|---|---|"]
+    for row, duration in found.items():
+        if duration is None:
+            lines.append(f"| `{row}` | | not yet measured | | |")
+            continue
+        measured = f"mean of {duration.measured_epochs} epochs" if duration.measured_epochs > 1 else "one epoch"
+        lines.append(
+            f"| `{row}` | {duration.epochs} × {duration.epoch_seconds:.1f} s | {in_words(duration.row_seconds)} | "
+            f"{duration.machine} | {measured} of {'its own' if duration.row == row else f'`{duration.row}`'} |"
+        )
+    return _PAGE.format(table="\n".join(lines))
+
+
+def in_words(seconds: float) -> str:
+    """Seconds in the unit that fits, with two digits or so."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f} {unit}"
+    return f"{seconds:.0f} s"

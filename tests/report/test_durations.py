@@ -1,0 +1,87 @@
+"""How long rows take: from whole epochs of unchanged rows, and of nothing else."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cifar_hpc import reproduction
+from cifar_hpc.report import durations
+from tests.conftest import ROOT
+
+ROWS = [reproduction.read_row(path) for path in reproduction.row_files()]
+KEPT = ROOT / "results" / "luo_workload1_vgg" / "seed1" / "result.json"
+
+
+def keep(folder: Path, row: str, seconds: list[tuple[float, float]], **changes: Any) -> None:
+    """A real record with other times."""
+    record = json.loads(KEPT.read_text())
+    curve = [
+        record["curve"][0] | {"epoch": epoch, "train_seconds": train, "eval_seconds": evaluation}
+        for epoch, (train, evaluation) in enumerate(seconds, 1)
+    ]
+    record |= {"row": row, "curve": curve} | changes
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(record))
+
+
+@pytest.fixture(autouse=True)
+def no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    page = durations.page(durations.durations(ROWS, committed_only=True))
+    assert (ROOT / "docs" / "durations.md").read_text(encoding="utf-8") == page, "run `make results`"
+
+
+def test_nothing_is_made_up() -> None:
+    assert set(durations.durations(ROWS).values()) == {None}
+
+
+def test_the_first_epoch_warms_up_and_alike_rows_share() -> None:
+    keep(Path("results/luo_workload1_vgg/seed1"), "luo_workload1_vgg", [(90, 9), (20, 2), (30, 4)])
+    found = durations.durations(ROWS)
+    own, other = found["luo_workload1_vgg"], found["luo_workload2_p100"]
+    assert own is not None
+    assert other is not None
+    assert (own.epoch_seconds, own.measured_epochs, own.row_seconds) == (28, 2, 280)
+    assert (other.row, other.epochs, other.row_seconds) == ("luo_workload1_vgg", 200, 5600)
+    assert found["luo_workload1_googlenet"] is None
+
+
+def test_the_quickest_of_a_rows_own_records_counts() -> None:
+    keep(Path("results/luo_workload1_vgg/seed1"), "luo_workload1_vgg", [(40, 2)])
+    keep(Path("runs/luo_workload1_vgg/seed2"), "luo_workload1_vgg", [(30, 2)])
+    keep(Path("results/luo_workload2_p100/seed1"), "luo_workload2_p100", [(50, 2)])
+    found = durations.durations(ROWS)
+    rows = ("luo_workload1_vgg", "luo_workload2_p100")
+    assert [getattr(found[row], "epoch_seconds", None) for row in rows] == [32, 52]
+    committed = durations.durations(ROWS, committed_only=True)["luo_workload1_vgg"]
+    assert committed is not None
+    assert committed.epoch_seconds == 42
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"status": "partial"}, {"changed_from_row": {"data.sample": [False, True]}}, {"curve": []}, {"schema": 2}],
+)
+def test_other_records_do_not_count(changes: dict[str, Any]) -> None:
+    keep(Path("runs/luo_workload1_vgg/seed1"), "luo_workload1_vgg", [(40, 2)], **changes)
+    assert set(durations.durations(ROWS).values()) == {None}
+
+
+def test_in_words() -> None:
+    told = [durations.in_words(seconds) for seconds in (59, 119, 1500, 9000, 1e6)]
+    assert told == ["59 s", "119 s", "25 min", "2.5 h", "12 days"]
+
+
+def test_kept_records_have_times() -> None:
+    shutil.copytree(ROOT / "results", "results", dirs_exist_ok=True)
+    found = durations.durations(ROWS, committed_only=True)
+    assert found["ghugre_sequential"] is not None
+    assert found["ghugre_sequential"].epochs == 15

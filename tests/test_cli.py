@@ -1,0 +1,40 @@
+"""Command lines that say nothing, or something wrong: one sentence, status 2, nothing made."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Refuse
+
+MISTAKES = {
+    "": "required: COMMAND; `python -m cifar_hpc --help`",
+    "train": "invalid choice: 'train'",
+    "--bad": "COMMAND",
+    "rows --bad": "Unknown argument: --bad; `python -m cifar_hpc rows --help`",
+    "rows one two": "Unknown arguments: one two",
+    "verify": "required: TARGET; `python -m cifar_hpc verify --help`",
+    "verify ghugre_sequential --bad": "--bad",
+    "verify claims": "claims is no run directory, no record file and no row id",
+    "audit --json": "--json: expected one argument",
+    "audit nobody": "There is no report nobody",
+    "claims --bad": "`python -m cifar_hpc claims --help`",
+    "claims nobody": "There is no report nobody",
+    "report --out": "--out: expected one argument",
+    "report extra": "Unknown argument: extra",
+    "bench --turns many": "--turns: invalid int value: 'many'",
+    "bench data --bad": "`python -m cifar_hpc bench data --help`",
+    "bench overhead --repeats 1.5": "--repeats: invalid int value",
+    "bench nothing": "invalid choice: 'nothing'",
+    "data": "required: ACTION",
+    "data remove": "invalid choice: 'remove'",
+    "data fetch": "required: --dataset; `python -m cifar_hpc data fetch --help`",
+    "data fetch --dataset mnist": "'cifar10', 'cifar100'",
+    "data import --dataset cifar10": "required: PATH",
+    "doctor here": "Unknown argument: here",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_wrong_command_line_is_told_in_one_sentence(line: str, refuse: Refuse, tmp_path: Path) -> None:
+    assert MISTAKES[line] in refuse(*line.split())
+    assert list(tmp_path.iterdir()) == []

@@ -158,6 +158,11 @@ def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:
     if evidence["tier"] == "prefix":
         printed = f"{evidence['reported'][metric]:.2f} %"
         return "", f"not yet run in full; at epoch {evidence['epoch']} {measured} for {printed}: {verdict} ({seeds})"
+    if evidence["tier"] == "smoke":
+        return (
+            "",
+            f"not yet run in full; {measured} at epoch {evidence['epoch']}, for which nothing is printed ({seeds})",
+        )
     return measured, f"{verdict} (epoch {evidence['epoch']}, {seeds})"
 
 

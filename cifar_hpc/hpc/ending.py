@@ -53,7 +53,8 @@ class Asked(EpochCallback):
 def stop_on_signals(asked: Asked) -> Iterator[None]:
     """Turns the first SIGTERM or SIGUSR1 into `Stopped`, and Ctrl-C into KeyboardInterrupt, noting both.
 
-    Later ones of the former do not disturb the ending.
+    Later ones of the former do not disturb the ending. Once all is done, SIGUSR1 is ignored for good: a cluster's
+    warning that comes while Python shuts down must not make a failure of a complete run.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -74,6 +75,7 @@ def stop_on_signals(asked: Asked) -> Iterator[None]:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+        before[signal.SIGUSR1] = signal.SIG_IGN
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -38,3 +38,15 @@ def test_an_interrupt_in_a_finaliser_is_not_lost(tmp_path: Path) -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert trainer.current_epoch == 1
+
+
+def test_a_warning_after_the_end_is_ignored(tmp_path: Path) -> None:
+    trainer = bare_trainer(tmp_path, [], max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        with resumable(trainer, tmp_path):
+            trainer.fit(SmallCNN(), datamodule=CIFARDataModule("cifar10", batch_size=32, sample=True, seed=1))
+        os.kill(os.getpid(), signal.SIGUSR1)  # by default it would end this process
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert trainer.current_epoch == 1

@@ -141,6 +141,39 @@ def make_parser() -> argparse.ArgumentParser:
     overhead.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     overhead.set_defaults(run=_bench_overhead)
 
+    scaling = benches.add_parser("scaling", help="one row on a grid of threads, processes, precisions and strategies")
+    scaling.add_argument("--row", required=True, help="id of a row, whose global batch all points share")
+    scaling.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="of each process (1 2)")
+    scaling.add_argument("--processes", type=int, nargs="+", default=[1, 2], metavar="N", help="(default: 1 2)")
+    scaling.add_argument(
+        "--precision",
+        nargs="+",
+        default=["32-true", "bf16-mixed"],
+        metavar="NAME",
+        help="(default: 32-true bf16-mixed)",
+    )
+    scaling.add_argument(
+        "--strategy", nargs="+", default=["ddp"], metavar="NAME", help="of several processes (default: ddp)"
+    )
+    scaling.add_argument("--oversubscribe", action="store_true", help="also points of more threads than cores")
+    scaling.add_argument("--sample", action="store_true", help="train on the sample that ships with the package")
+    scaling.add_argument("--turns", type=int, default=9, help="turns of each point (default: %(default)s)")
+    scaling.add_argument("--seconds", type=float, default=3, help="of a turn, at least (default: %(default)s)")
+    scaling.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    scaling.add_argument("--plot", metavar="FILE", type=Path, help="draw the speed-ups to FILE (.png, .svg or .pdf)")
+    scaling.set_defaults(run=_bench_scaling)
+    predict = benches.add_parser("predict", help="how a row would scale over a network, by a model (docs/scaling.md)")
+    predict.add_argument("--row", required=True, help="id of a row")
+    predict.add_argument(
+        "--devices", type=int, nargs="+", default=[2**n for n in range(11)], metavar="N", help="(default: 1 2 4 … 1024)"
+    )
+    predict.add_argument("--images-per-second", type=float, required=True, metavar="X", help="of one device")
+    predict.add_argument("--fixed-ms", type=float, default=0, metavar="X", help="of a step, whatever the batch (0)")
+    predict.add_argument("--bandwidth", type=float, required=True, metavar="GB/S", help="of each device's link")
+    predict.add_argument("--latency", type=float, required=True, metavar="US", help="of a message, microseconds")
+    predict.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    predict.set_defaults(run=_bench_predict)
+
     data = commands.add_parser("data", help="fetch, import, verify or describe the datasets")
     actions = data.add_subparsers(metavar="ACTION", required=True)
     for name, text in {
@@ -220,6 +253,38 @@ def _bench_overhead(arguments: argparse.Namespace) -> int:
     from cifar_hpc.bench.overhead import command
 
     return command(arguments.row, arguments.steps, arguments.repeats, arguments.json)
+
+
+def _bench_scaling(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.bench.scaling import command
+    from cifar_hpc.bench.scaling_grid import Plan
+
+    plan = Plan(
+        row=arguments.row,
+        threads=tuple(arguments.threads),
+        processes=tuple(arguments.processes),
+        precisions=tuple(arguments.precision),
+        strategies=tuple(arguments.strategy),
+        oversubscribe=arguments.oversubscribe,
+        sample=arguments.sample,
+        turns=arguments.turns,
+        seconds=arguments.seconds,
+    )
+    return command(plan, arguments.json, arguments.plot)
+
+
+def _bench_predict(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.bench.predict import command
+
+    return command(
+        arguments.row,
+        arguments.devices,
+        arguments.images_per_second,
+        arguments.fixed_ms,
+        arguments.bandwidth,
+        arguments.latency,
+        arguments.json,
+    )
 
 
 def _data(arguments: argparse.Namespace) -> int:

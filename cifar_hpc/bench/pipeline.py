@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from cifar_hpc import reproduction
+from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
@@ -23,8 +24,7 @@ def command(row: str, turns: int, seconds: float, json_file: str | None) -> int:
     Raises:
         UserError: if the row or its dataset is missing, or a number too small.
     """
-    if turns < 2 or seconds <= 0:
-        raise UserError(f"--turns must be at least 2 and --seconds more than 0, not {turns} and {seconds}")
+    check_turns(turns, seconds)
     found = measure(row, turns, seconds)
     if json_file is not None:
         write_json_output(found, json_file)
@@ -52,12 +52,11 @@ def measure(row: str, turns: int, seconds: float) -> dict[str, Any]:
     except ContestantError as error:
         raise UserError(f"A side of the bench ended: {error}") from error
     ratios = [our_rate / plain_rate for our_rate, plain_rate in rates]
-    first, _, third = statistics.quantiles(ratios, n=4, method="inclusive")
     return {
         "row": row,
         "cpu": environment.cpu_model(),
         "ours_images_per_second": statistics.median(our_rate for our_rate, _ in rates),
         "plain_images_per_second": statistics.median(plain_rate for _, plain_rate in rates),
         "ratio": statistics.median(ratios),
-        "ratio_quartiles": [first, third],
+        "ratio_quartiles": quartiles(ratios),
     }

@@ -14,6 +14,7 @@ import torch
 
 from cifar_hpc import reproduction
 from cifar_hpc.bench.keras_fit import NETWORKS as KERAS_NETWORKS
+from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.peak import matrix_product_peak, training_flops
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
 from cifar_hpc.configuration import CIFARCLI
@@ -109,8 +110,7 @@ def command(
     Raises:
         UserError: if a row, a file or a dataset is missing or a number too small.
     """
-    if turns < 2 or seconds <= 0:
-        raise UserError(f"--turns must be at least 2 and --seconds more than 0, not {turns} and {seconds}")
+    check_turns(turns, seconds)
     overlay = overlay or reproduction.reproductions_folder().with_name("configs") / "fast.yaml"
     if not exact and not overlay.is_file():
         raise UserError(f"--overlay {overlay} does not exist; name the overlay for our side, or give --exact")
@@ -192,11 +192,11 @@ def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> R
         network=network,
         batch_size=batch_size,
         ours_images_per_second=ours_rate,
-        ours_quartiles=_quartiles(rates["ours"]),
+        ours_quartiles=quartiles(rates["ours"]),
         plain_images_per_second=statistics.median(rates["plain"]),
-        plain_quartiles=_quartiles(rates["plain"]),
+        plain_quartiles=quartiles(rates["plain"]),
         ratio=statistics.median(ratios),
-        ratio_quartiles=_quartiles(ratios),
+        ratio_quartiles=quartiles(ratios),
         tensorflow_images_per_second=statistics.median(rates["tensorflow"]) if "tensorflow" in rates else None,
         training_gflop_per_image=flops / 1e9,
         peak_tflops=peak / 1e12,
@@ -223,11 +223,6 @@ def _take_turns(
                 rates[name].append(contestant.take_turn(plan.seconds))
             peaks.append(matrix_product_peak(dtype))
     return rates, peaks
-
-
-def _quartiles(values: list[float]) -> list[float]:
-    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
-    return [first, third]
 
 
 def _geometric_mean(ratios: dict[str, float]) -> float:

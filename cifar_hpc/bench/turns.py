@@ -1,9 +1,9 @@
 """Programs that take turns on one machine, so that a shared machine's drifting speed meets all of them alike.
 
 Each contestant is a process group of its own, stopped while it is another's turn: its threads, its DataLoader
-workers and its allocator's settings touch nobody else's time. A contestant reads the seconds of its turn from
-standard input and answers with one line of JSON. This module needs the standard library only, so that
-contestants in other environments can use it.
+workers, the processes that it trains with and its allocator's settings touch nobody else's time. A contestant reads
+the seconds of its turn from standard input and answers with one line of JSON. This module needs the standard library
+only, so that contestants in other environments can use it.
 """
 
 import json
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -55,7 +56,7 @@ class ContestantError(Exception):
 
 
 class Contestant:
-    """The measuring side; a context manager that ends the contestant with all its processes.
+    """The measuring side; a context manager that ends the contestant with all its processes and temporary files.
 
     Args:
         command: starts it.
@@ -64,25 +65,31 @@ class Contestant:
 
     def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
+        self._folder = tempfile.TemporaryDirectory(prefix="cifar_hpc-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "TMPDIR": self._folder.name, **(environment or {})},
             text=True,
             start_new_session=True,
         )
 
+    @property
+    def group(self) -> int:
+        """Number of its process group."""
+        return self._process.pid
+
     def take_turn(self, seconds: float) -> float:
-        """Images per second in a turn of at least that many seconds, whole steps only.
+        """Images per second in a turn of at least that many seconds, whole steps only; of 0 seconds, one step.
 
         Raises:
             ContestantError: if it ends instead.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        os.killpg(self._process.pid, signal.SIGCONT)
+        os.killpg(self.group, signal.SIGCONT)
         try:
             print(seconds, file=self._process.stdin, flush=True)
             line = self._process.stdout.readline()
@@ -91,7 +98,7 @@ class Contestant:
         if not line:
             self._said.seek(0)
             raise ContestantError((self._said.read().strip() or "it said nothing").splitlines()[-1])
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        os.killpg(self.group, signal.SIGSTOP)
         turn = json.loads(line)
         return float(turn["images"] / turn["seconds"])
 
@@ -101,12 +108,14 @@ class Contestant:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        # Before the wait, which frees the group's number: others may live on in it when the first has ended.
+        with suppress(ProcessLookupError, PermissionError):  # the latter is macOS' word for none that lives
+            os.killpg(self.group, signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._said):
             if stream is not None:
                 stream.close()
+        self._folder.cleanup()
 
 
 def package_path() -> str:

@@ -79,7 +79,7 @@ def intervals(name: str, numbers: Sequence[Number], labels: dict[str, str], marg
     drawn = [(number, judgement) for number, judgement in judged if judgement.half_width is not None]
     if not drawn:
         return None
-    with _figure(0.75 + 0.5 * len(drawn)) as (figure, axes):
+    with drawing(0.75 + 0.5 * len(drawn)) as (figure, axes):
         axes.axvspan(-margin, margin, color="#E3EEF5", lw=0)
         axes.set_title(f"line: reported; band: margin of ±{margin:g}", fontsize=8.5)
         extent = 1.25 * margin
@@ -117,7 +117,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
         records: of one row.
     """
     ends: list[tuple[float, float, str, str]] = []
-    with _figure(2.5, left=0.4, right=1.1) as (figure, axes):
+    with drawing(2.5, left=0.4, right=1.1) as (figure, axes):
         for split, word, colour in (("train", "training", BLUE), ("test", "test", VERMILION)):
             suffix, factor = ("_percent", 100.0) if quantity == "accuracy" else ("", 1.0)
             theirs = [(p.epoch, getattr(p, f"{split}_{quantity}{suffix}")) for p in printed]
@@ -150,7 +150,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
 
 def many_classes(name: str, found: Confusion) -> Plot:
     """A confusion matrix of more classes than a table could hold."""
-    with _figure(3.1, left=0.25, right=0.8, top=0.1) as (figure, axes):
+    with drawing(3.1, left=0.25, right=0.8, top=0.1) as (figure, axes):
         image = axes.imshow(found.percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         axes.set(xlabel="predicted class, in the dataset's order", ylabel="true class", xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
@@ -170,7 +170,7 @@ def claims(name: str, judged: Sequence[JudgedClaim], unit: Literal["ratio", "lea
     if not drawn:
         return None
     nothing = 1.0 if unit == "ratio" else 0.0
-    with _figure(0.75 + 0.62 * len(drawn), top=0.1) as (figure, axes):
+    with drawing(0.75 + 0.62 * len(drawn), top=0.1) as (figure, axes):
         values = [nothing]
         for place, claim in enumerate(reversed(drawn)):
             assert claim.measured is not None
@@ -210,7 +210,7 @@ def _told(claim: JudgedClaim) -> str:
 
 
 @contextmanager
-def _figure(height: float, left: float = 0.1, right: float = 0.1, top: float = 0.25) -> Iterator[tuple[Figure, Axes]]:
+def drawing(height: float, left: float = 0.1, right: float = 0.1, top: float = 0.25) -> Iterator[tuple[Figure, Axes]]:
     """A figure with one system of axes; sizes in inches. Fixed edges take half the time of a computed layout."""
     bottom = 0.45
     with rc_context(_STYLE):

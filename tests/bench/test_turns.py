@@ -44,6 +44,42 @@ def test_a_turn_counts_its_images_and_nothing_runs_between_turns(tmp_path: Path)
         os.kill(pid, 0)
 
 
+SIBLINGS = """
+import subprocess, sys
+from cifar_hpc.bench.turns import Turns
+beat = "import sys, time; f = open(sys.argv[1], 'ab', buffering=0)\\nwhile True: f.write(b'.'); time.sleep(0.001)"
+turns = Turns()
+subprocess.Popen([sys.executable, "-c", beat, sys.argv[1]])
+turns.wait()
+if sys.argv[2] == "ends": sys.exit("it has ended")
+while True: turns.count(7)
+"""
+
+
+def test_the_processes_that_it_started_stop_with_it(tmp_path: Path) -> None:
+    beats = tmp_path / "beats"
+    with Contestant([sys.executable, "-c", SIBLINGS, str(beats), "goes on"], ENVIRONMENT) as contestant:
+        contestant.take_turn(0.5)
+        time.sleep(0.05)  # until the signal has arrived
+        before = beats.stat().st_size
+        assert before > 0
+        time.sleep(0.2)
+        assert beats.stat().st_size == before
+
+
+def test_the_processes_that_it_left_behind_end_with_it(tmp_path: Path) -> None:
+    beats = tmp_path / "beats"
+    with Contestant([sys.executable, "-c", SIBLINGS, str(beats), "ends"], ENVIRONMENT) as contestant:
+        with pytest.raises(ContestantError, match=r"^it has ended$"):
+            contestant.take_turn(0.1)
+        folder = Path(contestant._folder.name)
+        assert folder.is_dir()
+    before = beats.stat().st_size if beats.exists() else 0
+    time.sleep(0.2)
+    assert (beats.stat().st_size if beats.exists() else 0) == before
+    assert not folder.exists()
+
+
 def test_the_last_words_of_one_that_fails() -> None:
     program = "import sys; print('some noise', file=sys.stderr); sys.exit('the disk is full')"
     with (

@@ -1,0 +1,179 @@
+"""One row on a grid of processes, threads, precisions and strategies: how it scales on this machine."""
+
+import contextlib
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from cifar_hpc import reproduction
+from cifar_hpc.bench.medians import quartiles
+from cifar_hpc.bench.memory import group_memory_mib
+from cifar_hpc.bench.scaling_claims import answers
+from cifar_hpc.bench.scaling_grid import Plan, Point, check, choose, grid
+from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
+from cifar_hpc.configuration import CIFARCLI
+from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_json_output
+from cifar_hpc.records import environment
+from cifar_hpc.training import quieten
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a point gave; medians of its turns.
+
+    Attributes:
+        precision: see `Point`.
+        strategy: see `Point`.
+        processes: see `Point`.
+        threads: see `Point`.
+        images_per_second: of all its processes together.
+        images_per_second_quartiles: first and third, of the turns.
+        speed_up: over one process of one thread in the same precision: median of the ratios of neighbouring turns.
+        speed_up_quartiles: likewise.
+        efficiency: speed-up over the cores (or GPUs) used, as a fraction of 1.
+        memory_mib: all its processes together, the largest seen after a turn; see `group_memory_mib`.
+        first_batch_seconds: from the start of the program to the end of its first training step, once.
+    """
+
+    precision: str
+    strategy: str | None
+    processes: int
+    threads: int
+    images_per_second: float
+    images_per_second_quartiles: list[float]
+    speed_up: float
+    speed_up_quartiles: list[float]
+    efficiency: float
+    memory_mib: float | None
+    first_batch_seconds: float
+
+
+def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
+    """Measures the grid and prints it as a table, with what it says of the reports' claims.
+
+    Args:
+        plan: what to measure.
+        json_file: where JSON goes; `-` for standard output.
+        plot_file: where a plot goes; its ending chooses the format.
+
+    Raises:
+        UserError: if the request is bad or something is missing; before anything is measured.
+    """
+    check(plan, json_file, plot_file)
+    quieten()
+    cores, gpus = environment.usable_cores(), torch.cuda.device_count()
+    points, left_out = choose(grid(plan), cores, gpus, plan.oversubscribe)
+    row = reproduction.load_row(plan.row)
+    fit = ["-c", str(row.path), *(["--data.sample=true"] if plan.sample else [])]
+    commands = {point: [*fit, *point.arguments("cuda" if gpus else "cpu")] for point in points}
+    cli = _check_fits(commands, plan.processes)
+    print(
+        f"{plan.row}: {len(points)} points of {plan.turns} turns of at least {plan.seconds:g} s, after their starts",
+        file=sys.stderr,
+    )
+    figures = measure(commands, plan, gpus or cores)
+    content = {
+        "row": plan.row,
+        "network": type(cli.model).__name__,
+        "batch_size": cli.datamodule.batch_size,
+        "sample": plan.sample,
+        "cpu": environment.cpu_model(),
+        "cores": cores,
+        "gpu": torch.cuda.get_device_name() if gpus else None,
+        "software": environment.software(),
+        "turns": plan.turns,
+        "seconds_per_turn": plan.seconds,
+        "points": [asdict(each) for each in figures],
+        "left_out": left_out,
+        "claims": [asdict(answer) for answer in answers(plan.row, figures)],
+    }
+    from cifar_hpc.bench.scaling_page import as_text, plot
+
+    if json_file != "-":
+        print(as_text(content))
+    if json_file is not None:
+        write_json_output(content, json_file)
+    if plot_file is not None:
+        plot(content, plot_file)
+    return 0
+
+
+def _check_fits(commands: dict[Point, list[str]], processes: tuple[int, ...]) -> CIFARCLI:
+    """Lets `fit` refuse what it would refuse, before anything starts."""
+    for arguments in commands.values():
+        cli = CIFARCLI("fit", arguments)
+    cli.datamodule.prepare_data()
+    cli.datamodule.setup("fit")
+    for number in processes:
+        cli.datamodule.check_processes(number)
+    return cli
+
+
+def measure(commands: dict[Point, list[str]], plan: Plan, devices: int) -> list[Figures]:
+    """Runs all points in turns.
+
+    Args:
+        commands: arguments of `fit` for each.
+        plan: how long.
+        devices: cores or GPUs of this machine.
+
+    Raises:
+        UserError: if a point ends instead of training.
+    """
+    rates: dict[Point, list[float]] = {point: [] for point in commands}
+    memory: dict[Point, list[float]] = {point: [] for point in commands}
+    first_batch: dict[Point, float] = {}
+    with contextlib.ExitStack() as stack:
+        running: dict[Point, Contestant] = {}
+        for point, arguments in commands.items():
+            with _told(point):
+                start = time.perf_counter()
+                module = [sys.executable, "-m", "cifar_hpc.bench.ours"]
+                running[point] = stack.enter_context(Contestant([*module, *arguments], {"PYTHONPATH": package_path()}))
+                running[point].take_turn(0)
+                first_batch[point] = time.perf_counter() - start
+                running[point].take_turn(plan.seconds)  # warms up
+        for turn in range(plan.turns):
+            # Forwards and backwards, so that a machine that grows slower steadily favours nobody.
+            for point in list(commands)[:: 1 if turn % 2 == 0 else -1]:
+                with _told(point):
+                    rates[point].append(running[point].take_turn(plan.seconds))
+                if (mib := group_memory_mib(running[point].group)) is not None:
+                    memory[point].append(mib)
+    return [_figures(point, rates, memory[point], first_batch[point], devices) for point in commands]
+
+
+@contextlib.contextmanager
+def _told(point: Point) -> Iterator[None]:
+    try:
+        yield
+    except ContestantError as error:
+        raise UserError(
+            f"{point.processes} processes of {point.threads} threads ({point.strategy or 'one device'}, "
+            f"{point.precision}) ended: {error}"
+        ) from error
+
+
+def _figures(
+    point: Point, rates: dict[Point, list[float]], memory: list[float], first_batch: float, devices: int
+) -> Figures:
+    reference = rates[Point(point.precision, None, 1, 1)]
+    speed_ups = [mine / its for mine, its in zip(rates[point], reference, strict=True)]
+    speed_up = statistics.median(speed_ups)
+    used = point.processes if torch.cuda.is_available() else min(point.processes * point.threads, devices)
+    return Figures(
+        **asdict(point),
+        images_per_second=statistics.median(rates[point]),
+        images_per_second_quartiles=quartiles(rates[point]),
+        speed_up=speed_up,
+        speed_up_quartiles=quartiles(speed_ups),
+        efficiency=speed_up / used,
+        memory_mib=max(memory, default=None),
+        first_batch_seconds=first_batch,
+    )

@@ -1,0 +1,119 @@
+"""What a measured grid says of the reports' claims on threads and GPUs, and what it cannot say.
+
+The words are data, in reproductions/notes/scaling.yaml; the claims themselves are those of reproductions/claims.yaml.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cifar_hpc import reproduction
+from cifar_hpc.errors import UserError
+from cifar_hpc.typed_yaml import read_lists
+from cifar_hpc.verify.claims import printed_lead
+from cifar_hpc.verify.claims_file import Claim, claims_file, known_files, read_claims
+
+if TYPE_CHECKING:
+    from cifar_hpc.bench.scaling import Figures
+
+
+@dataclass
+class Question:
+    """Claims of one report that the same points stand beside.
+
+    Args:
+        report: which.
+        claims: ids.
+        setting: what the report changed.
+        varies: what the points differ in from one process of one thread.
+        shows: what can be concluded.
+        does_not_show: what cannot.
+    """
+
+    report: str
+    claims: list[str]
+    setting: str
+    varies: Literal["threads", "processes", "nothing"]
+    shows: str
+    does_not_show: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question with what was measured.
+
+    Attributes:
+        report: which.
+        setting: what the report changed.
+        reported: ratios of seconds by the claim's id, as printed or as they follow from what is printed; the closest
+            pair's where a claim compares several rows.
+        own_row: whether the measured row is one of those that the claims compare.
+        measured: speed-up of the largest point of the kind; None if none was measured.
+        measured_quartiles: likewise.
+        measured_as: which point, in words.
+        shows: what can be concluded.
+        does_not_show: what cannot.
+    """
+
+    report: str
+    setting: str
+    reported: dict[str, float | None]
+    own_row: bool
+    measured: float | None
+    measured_quartiles: list[float] | None
+    measured_as: str
+    shows: str
+    does_not_show: str
+
+
+def answers(row: str, figures: Sequence["Figures"]) -> list[Answer]:
+    """Sets what was measured beside what is claimed.
+
+    Args:
+        row: that was measured.
+        figures: of the grid; the precision that comes first counts.
+
+    Raises:
+        UserError: if a file of ours is wrong.
+    """
+    path = claims_file().with_name("notes") / "scaling.yaml"
+    questions: list[Question] = read_lists(path, {"questions": Question})["questions"]
+    claims = {claim.id: claim for claim in read_claims(claims_file(), known_files())}
+    rows = {file.stem: reproduction.read_row(file) for file in reproduction.row_files()}
+    found = []
+    for question in questions:
+        if unknown := [each for each in question.claims if each not in claims]:
+            raise UserError(f"{path}: there is no claim {unknown[0]} in {claims_file()}")
+        asked = [claims[each] for each in question.claims]
+        point = _largest(question, figures)
+        found.append(
+            Answer(
+                report=question.report,
+                setting=question.setting,
+                reported={claim.id: _reported(claim, rows) for claim in asked},
+                own_row=any(row in claim.rows for claim in asked),
+                measured=point.speed_up if point else None,
+                measured_quartiles=point.speed_up_quartiles if point else None,
+                measured_as=f"{point.processes} × {point.threads}, {point.precision}" if point else "",
+                shows=question.shows,
+                does_not_show=question.does_not_show,
+            )
+        )
+    return found
+
+
+def _reported(claim: Claim, rows: dict[str, reproduction.Row]) -> float | None:
+    return claim.reported if claim.reported is not None else printed_lead(claim, rows)
+
+
+def _largest(question: Question, figures: Sequence["Figures"]) -> "Figures | None":
+    """The point with the most of what the question is about, and one of all else."""
+    if question.varies == "nothing":
+        return None
+    other = "processes" if question.varies == "threads" else "threads"
+    fitting = [
+        each
+        for each in figures
+        if each.precision == figures[0].precision and getattr(each, other) == 1 and getattr(each, question.varies) > 1
+    ]
+    return max(fitting, key=lambda each: getattr(each, question.varies), default=None)

@@ -1,0 +1,134 @@
+"""The grid that `bench scaling` measures: what is asked for, what of it this machine can host."""
+
+import importlib.util
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cifar_hpc.bench.medians import check_turns
+from cifar_hpc.errors import UserError
+
+STRATEGIES = ("ddp", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        row: id of the row, whose global batch all points share.
+        threads: of each process.
+        processes: that train together.
+        precisions: Lightning's names.
+        strategies: of several processes; one process has none.
+        oversubscribe: whether points of more threads than cores are measured too.
+        sample: whether to train on the sample that ships with the package.
+        turns: of each point, after a first one that warms up.
+        seconds: of each turn, at least; never less than one step.
+    """
+
+    row: str
+    threads: tuple[int, ...]
+    processes: tuple[int, ...]
+    precisions: tuple[str, ...]
+    strategies: tuple[str, ...]
+    oversubscribe: bool
+    sample: bool
+    turns: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """One way to run the row.
+
+    Attributes:
+        precision: Lightning's name.
+        strategy: None for a single process.
+        processes: that share each global batch evenly.
+        threads: of each.
+    """
+
+    precision: str
+    strategy: str | None
+    processes: int
+    threads: int
+
+    def arguments(self, accelerator: str) -> list[str]:
+        """Those of `fit`."""
+        return [
+            f"--trainer.accelerator={accelerator}",
+            f"--trainer.devices={self.processes}",
+            "--trainer.num_nodes=1",
+            f"--trainer.strategy={self.strategy or 'auto'}",
+            f"--trainer.precision={self.precision}",
+            f"--trainer.threads={self.threads}",
+        ]
+
+
+def check(plan: Plan, json_file: str | None, plot_file: Path | None) -> None:
+    """Refuses what can be refused without looking at the row, so that nothing is measured in vain.
+
+    Raises:
+        UserError: if a number, a name or a file's place is wrong.
+    """
+    check_turns(plan.turns, plan.seconds)
+    for name, values in (("threads", plan.threads), ("processes", plan.processes)):
+        if min(values) < 1:
+            raise UserError(f"--{name} must be at least 1, not {min(values)}")
+    for strategy in plan.strategies:
+        if strategy not in STRATEGIES:
+            raise UserError(f"--strategy {strategy} is not known; it may be {', '.join(STRATEGIES)}")
+        if strategy != "ddp" and importlib.util.find_spec("deepspeed") is None:
+            raise UserError(
+                f"--strategy {strategy} needs DeepSpeed, which is not installed; install it with "
+                "`DS_BUILD_OPS=0 pip install -e '.[deepspeed]'`"
+            )
+    for precision in plan.precisions:
+        if precision not in PRECISIONS:
+            raise UserError(f"--precision {precision} is not known; it may be {', '.join(PRECISIONS)}")
+    if "16-mixed" in plan.precisions and not torch.cuda.is_available():
+        raise UserError("--precision 16-mixed needs a GPU: on a CPU Lightning takes bf16 for it; ask for bf16-mixed")
+    if plot_file is not None and plot_file.suffix not in _PICTURES:
+        raise UserError(f"--plot {plot_file} must end in {', '.join(_PICTURES)}")
+    for name, file in (("json", json_file), ("plot", plot_file)):
+        if file not in (None, "-") and not Path(str(file)).parent.is_dir():
+            raise UserError(f"--{name} {file} cannot be written: there is no folder {Path(str(file)).parent}")
+
+
+def grid(plan: Plan) -> list[Point]:
+    """Every combination once, and one process of one thread first in each precision."""
+    points = []
+    for precision in plan.precisions:
+        points.append(Point(precision, None, 1, 1))
+        for processes in plan.processes:
+            strategies: tuple[str | None, ...] = plan.strategies if processes > 1 else (None,)
+            points += [Point(precision, s, processes, threads) for s in strategies for threads in plan.threads]
+    return list(dict.fromkeys(points))
+
+
+def choose(points: list[Point], cores: int, gpus: int, oversubscribe: bool) -> tuple[list[Point], list[dict[str, Any]]]:
+    """The points that this machine can host, and the others with the reason.
+
+    Args:
+        points: of the grid.
+        cores: that can be used.
+        gpus: that can be used; if there are any, each process takes one.
+        oversubscribe: whether threads may share cores.
+    """
+    chosen, left_out = [], []
+    for point in points:
+        needed = point.processes * point.threads
+        if point.processes > (gpus or cores):
+            reason = f"{point.processes} processes, but {gpus or cores} {'GPUs' if gpus else 'cores'}"
+        elif needed > cores and not oversubscribe:
+            reason = f"{needed} threads, but {cores} cores (--oversubscribe measures it)"
+        else:
+            chosen.append(point)
+            continue
+        left_out.append({**asdict(point), "reason": reason})
+    return chosen, left_out

@@ -41,7 +41,8 @@ def as_text(content: dict[str, Any]) -> str:
             )
         )
     lines += ["", *_wrapped(_LEGEND)]
-    lines += [f"Left out: {_size(each)} {each['precision']}: {each['reason']}." for each in content["left_out"]]
+    left_out = dict.fromkeys(f"{_size(each)}: {each['reason']}" for each in content["left_out"])
+    lines += [f"Left out: {each}." for each in left_out]
     for answer in content["claims"]:
         lines += ["", *_claim(answer)]
     return "\n".join(lines)

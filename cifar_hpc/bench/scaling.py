@@ -15,6 +15,7 @@ from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.bench.memory import group_memory_mib
 from cifar_hpc.bench.scaling_claims import answers
 from cifar_hpc.bench.scaling_grid import Plan, Point, check, choose, grid
+from cifar_hpc.bench.scaling_page import as_text, plot
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
 from cifar_hpc.configuration import CIFARCLI
 from cifar_hpc.errors import UserError
@@ -93,12 +94,10 @@ def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
         "left_out": left_out,
         "claims": [asdict(answer) for answer in answers(plan.row, figures)],
     }
-    from cifar_hpc.bench.scaling_page import as_text, plot
-
-    if json_file != "-":
-        print(as_text(content))
     if json_file is not None:
         write_json_output(content, json_file)
+    if json_file != "-":
+        print(as_text(content))
     if plot_file is not None:
         plot(content, plot_file)
     return 0

@@ -98,16 +98,19 @@ def plot(content: dict[str, Any], file: Path) -> None:
 
     points = content["points"]
     colours = dict(zip(dict.fromkeys(point["precision"] for point in points), (BLUE, VERMILION, GREY), strict=False))
-    with drawing(0.9 + 0.32 * len(points), left=1.5) as (figure, axes):
+    with drawing(0.75 + 0.4 * len(points)) as (figure, axes):
         for place, point in enumerate(reversed(points)):
             low, high = point["speed_up_quartiles"]
             colour = colours.get(point["precision"], "black")
             axes.plot([low, high], [place, place], color=colour, lw=2, marker="|", ms=8)
             axes.plot(point["speed_up"], place, "o", color=colour, ms=6)
             axes.plot(point["speed_up"] / point["efficiency"], place, "D", color="black", mfc="none", ms=6)
-        names = [f"{_size(p)} {p['strategy'] or ''} {p['precision']}".replace("  ", " ") for p in points]
-        axes.set_yticks(range(len(points)), names[::-1], fontsize=7.5)
-        axes.set(ylim=(-0.6, len(points) - 0.4), xlabel="speed-up, with quartiles (diamond: ideal)")
+            axes.annotate(
+                " ".join(filter(None, (_size(point), point["strategy"], point["precision"]))),
+                (0, place), xycoords=("axes fraction", "data"), xytext=(2, 6), textcoords="offset points", fontsize=8,
+            )  # fmt: skip
+        axes.set(ylim=(-0.5, len(points) - 0.1), yticks=[], xlabel="speed-up (diamond: ideal)")
         axes.set_xlim(left=0)
-        axes.set_title(content["row"], loc="left", fontsize=9)
+        axes.spines["left"].set_visible(False)
+        axes.set_title(f"{content['row']}, processes × threads", loc="left", fontsize=9)
         figure.savefig(file, dpi=200)

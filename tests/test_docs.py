@@ -1,11 +1,14 @@
 """Pages that are generated are up to date."""
 
+import re
+import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 
 from cifar_hpc import reproduction
+from cifar_hpc.cli import main
 from cifar_hpc.report import origins
 from tests.conftest import REPRODUCTIONS, ROOT, Refuse
 
@@ -13,6 +16,20 @@ from tests.conftest import REPRODUCTIONS, ROOT, Refuse
 def test_reports_page_is_up_to_date() -> None:
     rows = [reproduction.read_row(path) for path in reproduction.row_files()]
     assert (ROOT / "docs" / "reports.md").read_text(encoding="utf-8") == origins.page(rows), "run `make docs`"
+
+
+def test_tables_on_scaling_are_up_to_date() -> None:
+    with_tables = runpy.run_path(str(ROOT / "docs" / "scripts" / "scaling_tables.py"))["with_tables"]
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert with_tables(page) == page, "run `python docs/scripts/scaling_tables.py`"
+
+
+def test_the_example_on_scaling_prints_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    shown = re.search(r"^\$ python -m cifar_hpc (bench predict .*)\n((?:.*\n)*?)```", page, re.MULTILINE)
+    assert shown is not None
+    assert main(shown[1].split()) == 0
+    assert capsys.readouterr().out == shown[2]
 
 
 def test_a_report_without_notes_is_told(refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

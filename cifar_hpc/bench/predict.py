@@ -93,8 +93,8 @@ def predict(row: str, devices: list[int], device: Device, link: Link) -> dict[st
 def as_text(content: dict[str, Any]) -> str:
     """The prediction for a terminal."""
     lines = [
-        f"{content['row']}: {content['gradient_megabytes']:.1f} MB of gradients, batch {content['batch_size']}; "
-        f"a device of {content['images_per_second']:,.0f} images/s and {1e3 * content['fixed_seconds']:g} ms a step; "
+        f"{content['row']}: {content['gradient_megabytes']:.1f} MB of gradients, batch {content['batch_size']}",
+        f"a device: {content['images_per_second']:,.0f} images/s, and {1e3 * content['fixed_seconds']:g} ms a step; "
         f"a ring of {content['bytes_per_second'] / 1e9:g} GB/s and {1e6 * content['latency_seconds']:g} µs",
         "",
         "           batch shared by all       batch on each device",

@@ -10,11 +10,16 @@ _COLUMNS = (10, 17, 5, 22, 19, 5, 6, 6)
 
 
 def as_text(content: dict[str, Any]) -> str:
-    """The grid for a terminal of 100 columns.
+    """The grid and what it says of the reports' claims, for a terminal of 100 columns.
 
     Args:
         content: what `bench scaling --json` writes.
     """
+    return "\n".join([grid_text(content), *(line for answer in content["claims"] for line in ("", *_claim(answer)))])
+
+
+def grid_text(content: dict[str, Any]) -> str:
+    """The grid alone."""
     lines = [
         f"{content['row']}: {content['network']}, global batch {content['batch_size']}"
         f"{', on the sample' if content['sample'] else ''}; {content['gpu'] or content['cpu']}, "
@@ -43,8 +48,6 @@ def as_text(content: dict[str, Any]) -> str:
     lines += ["", *_wrapped(_LEGEND)]
     left_out = dict.fromkeys(f"{_size(each)}: {each['reason']}" for each in content["left_out"])
     lines += [f"Left out: {each}." for each in left_out]
-    for answer in content["claims"]:
-        lines += ["", *_claim(answer)]
     return "\n".join(lines)
 
 

@@ -4,6 +4,9 @@ python docs/scripts/scaling_inputs.py machine FILE.json: for two rows and two pr
 row's batch and with half of it, by one process of one thread; with half of it by two such processes that do not speak
 to each other, each on a core of its own; and the time that two processes take to add up the row's gradients (gloo).
 
+python docs/scripts/scaling_inputs.py exchange FILE.json: the same sums between the steps of a bare training loop, where
+the two processes first have to wait for each other.
+
 python docs/scripts/scaling_inputs.py networks FILE.json: images per second of each network, on one core in fp32.
 """
 
@@ -14,21 +17,26 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.multiprocessing as mp
+import torch.nn.functional as F
 from torch import distributed
 
 from cifar_hpc import reproduction
+from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.scaling_model import BYTES_PER_GRADIENT
 from cifar_hpc.bench.turns import Contestant, package_path
+from cifar_hpc.configuration import CIFARCLI
 from cifar_hpc.records import environment
+from cifar_hpc.training import quieten
 
 ROWS, PRECISIONS = ("ghugre_sequential", "shahrin_table2_row3"), ("32-true", "bf16-mixed")
 TURNS, SECONDS = 9, 2.0
-SUMS = 40
+SUMS, STEPS = 40, 80
 NETWORKS = {
     "SmallCNN": ["ghugre_sequential"],
     "SeparableMiniXception": ["aamir_table1"],
@@ -85,11 +93,16 @@ def of_row(row: str, precision: str) -> dict[str, Any]:
     }
 
 
-def sums(rank: int, sizes: list[int], port: int, file: str) -> None:
-    """One of two processes that add up gradients."""
+def bound(rank: int, port: int) -> None:
+    """Makes this one of two processes, on a core of its own."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+
+
+def sums(rank: int, sizes: list[int], port: int, file: str) -> None:
+    """One of two processes that add up gradients, and do nothing else."""
+    bound(rank, port)
     found = {}
     for size in sizes:
         gradients, times = torch.randn(size), []
@@ -103,6 +116,49 @@ def sums(rank: int, sizes: list[int], port: int, file: str) -> None:
         Path(file).write_text(json.dumps(found))
     distributed.barrier()
     distributed.destroy_process_group()
+
+
+def exchanges(rank: int, port: int, file: str) -> None:
+    """One of two processes that train with half a batch each; times of its computing, waiting and summing."""
+    keep_memory()
+    quieten()
+    bound(rank, port)
+    found = []
+    for row, precision in product(ROWS, PRECISIONS):
+        cli = CIFARCLI("fit", ["-c", str(reproduction.load_row(row).path), "--trainer.accelerator=cpu"])
+        network, half = cli.model.to(memory_format=torch.channels_last).train(), cli.datamodule.batch_size // 2
+        optimizer = network.make_optimizer(network.parameters())
+        images = torch.rand(half, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+        labels = torch.randint(10, (half,))
+        times: list[list[float]] = []
+        for _ in range(STEPS):
+            moments = [time.perf_counter()]
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+                loss = F.cross_entropy(network(images), labels)
+            loss.backward()
+            gradients = torch.cat([each.grad.flatten() for each in network.parameters() if each.grad is not None])
+            moments.append(time.perf_counter())
+            distributed.barrier()
+            moments.append(time.perf_counter())
+            distributed.all_reduce(gradients)
+            moments.append(time.perf_counter())
+            optimizer.step()
+            times.append([1000 * (after - before) for before, after in pairwise(moments)])
+        kept = list(zip(*times[STEPS // 4 :], strict=True))
+        names = ("compute_ms", "wait_ms", "sum_ms")
+        medians = {name: statistics.median(values) for name, values in zip(names, kept, strict=True)}
+        found.append({"row": row, "precision": precision, **medians})
+    if rank == 0:
+        Path(file).write_text(json.dumps(found))
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def exchange(file: Path) -> dict[str, Any]:
+    """Of both rows in both precisions."""
+    mp.spawn(exchanges, (29_534, str(file)), nprocs=2)
+    return {"exchanges": json.loads(file.read_text())}
 
 
 def machine(file: Path) -> dict[str, Any]:
@@ -128,7 +184,8 @@ def networks() -> list[dict[str, Any]]:
 
 def main(what: str, file: str) -> None:
     """Writes the file."""
-    found = {"networks": networks()} if what == "networks" else machine(Path(file))
+    measurements = {"machine": machine, "exchange": exchange, "networks": lambda _: {"networks": networks()}}
+    found = measurements[what](Path(file))
     about = {"cpu": environment.cpu_model(), "cores": environment.usable_cores(), "software": environment.software()}
     parameters = {"bytes_per_gradient": BYTES_PER_GRADIENT}
     Path(file).write_text(json.dumps(about | parameters | found, indent=1) + "\n")

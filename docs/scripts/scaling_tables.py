@@ -59,6 +59,11 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def short(value: float) -> str:
+    """In three digits."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
+
+
 def grid(row: str) -> str:
     """The grid that was measured of a row."""
     return f"```\n{grid_text(measured(f'scaling_{row}'))}\n```"
@@ -67,24 +72,32 @@ def grid(row: str) -> str:
 def two_processes() -> str:
     """What the model says of two processes here, from times of one, and what they did."""
     found, rows = measured("scaling_machine"), []
+    exchanges = {(each["row"], each["precision"]): each for each in measured("scaling_exchange")["exchanges"]}
     for step in found["steps"]:
-        total = found["sums_ms"][step["row"]]
-        predicted = []
-        for name in ("half_ms", "half_beside_another_ms"):
-            half = step[name]
-            exposed = max(0.0, total - BACKWARD_SHARE * half)
-            predicted.append(f"{step['whole_ms'] / (half + total):.2f}–{step['whole_ms'] / (half + exposed):.2f}")
+        total, half = found["sums_ms"][step["row"]], step["half_beside_another_ms"]
+        exposed = max(0.0, total - BACKWARD_SHARE * half)
+        between = exchanges[step["row"], step["precision"]]
+        waited = between["wait_ms"] + between["sum_ms"]
         ddp = next(
             point
             for point in measured(f"scaling_{step['row']}")["points"]
             if (point["precision"], point["processes"], point["threads"]) == (step["precision"], 2, 1)
         )
         low, high = ddp["speed_up_quartiles"]
-        times = [f"{step[name]:.2f}" for name in ("whole_ms", "half_ms", "half_beside_another_ms")]
-        did = f"{ddp['speed_up']:.2f} ({low:.2f}–{high:.2f})"
-        rows.append([step["row"], step["precision"], *times, f"{total:.2f}", *predicted, did])
-    heads = ["row", "precision", "whole batch, ms", "half, ms", "half beside another, ms", "sum of gradients, ms"]
-    return table([*heads, "predicted from half", "predicted from half beside another", "measured"], rows)
+        rows.append(
+            [
+                step["row"],
+                step["precision"],
+                *(f"{step[name]:.1f}" for name in ("whole_ms", "half_ms", "half_beside_another_ms")),
+                f"{total:.1f}",
+                f"{between['wait_ms']:.1f} + {between['sum_ms']:.1f}",
+                f"{step['whole_ms'] / (half + total):.2f}–{step['whole_ms'] / (half + exposed):.2f}",
+                f"{step['whole_ms'] / (half + waited):.2f}",
+                f"{ddp['speed_up']:.2f} ({low:.2f}–{high:.2f})",
+            ]
+        )
+    times = ["whole batch", "half of it", "half, beside another", "sum alone", "between steps: wait + sum"]
+    return table(["row", "precision", *times, "model", "model, exchange as between steps", "measured"], rows)
 
 
 @cache
@@ -110,10 +123,8 @@ def networks() -> str:
                 str(each["batch"]),
                 f"{each['parameters']:,}",
                 f"{BYTES_PER_GRADIENT * each['parameters'] / 1e6:.2f}",
-                f"{each['flops'] / 1e9:.3g}",
-                f"{each['images_per_second']:,.3g}"
-                if each["images_per_second"] < 100
-                else f"{each['images_per_second']:,.0f}",
+                short(each["flops"] / 1e9),
+                short(each["images_per_second"]),
             ]
             for each in described()
         ],
@@ -127,7 +138,7 @@ def predictions(device_of: Callable[[dict[str, Any]], Device], link: Link, weak:
         cells = []
         for n in DEVICES:
             model = (each["batch"], n, BYTES_PER_GRADIENT * each["parameters"], device_of(each), link)
-            after, during = (f"{rule(*model, overlap):.3g}" for overlap in (False, True))
+            after, during = (short(rule(*model, overlap)) for overlap in (False, True))
             even = weak or each["batch"] % n == 0
             cells.append((after if after == during else f"{after}–{during}") if even else "")
         rows.append([each["network"], *cells])

@@ -109,6 +109,8 @@ def summary(verdict: RowVerdict) -> str:
         return f"{verdict.tier}, nothing reported to compare"
     if verdict.tier == "prefix":  # compared with the printed curve, and no answer to the row's own number
         return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/{accuracy.reported:.2f} {accuracy.verdict}"
+    if verdict.tier == "smoke":
+        return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/– {accuracy.verdict}"
     seeds = len(verdict.seeds)
     return f"{accuracy.measured:.2f} {accuracy.verdict}, {verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''}"
 
@@ -126,7 +128,7 @@ def table(described: list[dict[str, Any]]) -> str:
         lines.append(f"{row['id']:<25}{row['model'][:11]:<12}{text:>8}  {evidence}")
     lines += [
         "Accuracies on the test set, in percent; t: of the training.",
-        "ep. k: a run of k epochs, measured/printed",
+        "ep. k: a run of k epochs, measured/printed (–: the report prints nothing there)",
     ]
     return "\n".join(lines)
 

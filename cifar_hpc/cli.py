@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from cifar_hpc import __version__
@@ -35,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             return run(arguments[0], arguments[1:])
         parsed = make_parser().parse_args(arguments)
+        signal.signal(signal.SIGTERM, _end)
         status: int = parsed.run(parsed)
         return status
     except UserError as error:
@@ -52,6 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cifar_hpc: interrupted", file=sys.stderr)
         return 130
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """Ends as Ctrl-C does, through everything that has to be put away: `bench` stops processes that it started."""
+    raise SystemExit(128 + number)
 
 
 class Parser(argparse.ArgumentParser):

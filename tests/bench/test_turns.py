@@ -1,6 +1,8 @@
 """Real processes that take turns."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -87,3 +89,32 @@ def test_the_last_words_of_one_that_fails() -> None:
         pytest.raises(ContestantError, match=r"^the disk is full$"),
     ):
         contestant.take_turn(0.1)
+
+
+def test_a_terminated_command_ends_what_it_started() -> None:
+    bench = subprocess.Popen(
+        [sys.executable, "-m", "cifar_hpc", "bench", "scaling", "--row=ghugre_sequential", "--sample", "--threads=1",
+         "--processes=1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | ENVIRONMENT,
+    )  # fmt: skip
+    children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children")
+    if not children.exists():
+        bench.kill()
+        pytest.skip("no /proc that names a process's children")
+    while not (ours := [pid for pid in children.read_text().split() if b"bench.ours" in command_line(pid)]):
+        assert bench.poll() is None, bench.communicate()
+        time.sleep(0.05)
+    bench.terminate()
+    bench.communicate(timeout=30)
+    assert bench.returncode == 128 + signal.SIGTERM
+    assert not any(command_line(pid) for pid in ours)
+
+
+def command_line(pid: str) -> bytes:
+    """Of a process that may have ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

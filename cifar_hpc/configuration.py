@@ -1,7 +1,6 @@
 """The configuration of `fit`, `validate`, `test` and `predict`: LightningCLI's parser with our keys and checks."""
 
 import argparse
-import importlib.util
 import os
 import sys
 from functools import partial
@@ -20,7 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from cifar_hpc import reproduction as rows
 from cifar_hpc.callbacks import EpochLines
 from cifar_hpc.data.datamodule import CIFARDataModule
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, check_deepspeed
 from cifar_hpc.experiment import differences, experiment
 from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
@@ -289,11 +288,8 @@ def _config_files(arguments: list[str]) -> list[Path]:
 def _check_hardware(config: dict[str, Any], files: list[Path]) -> None:
     """Stops a run whose accelerator or engine is not there before anything is made."""
     accelerator, strategy = config["trainer"]["accelerator"], str(config["trainer"]["strategy"])
-    if "deepspeed" in strategy and importlib.util.find_spec("deepspeed") is None:
-        raise UserError(
-            f"trainer.strategy is {strategy}, but DeepSpeed is not installed; install it with "
-            "`DS_BUILD_OPS=0 pip install -e '.[deepspeed]'`"
-        )
+    if "deepspeed" in strategy:
+        check_deepspeed(f"trainer.strategy: {strategy}")
     if accelerator not in ("gpu", "cuda") or torch.cuda.is_available():
         return
     if accelerator == "gpu" and torch.backends.mps.is_available():

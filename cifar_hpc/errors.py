@@ -1,5 +1,7 @@
 """The exceptions that a user is meant to read."""
 
+import importlib.util
+
 
 class UserError(Exception):
     """A request that cannot be carried out.
@@ -20,3 +22,19 @@ class EndedEarly(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+def check_deepspeed(wanted_by: str) -> None:
+    """Stops what needs DeepSpeed where it is not installed.
+
+    Args:
+        wanted_by: what needs it, as the user knows it.
+
+    Raises:
+        UserError: if it is not installed; says how to install it.
+    """
+    if importlib.util.find_spec("deepspeed") is None:
+        raise UserError(
+            f"{wanted_by} needs DeepSpeed, which is not installed; install it with "
+            "`DS_BUILD_OPS=0 pip install -e '.[deepspeed]'`"
+        )

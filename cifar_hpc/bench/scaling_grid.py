@@ -1,6 +1,5 @@
 """The grid that `bench scaling` measures: what is asked for, what of it this machine can host."""
 
-import importlib.util
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 
 from cifar_hpc.bench.medians import check_turns
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, check_deepspeed
 
 STRATEGIES = ("ddp", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
@@ -83,11 +82,8 @@ def check(plan: Plan, json_file: str | None, plot_file: Path | None) -> None:
     for strategy in plan.strategies:
         if strategy not in STRATEGIES:
             raise UserError(f"--strategy {strategy} is not known; it may be {', '.join(STRATEGIES)}")
-        if strategy != "ddp" and importlib.util.find_spec("deepspeed") is None:
-            raise UserError(
-                f"--strategy {strategy} needs DeepSpeed, which is not installed; install it with "
-                "`DS_BUILD_OPS=0 pip install -e '.[deepspeed]'`"
-            )
+        if strategy != "ddp":
+            check_deepspeed(f"--strategy {strategy}")
     for precision in plan.precisions:
         if precision not in PRECISIONS:
             raise UserError(f"--precision {precision} is not known; it may be {', '.join(PRECISIONS)}")

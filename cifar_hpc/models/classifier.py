@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim import Optimizer
 
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.errors import UserError
@@ -16,6 +17,23 @@ from cifar_hpc.models.first_convolution import keep_first_convolution_in_float32
 from cifar_hpc.models.small_images import use_matrix_products_on_small_images
 
 _STEPS_SUMMED_UP_AT_ONCE = 64
+
+
+def build_optimizer(make: OptimizerCallable, parameters: Any, argument: str = "optimizer") -> Optimizer:
+    """Builds an optimiser as the configuration has it.
+
+    Args:
+        make: makes it from the parameters.
+        parameters: tensors, or groups of them.
+        argument: of the network, that `make` was given as.
+
+    Raises:
+        UserError: if the optimiser refuses a setting.
+    """
+    try:
+        return make(parameters)
+    except ValueError as error:
+        raise UserError(f"model.init_args.{argument}.init_args: {error}") from error
 
 
 class Classifier(LightningModule):
@@ -55,15 +73,8 @@ class Classifier(LightningModule):
             super().__setattr__(name, value)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and, where the report has one, the schedule.
-
-        Raises:
-            UserError: if the optimiser refuses a setting.
-        """
-        try:
-            optimizer = self.make_optimizer(self.parameters())
-        except ValueError as error:
-            raise UserError(f"model.init_args.optimizer.init_args: {error}") from error
+        """The optimiser and, where the report has one, the schedule."""
+        optimizer = build_optimizer(self.make_optimizer, self.parameters())
         if self.make_scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}

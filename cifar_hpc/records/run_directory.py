@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, check_deepspeed
 
 RUNS = Path("runs")
 RESULTS = Path("results")
@@ -149,13 +149,9 @@ def checkpoint_weights(checkpoint: Path) -> dict[str, Any]:
         except Exception as error:  # what is no checkpoint can raise nearly anything
             raise UserError(f"{checkpoint} is no checkpoint of `fit`, or is damaged") from error
         return weights
-    try:
-        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-    except ImportError as error:
-        raise UserError(
-            f"{checkpoint} is DeepSpeed's, which is not installed; install it with "
-            "`DS_BUILD_OPS=0 pip install -e '.[deepspeed]'`"
-        ) from error
+    check_deepspeed(f"The checkpoint {checkpoint}")
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
     return dict(get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="checkpoint"))
 
 

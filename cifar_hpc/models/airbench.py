@@ -6,11 +6,11 @@ https://github.com/fulcrumresearch/cifar-10-speedrun, which reports 94.0 % on CI
 means is, where it is from, and in what this departs from it.
 """
 
-import math
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jsonargparse.typing import PositiveFloat, PositiveInt
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
@@ -21,14 +21,6 @@ from cifar_hpc.models.airbench_network import AirbenchNetwork, Conv3x3
 from cifar_hpc.models.classifier import Classifier, build_optimizer
 from cifar_hpc.models.evaluation import logits_over_views
 from cifar_hpc.optim.lookahead import Lookahead
-
-_Number = TypeVar("_Number", int, float)
-
-_IMAGES = 50_000
-"""Images of either dataset's training set."""
-
-_OVERDUE = 1.5
-"""By what the loss of an image is multiplied when it is left out, so that none is left out for long."""
 
 
 class Airbench(Classifier):
@@ -51,9 +43,6 @@ class Airbench(Classifier):
         lookahead_decay: part of the slow weights that is kept in a pull.
         label_smoothing: part of the target that is spread over all classes.
         resolutions: pixels to which images are scaled down in each epoch; the last holds for all epochs after it.
-        kept: part of each batch that is trained on in each epoch: the images whose loss was largest when they
-            were last seen. What is left out counts for more from epoch to epoch until it is kept. The last holds
-            for all epochs after it.
         brightness: largest shift of an image, in standard deviations of the pixels.
         contrast: largest change of an image's contrast, as a part of it.
     """
@@ -64,17 +53,16 @@ class Airbench(Classifier):
         widths: tuple[int, int, int] = (64, 256, 256),
         optimizer: OptimizerCallable = torch.optim.SGD,
         filter_optimizer: OptimizerCallable = torch.optim.Muon,
-        bias_lr: float = 0.0573,
+        bias_lr: PositiveFloat = 0.0573,
         weight_decay: float = 0.0016,
-        whitening_bias_epochs: float = 0.2,
-        decay_epochs: float = 8.5,
+        whitening_bias_epochs: PositiveFloat = 0.2,
+        decay_epochs: PositiveFloat = 8.5,
         lr_floor: float = 0.05,
         lookahead_epochs: float = 8.25,
-        lookahead_steps: int = 4,
+        lookahead_steps: PositiveInt = 4,
         lookahead_decay: float = 0.7,
         label_smoothing: float = 0.09,
         resolutions: tuple[int, ...] = (32,),
-        kept: tuple[float, ...] = (1.0,),
         brightness: float = 0.0,
         contrast: float = 0.0,
     ) -> None:
@@ -92,12 +80,9 @@ class Airbench(Classifier):
         self.lookahead_decay = lookahead_decay
         self.label_smoothing = label_smoothing
         self.resolutions = resolutions
-        self.kept = kept
         self.brightness = brightness
         self.contrast = contrast
         self.lookahead: Lookahead | None = None
-        self.last_losses: Tensor
-        self.register_buffer("last_losses", torch.full((_IMAGES,), torch.inf))
         self._epochs_done = 0.0
 
     def forward(self, images: Tensor) -> Tensor:
@@ -118,13 +103,19 @@ class Airbench(Classifier):
             self.network.whitening.fit(batch.images)
 
     def configure_optimizers(self) -> Any:
-        """One optimiser for the filters and one for all else, with their schedules."""
+        """One optimiser for the filters and one for all else, with their schedules.
+
+        Raises:
+            UserError: if an optimiser refuses a setting, or has a rate of 0, by which weight decay is divided.
+        """
         epoch_steps = float(self.trainer.estimated_stepping_batches) / float(self.trainer.max_epochs or 1)
         filters = build_optimizer(
             self.make_filter_optimizer, [conv.filters for conv in self._convolutions()], "filter_optimizer"
         )
         others = build_optimizer(self.make_optimizer, [self.network.head.weight])
         head = others.param_groups[0]
+        if not head["lr"] > 0:
+            raise UserError(f"model.init_args.optimizer.init_args.lr is {head['lr']:g}; it must be greater than 0")
         head["weight_decay"] = self.weight_decay / head["lr"]
         norms = [module.bias for module in self.network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         for biases in ([self.network.whitening.bias], norms):
@@ -132,10 +123,10 @@ class Airbench(Classifier):
             others.add_param_group({"params": biases, "lr": self.bias_lr, "weight_decay": decay})
 
         def falling(step: int) -> float:
-            return max(1 - step / epoch_steps / self.decay_epochs, self.lr_floor)
+            return float(max(1 - step / epoch_steps / self.decay_epochs, self.lr_floor))
 
         def whitening(step: int) -> float:
-            return max(1 - step / epoch_steps / self.whitening_bias_epochs, 0.0)
+            return float(max(1 - step / epoch_steps / self.whitening_bias_epochs, 0.0))
 
         schedules = [LambdaLR(filters, falling), LambdaLR(others, [falling, whitening, falling])]
         return [filters, others], schedules
@@ -144,7 +135,6 @@ class Airbench(Classifier):
         """One step of both optimisers."""
         epoch_steps = int(self.trainer.num_training_batches)
         self._epochs_done = self.current_epoch + batch_idx / epoch_steps
-        batch = self.hardest(batch)
         loss = super().training_step(batch, batch_idx)
         optimizers, schedules = self.optimizers(), self.lr_schedulers()
         self.manual_backward(loss * len(batch.labels))
@@ -161,22 +151,11 @@ class Airbench(Classifier):
         """Mean cross-entropy with smoothed labels, of images jittered and scaled down, and the logits."""
         train_bias = self._epochs_done < self.whitening_bias_epochs
         logits = self.network(self.jitter(self.scale_down(batch.images)), train_bias).float()
-        losses = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing, reduction="none")
-        self.last_losses[batch.indices] = losses.detach()
-        return losses.mean(), logits
-
-    def hardest(self, batch: Batch) -> Batch:
-        """The part of a batch that the epoch keeps; what is left out counts for more the next time."""
-        count = math.ceil(self._of_epoch(self.kept) * len(batch.labels))
-        if count == len(batch.labels):
-            return batch
-        kept, left_out = self.last_losses[batch.indices].argsort(descending=True, stable=True).tensor_split([count])
-        self.last_losses[batch.indices[left_out]] *= _OVERDUE
-        return Batch(*(part[kept] for part in batch))
+        return F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits
 
     def scale_down(self, images: Tensor) -> Tensor:
         """Images (B, 3, R, R) of the epoch's resolution R, from (B, 3, 32, 32)."""
-        resolution = self._of_epoch(self.resolutions)
+        resolution = self.resolutions[min(self.current_epoch, len(self.resolutions) - 1)]
         if resolution == images.shape[-1]:
             return images
         return F.interpolate(images, size=(resolution, resolution), mode="bilinear", align_corners=False)
@@ -217,9 +196,6 @@ class Airbench(Classifier):
             self.lookahead = Lookahead(self.network, self.lookahead_decay)
         elif self.lookahead is not None and since % self.lookahead_steps == 0:
             self.lookahead.pull()
-
-    def _of_epoch(self, values: tuple[_Number, ...]) -> _Number:
-        return values[min(self.current_epoch, len(values) - 1)]
 
     def _convolutions(self) -> list[Conv3x3]:
         return [module for module in self.network.modules() if isinstance(module, Conv3x3)]

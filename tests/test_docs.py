@@ -1,8 +1,10 @@
 """Pages that are generated are up to date."""
 
+import json
 import re
 import runpy
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,19 @@ def test_a_report_without_notes_is_told(refuse: Refuse, tmp_path: Path, monkeypa
     monkeypatch.setattr(reproduction, "reproductions_folder", lambda: folder)
     assert f"{notes}: ghugre is missing" in refuse("rows", "--origins", tmp_path / "page.md")
     assert not (tmp_path / "page.md").exists()
+
+
+def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
+    runs = json.loads((ROOT / "docs" / "measurements" / "ghugre_listing.json").read_text())["runs"]
+    files = sorted((ROOT / "results" / "ghugre_sequential").glob("seed*/result.json"))
+    curves = [json.loads(file.read_text())["curve"] for file in files]
+    (row,) = [reproduction.read_row(path) for path in reproduction.row_files() if path.stem == "ghugre_sequential"]
+    printed = {point.epoch: point for point in row.reproduction.reported.curve}
+    page = (ROOT / "docs" / "ghugre.md").read_text(encoding="utf-8")
+    for epoch in (1, 5, 10, 15):
+        cells = [str(epoch)]
+        for name in ("train_accuracy", "test_accuracy"):
+            for values in ([run[name][epoch - 1] for run in runs], [curve[epoch - 1][name] for curve in curves]):
+                cells.append(f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}")
+            cells.append(f"{getattr(printed[epoch], f'{name}_percent'):.2f}")
+        assert f"| {' | '.join(cells)} |" in page

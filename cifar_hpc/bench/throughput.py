@@ -166,8 +166,10 @@ def _speed_decides(cli: CIFARCLI) -> str:
 
 def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> Result:
     network, batch_size = type(cli.model).__name__, cli.datamodule.batch_size
+    # Both sides on all cores, as the plain script has no number of threads; a row may ask for more than there are.
+    as_measured = ["-c", str(plan.overlay)] if plan.overlay else ["--trainer.threads=null"]
     commands = {
-        "ours": ["-m", "cifar_hpc.bench.ours", *arguments, *(["-c", str(plan.overlay)] if plan.overlay else [])],
+        "ours": ["-m", "cifar_hpc.bench.ours", *arguments, *as_measured],
         "plain": ["-m", "cifar_hpc.bench.plain", *arguments],
     }
     if plan.overlay:

@@ -128,7 +128,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure throughput against a plain PyTorch script of the same row")
     bench.add_argument("--row", nargs="+", default=[], metavar="ROW", help="ids of rows (default: all)")
-    bench.add_argument("--exact", action="store_true", help="our side as the row is, in fp32, without an overlay")
+    bench.add_argument(
+        "--exact", action="store_true", help="our side as the row is, in fp32, without an overlay but on all cores"
+    )
     bench.add_argument("--overlay", metavar="FILE", type=Path, help="for our side (default: configs/fast.yaml)")
     bench.add_argument("--turns", type=int, default=5, help="turns of each side (default: %(default)s)")
     bench.add_argument("--seconds", type=float, default=3, help="of a turn, at least (default: %(default)s)")

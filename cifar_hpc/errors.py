@@ -1,4 +1,4 @@
-"""The exceptions that a user is meant to read."""
+"""The exceptions that a user is meant to read, and a check that several commands share."""
 
 import importlib.util
 

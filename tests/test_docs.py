@@ -1,4 +1,4 @@
-"""Pages that are generated are up to date."""
+"""Pages show what was generated, or measured."""
 
 import json
 import re

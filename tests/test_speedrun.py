@@ -92,7 +92,7 @@ def test_alternating_flips_need_the_batched_pipeline(refuse: Refuse, tmp_path: P
 def test_what_an_optimiser_refuses_is_told_with_its_key(setting: str, command: Command, tmp_path: Path) -> None:
     done = command("fit", *recipe("cifar10_94"), tmp_path / "run", f"--model.init_args.{setting}")
     assert done.status == 2
-    assert setting.partition(".")[0] in done.err.splitlines()[-1]
+    assert f"model.init_args.{setting.partition('.')[0]}.init_args" in done.err.splitlines()[-1]
     assert "Traceback" not in done.err
 
 

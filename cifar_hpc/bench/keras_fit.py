@@ -56,6 +56,22 @@ NETWORKS = {"SmallCNN": small_cnn, "SeparableMiniXception": separable_mini_xcept
 """Those of the rows that were trained with Keras, by the name of the class that this package trains."""
 
 
+def compiled(tf: Any, network: str) -> Any:
+    """The network as both reports compile theirs.
+
+    Args:
+        tf: the module tensorflow.
+        network: a key of `NETWORKS`.
+    """
+    model = NETWORKS[network](tf.keras.layers, tf.keras.models)
+    model.compile(
+        optimizer="adam",
+        loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
 def main(network: str, batch_size: str, images: str, labels: str) -> None:
     """Trains without end; the last turn ends the process."""
     turns = Turns()
@@ -69,12 +85,7 @@ def main(network: str, batch_size: str, images: str, labels: str) -> None:
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             turns.count(int(batch_size))
 
-    model = NETWORKS[network](tf.keras.layers, tf.keras.models)
-    model.compile(
-        optimizer="adam",
-        loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    model = compiled(tf, network)
     pixels = np.load(images).astype(np.float32) / 255
     model.fit(pixels, np.load(labels), batch_size=int(batch_size), epochs=1000, verbose=0, callbacks=[TakeTurns()])
 

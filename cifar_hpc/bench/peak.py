@@ -40,7 +40,7 @@ def matrix_product_peak(dtype: torch.dtype, seconds: float = 0.3) -> float:
     return best
 
 
-def training_flops(network: nn.Module) -> float:
+def training_flops(network: nn.Module, pixels: int = 32) -> float:
     """FLOPs to train on one image, by torch's own counter: convolutions and matrix products, forward and backward.
 
     Counted on the network as it is written, without computing anything: the work that a shorter way to the same
@@ -48,10 +48,11 @@ def training_flops(network: nn.Module) -> float:
 
     Args:
         network: on any device; it is moved to `meta`, and so is of no further use.
+        pixels: height and width of the image.
     """
     batch = 2  # the least that batch norm trains on
     network = network.to("meta").train()
-    images: Tensor = torch.empty(batch, 3, 32, 32, device="meta")
+    images: Tensor = torch.empty(batch, 3, pixels, pixels, device="meta")
     with FlopCounterMode(display=False) as counter:
         network(images).sum().backward()
     return float(counter.get_total_flops()) / batch

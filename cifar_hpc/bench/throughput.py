@@ -37,7 +37,7 @@ class Plan:
     """What to measure.
 
     Attributes:
-        overlay: file laid over each row for our side; None for the row as it is, in its own precision.
+        overlay: file laid over each row for our side; None for the row as it is, in its own precision, on all cores.
         turns: of each side, after a first one that warms up.
         seconds: of each turn, at least; never less than one step.
         tensorflow: a Python that has TensorFlow; None if there is none.
@@ -167,9 +167,9 @@ def _speed_decides(cli: CIFARCLI) -> str:
 def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> Result:
     network, batch_size = type(cli.model).__name__, cli.datamodule.batch_size
     # Both sides on all cores, as the plain script has no number of threads; a row may ask for more than there are.
-    as_measured = ["-c", str(plan.overlay)] if plan.overlay else ["--trainer.threads=null"]
+    laid_over = ["-c", str(plan.overlay)] if plan.overlay else ["--trainer.threads=null"]
     commands = {
-        "ours": ["-m", "cifar_hpc.bench.ours", *arguments, *as_measured],
+        "ours": ["-m", "cifar_hpc.bench.ours", *arguments, *laid_over],
         "plain": ["-m", "cifar_hpc.bench.plain", *arguments],
     }
     if plan.overlay:

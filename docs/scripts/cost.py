@@ -10,11 +10,10 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.medians import quartiles
-from cifar_hpc.bench.peak import matrix_product_peak
+from cifar_hpc.bench.peak import matrix_product_peak, training_flops
 from cifar_hpc.models import ResNet18, SmallCNN
 from cifar_hpc.models.airbench_network import AirbenchNetwork
 
@@ -80,11 +79,8 @@ def main() -> None:
         "\n| widths | pixels | GFLOP for an image | images/s | GFLOP/s | of the peak |\n|---|---:|---:|---:|---:|---:|"
     )
     for widths, pixels in SPEEDRUN:
-        network = AirbenchNetwork(10, widths)
-        with FlopCounterMode(display=False) as counter:
-            network(torch.zeros(2, 3, pixels, pixels)).sum().backward()
-        work = counter.get_total_flops() / 2e9
-        found, peak = images_per_second({512: trainer(network, 512, pixels)})
+        work = training_flops(AirbenchNetwork(10, widths), pixels) / 1e9
+        found, peak = images_per_second({512: trainer(AirbenchNetwork(10, widths), 512, pixels)})
         rate = work * statistics.median(found[512])
         cells = (", ".join(map(str, widths)), pixels, f"{work:.3f}", told(found[512]), f"{rate:,.0f}")
         print(f"| {' | '.join(map(str, cells))} | {100e9 * rate / peak:.0f} % |", flush=True)

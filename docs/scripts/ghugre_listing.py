@@ -1,7 +1,7 @@
 """Runs the listing of the report ghugre (section 4, 15 epochs) in TensorFlow itself: docs/ghugre.md.
 
 PYTHONPATH=. PYTHON docs/scripts/ghugre_listing.py FOLDER FILE.json, with a Python that has TensorFlow and the folder of
-cifar10 that `python -m cifar_hpc data info` names; adds one run to the file. No seed is set, as in the listing:
+cifar10 that `python -m cifar_hpc data fetch` names; adds one run to the file. No seed is set, as in the listing:
 `tf.keras.utils.set_random_seed` makes Keras 3 show the images in the same order in every epoch.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_hpc.bench.keras_fit import small_cnn
+from cifar_hpc.bench.keras_fit import compiled
 
 EPOCHS = 15
 
@@ -27,12 +27,7 @@ def main(folder: str, file: str) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     images = {each: (np.load(f"{folder}/{each}_images.npy") / 255.0).astype(np.float32) for each in ("train", "test")}
     labels = {each: np.load(f"{folder}/{each}_labels.npy") for each in ("train", "test")}
-    model = small_cnn(tf.keras.layers, tf.keras.models)
-    model.compile(
-        optimizer="adam",
-        loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    model = compiled(tf, "SmallCNN")
     test = (images["test"], labels["test"])
     history = model.fit(images["train"], labels["train"], epochs=EPOCHS, validation_data=test, verbose=2).history
     target = Path(file)

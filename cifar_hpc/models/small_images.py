@@ -1,9 +1,12 @@
-"""Convolutions on images so small that every window covers the whole image.
+"""Convolutions on small images as matrix products: the same function, parameters and gradients, sooner.
 
-With ImageNet's stem the last stages of a ResNet see 2 × 2 and 1 × 1 pixels of a 32 × 32 picture, and VGG's last
-stage 2 × 2. There a padded 3 × 3 convolution multiplies mostly zeros: on 1 × 1 eight of its nine taps never meet
-a pixel and never get a gradient. As a matrix product over the taps that do, it is the same function of the same
-parameters with the same gradients, for a ninth (1 × 1) or four ninths (2 × 2) of the work.
+**Where every window covers the whole image.** With ImageNet's stem the last stages of a ResNet see 2 × 2 and 1 × 1
+pixels of a 32 × 32 picture, and VGG's last stage 2 × 2. There a padded 3 × 3 convolution multiplies mostly zeros: on
+1 × 1 eight of its nine taps never meet a pixel and never get a gradient. As a matrix product over the taps that do, it
+takes a ninth (1 × 1) or four ninths (2 × 2) of the work.
+
+**1 × 1 convolutions**, which are matrix products, **and in bf16 others on few pixels**, whose windows are gathered side
+by side: oneDNN's convolutions fall far behind its matrix product there, those for the weights' gradient most.
 """
 
 from dataclasses import dataclass
@@ -11,30 +14,82 @@ from itertools import product
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
+
+_LARGEST_POINTWISE = 8
+"""Pixels of an image's longer side up to which a 1 × 1 convolution in bf16 is faster as a matrix product."""
+
+_LARGEST_GATHERED = 4
+"""Pixels of the answer's longer side up to which larger kernels are."""
+
+_FEWEST_PAIRS_GATHERED = 2**17
+"""Pairs of an input and an output channel from which on they are with a stride of 1, too."""
 
 
 def use_matrix_products_on_small_images(network: nn.Module) -> None:
     """Lets every convolution of `network` that can take the short way; parameters and their names stay."""
     for layer in network.modules():
-        if type(layer) is nn.Conv2d and layer.groups == 1 and layer.dilation == (1, 1):
+        if type(layer) is nn.Conv2d and (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros"):
             layer.__class__ = SmallImageConv2d
 
 
 class SmallImageConv2d(nn.Conv2d):
-    """A convolution that becomes a matrix product where the image allows it, on the CPU."""
+    """A convolution that becomes a matrix product where that is faster, on the CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, in_channels, H, W) to (B, out_channels, H', W'), as any convolution."""
-        windows = None
-        if x.device.type == "cpu" and x.dim() == 4 and not torch._C._is_tracing():
-            windows = _windows(self, x.shape[2], x.shape[3])
-        if windows is None:
+        if x.device.type != "cpu" or x.dim() != 4 or torch._C._is_tracing():
             return super().forward(x)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
-        y: Tensor = _WholeImageConvolution.apply(x, self.weight, self.bias, windows)
+        windows = _windows(self, x.shape[2], x.shape[3])
+        y: Tensor
+        if windows is not None:
+            y = _WholeImageConvolution.apply(x, self.weight, self.bias, windows)
+        elif _pays_as_pointwise(self, x):
+            y = self._pointwise(x)
+        elif _pays_to_gather(self, x):
+            y = _GatheredConvolution.apply(x, self.weight, self.bias, self.stride, self.padding)
+        else:
+            y = super().forward(x)
         return y
+
+    def _pointwise(self, x: Tensor) -> Tensor:
+        rows, columns = self.stride
+        pixels = x.permute(0, 2, 3, 1)[:, ::rows, ::columns]
+        return _as_images(F.linear(pixels.flatten(0, 2), self.weight.flatten(1), self.bias), pixels)
+
+
+def _pays_as_pointwise(layer: nn.Conv2d, x: Tensor) -> bool:
+    """Whether a layer multiplies each pixel by a matrix, and a matrix product does so sooner."""
+    if layer.kernel_size != (1, 1) or layer.padding != (0, 0):
+        return False
+    one_pixel = all(size <= stride for size, stride in zip(x.shape[2:], layer.stride, strict=True))
+    return one_pixel or (x.dtype == torch.bfloat16 and max(x.shape[2:]) <= _LARGEST_POINTWISE)
+
+
+def _pays_to_gather(layer: nn.Conv2d, x: Tensor) -> bool:
+    """Whether a matrix product of a layer's windows and its kernel is faster than oneDNN's convolution."""
+    if x.dtype != torch.bfloat16 or layer.kernel_size == (1, 1):
+        return False
+    largest = max(-(-size // stride) for size, stride in zip(x.shape[2:], layer.stride, strict=True))
+    strided = layer.stride != (1, 1)
+    pairs = layer.in_channels * layer.out_channels
+    return largest <= _LARGEST_GATHERED and (strided or pairs >= _FEWEST_PAIRS_GATHERED)
+
+
+def _as_images(rows: Tensor, pixels: Tensor) -> Tensor:
+    """Rows of channels, one for each of the pixels (B, H, W, ...), as images (B, C, H, W) in channels_last order.
+
+    A single pixel gets the strides that torch's other operations give it: batch norm's backward pass is many times
+    slower on two tensors whose strides differ, though only where nothing is strided over.
+    """
+    batch, height, width = pixels.shape[:3]
+    if height == width == 1:
+        return rows.view(batch, -1, 1, 1)
+    return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -83,7 +138,7 @@ class _WholeImageConvolution(torch.autograd.Function):
         y = pixels @ matrix.t()
         if bias is not None:
             y += bias.to(x.dtype).repeat(len(windows.taps))
-        return y.view(batch, windows.height, windows.width, len(weight)).permute(0, 3, 1, 2)
+        return _as_images(y, y.new_empty(0).expand(batch, windows.height, windows.width, 0))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
@@ -101,3 +156,38 @@ class _WholeImageConvolution(torch.autograd.Function):
             taps[:, rows, columns] += block
         of_bias = gradient.view(-1, len(weight)).sum(0).to(weight.dtype) if ctx.has_bias else None
         return of_image, of_weight, of_bias, None
+
+
+class _GatheredConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
+    ) -> Tensor:
+        """One matrix product: (B·H'·W', rows·columns·in) by (rows·columns·in, out)."""
+        kernel = weight.to(x.dtype)
+        windows = _gather(x, weight.shape[2:], stride, padding)
+        ctx.save_for_backward(windows, kernel)
+        ctx.image, ctx.stride, ctx.padding, ctx.has_bias = x.shape, stride, padding, bias is not None
+        matrix = kernel.permute(0, 2, 3, 1).flatten(1)
+        y = F.linear(windows.flatten(3).flatten(0, 2), matrix, None if bias is None else bias.to(x.dtype))
+        return _as_images(y, windows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
+        """Gradients of image, weight and bias; oneDNN's convolution for the image's is as fast as any other way."""
+        windows, kernel = ctx.saved_tensors
+        of_image = None
+        if ctx.needs_input_grad[0]:
+            of_image = conv2d_input(ctx.image, kernel, gradient, ctx.stride, ctx.padding)
+        rows = gradient.permute(0, 2, 3, 1).reshape(-1, len(kernel))
+        of_weight = rows.t() @ windows.flatten(3).flatten(0, 2)
+        of_weight = of_weight.view(len(kernel), *windows.shape[3:]).permute(0, 3, 1, 2).float()
+        of_bias = rows.sum(0, dtype=torch.float32) if ctx.has_bias else None
+        return of_image, of_weight, of_bias, None, None
+
+
+def _gather(x: Tensor, kernel: torch.Size, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """The windows of padded images (B, C, H, W): shape (B, H', W', rows, columns, C), contiguous."""
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
+    windows = padded.unfold(1, kernel[0], stride[0]).unfold(2, kernel[1], stride[1])
+    return windows.permute(0, 1, 2, 4, 5, 3).contiguous()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.models.classifier import Classifier
+from cifar_hpc.models.pooling import channel_means
 
 # Input channels, then the paper's columns: 1×1; 3×3 reduce, 3×3; 5×5 reduce, 5×5; pool projection.
 _INCEPTION_3 = ((192, 64, 96, 128, 16, 32, 32), (256, 128, 128, 192, 32, 96, 64))
@@ -131,4 +132,4 @@ class GoogLeNet(Classifier):
             if str(i) in self.heads:
                 others.append(self.heads[str(i)](x))
         x = self.stage5(F.max_pool2d(x, 3, stride=2, padding=1))  # (B, 1024, 8, 8)
-        return [self.output(x.mean(dim=(2, 3))), *others]
+        return [self.output(channel_means(x)), *others]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.keras import keras_initialise
+from cifar_hpc.models.pooling import channel_means
 
 
 def _keras_batch_norm(width: int) -> nn.BatchNorm2d:
@@ -83,10 +84,10 @@ class SeparableMiniXception(Classifier):
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (B, 3, 32, 32) to logits (B, num_classes)."""
         x = self.exit(self.middle(self.entry(images)))  # (B, 128, 32, 32)
-        # Keras' padding 'same' puts the one missing row and column at the bottom and the right; after ReLU
-        # a padding of zeros never wins over what is there.
-        x = F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, stride=2)  # (B, 128, 16, 16)
-        logits: Tensor = self.output(F.relu(self.hidden(x.mean(dim=(2, 3)))))
+        # Keras' padding 'same' puts the one missing row and column at the bottom and the right, where `ceil_mode` lets
+        # windows reach out of the image.
+        x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)  # (B, 128, 16, 16)
+        logits: Tensor = self.output(F.relu(self.hidden(channel_means(x))))
         return logits
 
 
@@ -111,5 +112,5 @@ class PlainMiniXception(Classifier):
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (B, 3, 32, 32) to logits (B, num_classes)."""
         x = self.features(images)  # (B, 128, 16, 16)
-        logits: Tensor = self.output(x.mean(dim=(2, 3)))
+        logits: Tensor = self.output(channel_means(x))
         return logits

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from cifar_hpc.models import (
     SeparableMiniXception,
     SmallCNN,
 )
+from cifar_hpc.models.pooling import channel_means
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,23 @@ def test_keras_same_pooling() -> None:
     before = kept["before"]
     windows = [before[..., 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].amax(dim=(2, 3)) for i in range(16) for j in range(16)]
     assert torch.allclose(torch.stack(windows).mean(dim=0), kept["after"], atol=1e-5)
+
+
+def test_channel_means_give_channels_last_images_gradients_in_channels_last_order() -> None:
+    # Max-pooling below would copy everything from one order to the other otherwise.
+    images = torch.rand(2, 8, 5, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    pooled = images * 1
+    gradients: list[Tensor] = []
+    pooled.register_hook(gradients.append)
+    means = channel_means(pooled)
+    assert torch.allclose(means, images.mean(dim=(2, 3)))
+    (means * torch.arange(8)).sum().backward()
+    assert gradients[0].is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(gradients[0][0, 3], torch.full((5, 5), 3 / 25))
+
+
+def test_pooling_of_the_separable_network_is_keras_same() -> None:
+    # Keras pads at the bottom and the right alone.
+    x = torch.randn(2, 3, 32, 32)
+    padded = F.pad(x, (0, 1, 0, 1), value=-torch.inf)
+    assert torch.equal(F.max_pool2d(x, 3, stride=2, ceil_mode=True), F.max_pool2d(padded, 3, stride=2))

@@ -15,6 +15,7 @@ from cifar_hpc.errors import UserError
 from cifar_hpc.models.evaluation import Answers, Evaluation
 from cifar_hpc.models.first_convolution import keep_first_convolution_in_float32
 from cifar_hpc.models.small_images import use_matrix_products_on_small_images
+from cifar_hpc.optim.fused import spare_copies_of_gradients
 
 _STEPS_SUMMED_UP_AT_ONCE = 64
 
@@ -31,9 +32,11 @@ def build_optimizer(make: OptimizerCallable, parameters: Any, argument: str = "o
         UserError: if the optimiser refuses a setting.
     """
     try:
-        return make(parameters)
+        optimizer = make(parameters)
     except ValueError as error:
         raise UserError(f"model.init_args.{argument}.init_args: {error}") from error
+    spare_copies_of_gradients(optimizer)
+    return optimizer
 
 
 class Classifier(LightningModule):

@@ -46,6 +46,7 @@ class Airbench(Classifier):
         resolutions: pixels to which images are scaled down in each epoch; the last holds for all epochs after it.
         brightness: largest shift of an image, in standard deviations of the pixels.
         contrast: largest change of an image's contrast, as a part of it.
+        tta_margin: test-time augmentation is for images whose two largest logits differ by less; null for all images.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Airbench(Classifier):
         resolutions: tuple[int, ...] = (32,),
         brightness: float = 0.0,
         contrast: float = 0.0,
+        tta_margin: PositiveFloat | None = None,
     ) -> None:
         super().__init__(num_classes, optimizer)
         self.automatic_optimization = False
@@ -85,6 +87,7 @@ class Airbench(Classifier):
         self.resolutions = resolutions
         self.brightness = brightness
         self.contrast = contrast
+        self.tta_margin = tta_margin
         self.lookahead: Lookahead | None = None
         self._trains_whitening_bias = self._trains_first_group = True
 
@@ -174,10 +177,13 @@ class Airbench(Classifier):
         return jittered
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Collects the answers for one batch, and as `test_tta` those averaged over six views of each image."""
+        """Collects the answers for one batch, and as `test_tta` those averaged over six views of unsure images."""
         plain = self(batch.images).float()
         self._collect("test", batch, plain)
-        self._collect("test_tta", batch, logits_over_views(self, batch.images, plain))
+        first, second = plain.topk(2).values.unbind(1)
+        unsure = (first - second < (torch.inf if self.tta_margin is None else self.tta_margin)).nonzero().flatten()
+        averaged = logits_over_views(self, batch.images[unsure], plain[unsure])
+        self._collect("test_tta", batch, plain.index_copy(0, unsure, averaged))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the slow weights, where there are some."""

@@ -42,11 +42,9 @@ class Airbench(Classifier):
         lookahead_steps: steps from one pull on the slow weights to the next.
         lookahead_decay: part of the slow weights that is kept in a pull.
         label_smoothing: part of the target that is spread over all classes.
-        first_group_steps: the first group is trained in one step of so many, once the whitening's bias no longer is.
         resolutions: pixels to which images are scaled down in each epoch; the last holds for all epochs after it.
         brightness: largest shift of an image, in standard deviations of the pixels.
         contrast: largest change of an image's contrast, as a part of it.
-        tta_margin: test-time augmentation is for images whose two largest logits differ by less; null for all images.
     """
 
     def __init__(
@@ -64,11 +62,9 @@ class Airbench(Classifier):
         lookahead_steps: PositiveInt = 4,
         lookahead_decay: float = 0.7,
         label_smoothing: float = 0.09,
-        first_group_steps: PositiveInt = 1,
         resolutions: tuple[int, ...] = (32,),
         brightness: float = 0.0,
         contrast: float = 0.0,
-        tta_margin: PositiveFloat | None = None,
     ) -> None:
         super().__init__(num_classes, optimizer)
         self.automatic_optimization = False
@@ -83,13 +79,11 @@ class Airbench(Classifier):
         self.lookahead_steps = lookahead_steps
         self.lookahead_decay = lookahead_decay
         self.label_smoothing = label_smoothing
-        self.first_group_steps = first_group_steps
         self.resolutions = resolutions
         self.brightness = brightness
         self.contrast = contrast
-        self.tta_margin = tta_margin
         self.lookahead: Lookahead | None = None
-        self._trains_whitening_bias = self._trains_first_group = True
+        self._epochs_done = 0.0
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (B, 3, H, W) to logits (B, num_classes)."""
@@ -140,9 +134,7 @@ class Airbench(Classifier):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of both optimisers."""
         epoch_steps = int(self.trainer.num_training_batches)
-        step = self.current_epoch * epoch_steps + batch_idx
-        self._trains_whitening_bias = step < self.whitening_bias_epochs * epoch_steps
-        self._trains_first_group = self._trains_whitening_bias or step % self.first_group_steps == 0
+        self._epochs_done = self.current_epoch + batch_idx / epoch_steps
         loss = super().training_step(batch, batch_idx)
         optimizers, schedules = self.optimizers(), self.lr_schedulers()
         self.manual_backward(loss * len(batch.labels))
@@ -152,13 +144,13 @@ class Airbench(Classifier):
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()
-        self._look_ahead(step + 1, epoch_steps)
+        self._look_ahead(self.current_epoch * epoch_steps + batch_idx + 1, epoch_steps)
         return loss
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy with smoothed labels, of images jittered and scaled down, and the logits."""
-        images = self.jitter(self.scale_down(batch.images))
-        logits = self.network(images, self._trains_whitening_bias, self._trains_first_group).float()
+        train_bias = self._epochs_done < self.whitening_bias_epochs
+        logits = self.network(self.jitter(self.scale_down(batch.images)), train_bias).float()
         return F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits
 
     def scale_down(self, images: Tensor) -> Tensor:
@@ -177,13 +169,10 @@ class Airbench(Classifier):
         return jittered
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Collects the answers for one batch, and as `test_tta` those averaged over six views of unsure images."""
+        """Collects the answers for one batch, and as `test_tta` those averaged over six views of each image."""
         plain = self(batch.images).float()
         self._collect("test", batch, plain)
-        first, second = plain.topk(2).values.unbind(1)
-        unsure = (first - second < (torch.inf if self.tta_margin is None else self.tta_margin)).nonzero().flatten()
-        averaged = logits_over_views(self, batch.images[unsure], plain[unsure])
-        self._collect("test_tta", batch, plain.index_copy(0, unsure, averaged))
+        self._collect("test_tta", batch, logits_over_views(self, batch.images, plain))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the slow weights, where there are some."""

@@ -109,20 +109,9 @@ class AirbenchNetwork(nn.Module):
         with torch.no_grad():
             self.head.weight.div_(self.head.weight.std())
 
-    def forward(self, images: Tensor, train_whitening_bias: bool = False, train_first_group: bool = True) -> Tensor:
-        """Maps images (B, 3, H, W) of at least 16 × 16 pixels to logits (B, num_classes).
-
-        Args:
-            images: as above.
-            train_whitening_bias: whether the whitening's bias gets a gradient.
-            train_first_group: whether the first group gets gradients; all below the second is spared its backward
-                pass otherwise, and so is the gradient of the second's input.
-        """
-        first, *others = self.groups
-        with torch.set_grad_enabled(torch.is_grad_enabled() and train_first_group):
-            x = first(F.gelu(self.whitening.whiten(images, train_whitening_bias)))
-        for group in others:
-            x = group(x)
-        x = F.adaptive_max_pool2d(x, 1).flatten(1)
+    def forward(self, images: Tensor, train_whitening_bias: bool = False) -> Tensor:
+        """Maps images (B, 3, H, W) of at least 16 × 16 pixels to logits (B, num_classes)."""
+        x = F.gelu(self.whitening.whiten(images, train_whitening_bias))
+        x = F.adaptive_max_pool2d(self.groups(x), 1).flatten(1)
         logits: Tensor = self.head(x) / x.shape[1]
         return logits

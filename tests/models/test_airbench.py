@@ -101,45 +101,6 @@ def test_augmented_logits_are_the_mean_that_they_claim_to_be() -> None:
     assert torch.allclose(logits_over_views(network, images, network(images)), expected, atol=1e-5)
 
 
-def test_augmentation_can_be_left_to_unsure_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    model, batch = Airbench().eval(), Batch(torch.rand(8, 3, 32, 32), torch.arange(8), torch.arange(8))
-    found: dict[str, Tensor] = {}
-    monkeypatch.setattr(model, "_collect", lambda name, _, logits: found.update({name: logits}))
-
-    @torch.no_grad()
-    def answers(margin: float | None) -> tuple[Tensor, Tensor]:
-        model.tta_margin = margin
-        model.test_step(batch, 0)
-        return found["test"], found["test_tta"]
-
-    plain, augmented = answers(None)
-    assert (plain != augmented).any(1).all()
-    first, second = plain.topk(2).values.unbind(1)
-    middle = float((first - second).median())
-    unsure = first - second < middle
-    assert unsure.any()
-    assert not unsure.all()
-    some = answers(middle)[1]
-    assert torch.equal(some[~unsure], plain[~unsure])
-    assert torch.allclose(some[unsure], augmented[unsure], atol=1e-5)
-    assert torch.equal(answers(1e-9)[1], plain)  # no image at all
-
-
-def test_the_first_group_can_be_trained_in_some_steps_only() -> None:
-    network, images = AirbenchNetwork(), torch.rand(4, 3, 32, 32)
-    first, second, third = network.groups
-    for whole in (True, False):
-        network.zero_grad()
-        network(images, False, whole).sum().backward()
-        assert all((p.grad is not None) == whole for p in first.parameters() if p.requires_grad)
-        assert all(p.grad is not None for group in (second, third) for p in group.parameters() if p.requires_grad)
-        kept = [p.grad for p in third.parameters() if p.grad is not None]
-        if whole:
-            before = kept
-    assert all(torch.equal(a, b) for a, b in zip(before, kept, strict=True))
-
-
 def test_images_grow_over_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images, seen = Airbench(resolutions=(24, 28)), torch.rand(2, 3, 32, 32), []
     for epoch in range(4):

@@ -59,7 +59,7 @@ class SmallImageConv2d(nn.Conv2d):
     def _pointwise(self, x: Tensor) -> Tensor:
         rows, columns = self.stride
         pixels = x.permute(0, 2, 3, 1)[:, ::rows, ::columns]
-        return _as_images(F.linear(pixels.flatten(0, 2), self.weight.flatten(1), self.bias), pixels)
+        return _as_images(F.linear(pixels.flatten(0, 2), self.weight.flatten(1), self.bias), *pixels.shape[:3])
 
 
 def _pays_as_pointwise(layer: nn.Conv2d, x: Tensor) -> bool:
@@ -80,13 +80,12 @@ def _pays_to_gather(layer: nn.Conv2d, x: Tensor) -> bool:
     return largest <= _LARGEST_GATHERED and (strided or pairs >= _FEWEST_PAIRS_GATHERED)
 
 
-def _as_images(rows: Tensor, pixels: Tensor) -> Tensor:
-    """Rows of channels, one for each of the pixels (B, H, W, ...), as images (B, C, H, W) in channels_last order.
+def _as_images(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
+    """Rows of channels, one for each pixel (B·H·W, C), as images (B, C, H, W) in channels_last order.
 
     A single pixel gets the strides that torch's other operations give it: batch norm's backward pass is many times
     slower on two tensors whose strides differ, though only where nothing is strided over.
     """
-    batch, height, width = pixels.shape[:3]
     if height == width == 1:
         return rows.view(batch, -1, 1, 1)
     return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
@@ -138,7 +137,7 @@ class _WholeImageConvolution(torch.autograd.Function):
         y = pixels @ matrix.t()
         if bias is not None:
             y += bias.to(x.dtype).repeat(len(windows.taps))
-        return _as_images(y, y.new_empty(0).expand(batch, windows.height, windows.width, 0))
+        return _as_images(y, batch, windows.height, windows.width)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
@@ -148,7 +147,7 @@ class _WholeImageConvolution(torch.autograd.Function):
         gradient = gradient.permute(0, 2, 3, 1).reshape(len(pixels), -1)
         of_image = None
         if ctx.needs_input_grad[0]:
-            of_image = (gradient @ matrix).view(len(pixels), *ctx.image).permute(0, 3, 1, 2)
+            of_image = _as_images(gradient @ matrix, len(pixels), *ctx.image[:2])
         of_matrix = (gradient.t() @ pixels).view(blocks, len(weight), *ctx.image)
         of_weight = torch.zeros_like(weight)
         taps = of_weight.permute(0, 2, 3, 1)
@@ -167,10 +166,11 @@ class _GatheredConvolution(torch.autograd.Function):
         kernel = weight.to(x.dtype)
         windows = _gather(x, weight.shape[2:], stride, padding)
         ctx.save_for_backward(windows, kernel)
-        ctx.image, ctx.stride, ctx.padding, ctx.has_bias = x.shape, stride, padding, bias is not None
+        ctx.image, ctx.stride, ctx.padding = x.shape, stride, padding
+        ctx.dtype, ctx.has_bias = weight.dtype, bias is not None
         matrix = kernel.permute(0, 2, 3, 1).flatten(1)
         y = F.linear(windows.flatten(3).flatten(0, 2), matrix, None if bias is None else bias.to(x.dtype))
-        return _as_images(y, windows)
+        return _as_images(y, *windows.shape[:3])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
@@ -181,8 +181,8 @@ class _GatheredConvolution(torch.autograd.Function):
             of_image = conv2d_input(ctx.image, kernel, gradient, ctx.stride, ctx.padding)
         rows = gradient.permute(0, 2, 3, 1).reshape(-1, len(kernel))
         of_weight = rows.t() @ windows.flatten(3).flatten(0, 2)
-        of_weight = of_weight.view(len(kernel), *windows.shape[3:]).permute(0, 3, 1, 2).float()
-        of_bias = rows.sum(0, dtype=torch.float32) if ctx.has_bias else None
+        of_weight = of_weight.view(len(kernel), *windows.shape[3:]).permute(0, 3, 1, 2).to(ctx.dtype)
+        of_bias = rows.sum(0, dtype=ctx.dtype) if ctx.has_bias else None
         return of_image, of_weight, of_bias, None, None
 
 

@@ -1,9 +1,11 @@
 """How the cost of training grows with batch, width and size on this machine: tables in docs/performance.md.
 
-python docs/scripts/cost.py; takes about three minutes, with nothing else running.
+python docs/scripts/cost.py; takes about three minutes, with nothing else running. `cost.py convolutions` prints the
+speeds of the speedrun's convolutions in docs/speedrun.md.
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -68,9 +70,57 @@ def told(values: list[float]) -> str:
     return f"{statistics.median(values):,.0f} ({low:,.0f} to {high:,.0f})"
 
 
+CONVOLUTIONS = ((24, 64, 31), (64, 64, 15), (64, 256, 15), (256, 256, 7), (256, 256, 3))
+"""Channels in and out, and pixels of a side of 32 × 32 images."""
+
+
+def median_seconds(work: Callable[[], object]) -> float:
+    """Of nine turns, after two that warm up."""
+    times = []
+    for _ in range(11):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:])
+
+
+def passes(channels: int, width: int, pixels: int) -> list[Callable[[], object]]:
+    """Forward pass, gradient of the input and gradient of the weights of a 3 × 3 convolution on 512 images."""
+    images, answers, weight = (
+        torch.randn(shape, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        for shape in ((512, channels, pixels, pixels), (512, width, pixels, pixels), (width, channels, 3, 3))
+    )
+
+    def backward(*wanted: bool) -> object:
+        return torch.ops.aten.convolution_backward(
+            answers, images, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted
+        )
+
+    return [
+        lambda: F.conv2d(images, weight, padding=1),
+        lambda: backward(True, False, False),
+        lambda: backward(False, True, False),
+    ]
+
+
+def convolutions() -> None:
+    """Prints the speed of each pass of each convolution of the speedrun, in GFLOP/s."""
+    print(
+        "| convolution | forward | gradient of the input | of the weights | matrix product |\n|---|---:|---:|---:|---:|"
+    )
+    for channels, width, pixels in CONVOLUTIONS:
+        work = 2e-9 * 9 * channels * width * 512 * pixels**2
+        speeds = [work / median_seconds(each) for each in passes(channels, width, pixels)]
+        speeds.append(matrix_product_peak(torch.bfloat16) / 1e9)
+        what = f"{channels} to {width} channels, {pixels} × {pixels}"
+        print(f"| {what} | {' | '.join(f'{speed:,.0f}' for speed in speeds)} |", flush=True)
+
+
 def main() -> None:
-    """Prints both tables."""
+    """Prints both tables, or that of the convolutions."""
     keep_memory()
+    if sys.argv[1:] == ["convolutions"]:
+        return convolutions()
     print(f"| network | {' | '.join(f'batch {size}' for size in BATCHES)} |\n|---|{'---:|' * len(BATCHES)}")
     for make in (SmallCNN, lambda: ResNet18(stem="cifar")):
         found, _ = images_per_second({size: trainer(make(), size) for size in BATCHES})

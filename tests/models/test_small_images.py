@@ -79,8 +79,13 @@ def test_the_short_way_gives_the_same_values_and_gradients(
 def test_a_single_pixel_has_the_strides_of_torchs_own_operations() -> None:
     # Batch norm's backward pass is many times slower where those of its input and its gradient differ.
     for layer in (SmallImageConv2d(4, 6, 3, padding=1), SmallImageConv2d(4, 6, 1)):
-        y = layer(torch.randn(5, 4, 1, 1))
+        x = torch.randn(5, 4, 1, 1, requires_grad=True)
+        gradients: list[Tensor] = []
+        x.register_hook(gradients.append)
+        y = layer(x)
         assert y.stride() == nn.BatchNorm2d(6)(y).stride() == (6, 1, 1, 1)
+        y.square().sum().backward()
+        assert gradients[0].stride() == (4, 1, 1, 1)
 
 
 def test_eight_of_nine_taps_never_get_a_gradient_on_one_pixel() -> None:

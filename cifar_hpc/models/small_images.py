@@ -66,7 +66,7 @@ def _pays_as_pointwise(layer: nn.Conv2d, x: Tensor) -> bool:
     """Whether a layer multiplies each pixel by a matrix, and a matrix product does so sooner."""
     if layer.kernel_size != (1, 1) or layer.padding != (0, 0):
         return False
-    one_pixel = all(size <= stride for size, stride in zip(x.shape[2:], layer.stride, strict=True))
+    one_pixel = _outputs(layer, x.shape[2], x.shape[3]) == (1, 1)
     return one_pixel or (x.dtype == torch.bfloat16 and max(x.shape[2:]) <= _LARGEST_POINTWISE)
 
 
@@ -74,10 +74,22 @@ def _pays_to_gather(layer: nn.Conv2d, x: Tensor) -> bool:
     """Whether a matrix product of a layer's windows and its kernel is faster than oneDNN's convolution."""
     if x.dtype != torch.bfloat16 or layer.kernel_size == (1, 1):
         return False
-    largest = max(-(-size // stride) for size, stride in zip(x.shape[2:], layer.stride, strict=True))
+    largest = max(_outputs(layer, x.shape[2], x.shape[3]))
     strided = layer.stride != (1, 1)
     pairs = layer.in_channels * layer.out_channels
     return largest <= _LARGEST_GATHERED and (strided or pairs >= _FEWEST_PAIRS_GATHERED)
+
+
+def _outputs(layer: nn.Conv2d, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of a layer's answer to an image."""
+    assert not isinstance(layer.padding, str)
+    rows, columns = (
+        (size + 2 * padding - kernel) // stride + 1
+        for size, padding, kernel, stride in zip(
+            (height, width), layer.padding, layer.kernel_size, layer.stride, strict=True
+        )
+    )
+    return rows, columns
 
 
 def _as_images(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
@@ -111,8 +123,7 @@ def _windows(layer: nn.Conv2d, height: int, width: int) -> _Windows | None:
     kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
     assert not isinstance(padding, str)
     axes = []
-    for axis, size in enumerate((height, width)):
-        outputs = (size + 2 * padding[axis] - kernel[axis]) // stride[axis] + 1
+    for axis, (size, outputs) in enumerate(zip((height, width), _outputs(layer, height, width), strict=True)):
         firsts = [padding[axis] - stride[axis] * position for position in range(outputs)]
         if any(first < 0 or first + size > kernel[axis] for first in firsts):
             return None

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -31,5 +32,7 @@ def spare_copies_of_gradients(optimizer: Optimizer) -> None:
 
 
 def _contiguous_view(gradient: Tensor) -> Tensor:
-    on_cpu = gradient.device.type == "cpu"
-    return gradient.permute(0, 2, 3, 1) if on_cpu and gradient.dim() == 4 else gradient
+    if gradient.device.type != "cpu" or gradient.dim() != 4:
+        return gradient
+    in_order = gradient.is_contiguous(memory_format=torch.channels_last)
+    return gradient.permute(0, 2, 3, 1) if in_order else gradient

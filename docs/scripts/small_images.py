@@ -33,12 +33,12 @@ LAYERS = (
 )
 
 
-def milliseconds(layer: nn.Module, images: torch.Tensor) -> float:
+def milliseconds(layer: nn.Conv2d, images: torch.Tensor) -> float:
     """Time of one layer's forward and backward pass in bf16."""
     start = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(images)
-    y.backward(torch.ones_like(y))
+    torch.autograd.grad(y, (images, layer.weight), torch.ones_like(y))  # nothing is added to earlier gradients
     return 1000 * (time.perf_counter() - start)
 
 

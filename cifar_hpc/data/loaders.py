@@ -15,6 +15,9 @@ from cifar_hpc.data.augment import BatchTransform, PaddingMode
 from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.order import Draws, EpochOrder
 
+_PREPARED_AT_ONCE = 512
+"""Images from which on batches are prepared one by one: on fewer, each operation costs more to call than to do."""
+
 
 class Batch(NamedTuple):
     """Images with their labels and their place in the dataset.
@@ -127,19 +130,37 @@ class BatchLoader:
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        data, augmented = self.images, self.batch_sampler.sampler.shuffle
-        for draws in self.batch_sampler.draws():
-            indices = draws.indices if data.indices is None else data.indices[draws.indices]
-            chosen = indices.to(data.images.device)
+        for together in _in_groups(self.batch_sampler.draws()):
             with _one_thread():
-                pixels = self.transform(_take(data.images, chosen), draws if augmented else None)
-                batch = Batch(pixels, data.labels[chosen].long(), chosen)
-            yield batch
+                images = self._prepare(Draws.join(together))
+            sizes = [len(draws.indices) for draws in together]
+            yield from map(Batch, *(part.split(sizes) for part in images))
+
+    def _prepare(self, draws: Draws) -> Batch:
+        data, augmented = self.images, self.batch_sampler.sampler.shuffle
+        indices = draws.indices if data.indices is None else data.indices[draws.indices]
+        chosen = indices.to(data.images.device)
+        pixels = self.transform(_take(data.images, chosen), draws if augmented else None)
+        return Batch(pixels, data.labels[chosen].long(), chosen)
+
+
+def _in_groups(batches: Iterator[Draws]) -> Iterator[list[Draws]]:
+    """Consecutive batches, as many as make up `_PREPARED_AT_ONCE` images."""
+    together: list[Draws] = []
+    images = 0
+    for draws in batches:
+        together.append(draws)
+        images += len(draws.indices)
+        if images >= _PREPARED_AT_ONCE:
+            yield together
+            together, images = [], 0
+    if together:
+        yield together
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Prepares a batch on one thread: each operation is so short that two spend most of it waiting for each other."""
+    """Prepares batches on one thread: each operation is so short that two spend most of it waiting for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

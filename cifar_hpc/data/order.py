@@ -35,6 +35,12 @@ class Draws:
         """The draws of one batch."""
         return Draws(self.indices[positions], self.top[positions], self.left[positions], self.flip[positions])
 
+    @classmethod
+    def join(cls, parts: "list[Draws]") -> "Draws":
+        """The draws of several batches, one after the other."""
+        columns = zip(*((part.indices, part.top, part.left, part.flip) for part in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
+
 
 class EpochOrder:
     """Draws a whole epoch at a time.

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from cifar_hpc.data import loaders
 from cifar_hpc.data.augment import BatchTransform, crop, crop_by_gather, pad
 from cifar_hpc.data.loaders import (
+    Batch,
     BatchLoader,
     GlobalBatches,
     ImageSet,
@@ -114,6 +118,33 @@ def test_both_pipelines_draw_from_the_same_distribution() -> None:
     for found in (ours, theirs):
         # chi-squared with 49 degrees of freedom: 85.4 is passed once in a thousand
         assert ((found - expected) ** 2 / expected).sum() < 85.4
+
+
+@pytest.mark.parametrize("batch_size", [2, 32, 100, 300])
+@pytest.mark.parametrize("process", [0, 1])
+def test_batches_prepared_together_are_those_prepared_alone(
+    batch_size: int, process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = EpochOrder(len(sample_set()), seed=0, shuffle=True, crop_padding=2)
+    batches = GlobalBatches(order, Share(batch_size, process, world_size=2))
+    loader = BatchLoader(sample_set(), batches, BatchTransform(2, True, MEAN, STD))
+    preparations = Counter[str]()
+    prepare = BatchLoader._prepare
+
+    def counted(self: BatchLoader, draws: Draws) -> Batch:
+        preparations[name] += 1
+        return prepare(self, draws)
+
+    monkeypatch.setattr(BatchLoader, "_prepare", counted)
+    name = "together"
+    together = list(loader)
+    name = "alone"
+    monkeypatch.setattr(loaders, "_PREPARED_AT_ONCE", 1)
+    alone = list(loader)
+    assert preparations["together"] < preparations["alone"] == len(loader)
+    for one, other in zip(together, alone, strict=True):
+        assert all(torch.equal(part, same) for part, same in zip(one, other, strict=True))
+        assert one.images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_no_augmentation_of_what_is_looked_at() -> None:

@@ -10,6 +10,7 @@ by side: oneDNN's convolutions fall far behind its matrix product there, those f
 """
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -17,6 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
+
+_Pair = tuple[int, int]
+"""Of rows and of columns."""
 
 _LARGEST_POINTWISE = 8
 """Pixels of an image's longer side up to which a 1 × 1 convolution in bf16 is faster as a matrix product."""
@@ -44,7 +48,7 @@ class SmallImageConv2d(nn.Conv2d):
             return super().forward(x)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
-        windows = _windows(self, x.shape[2], x.shape[3])
+        windows = _windows(*_shape(self), *x.shape[2:])
         y: Tensor
         if windows is not None:
             y = _WholeImageConvolution.apply(x, self.weight, self.bias, windows)
@@ -66,7 +70,7 @@ def _pays_as_pointwise(layer: nn.Conv2d, x: Tensor) -> bool:
     """Whether a layer multiplies each pixel by a matrix, and a matrix product does so sooner."""
     if layer.kernel_size != (1, 1) or layer.padding != (0, 0):
         return False
-    one_pixel = _outputs(layer, x.shape[2], x.shape[3]) == (1, 1)
+    one_pixel = _outputs(*_shape(layer), *x.shape[2:]) == (1, 1)
     return one_pixel or (x.dtype == torch.bfloat16 and max(x.shape[2:]) <= _LARGEST_POINTWISE)
 
 
@@ -74,20 +78,23 @@ def _pays_to_gather(layer: nn.Conv2d, x: Tensor) -> bool:
     """Whether a matrix product of a layer's windows and its kernel is faster than oneDNN's convolution."""
     if x.dtype != torch.bfloat16 or layer.kernel_size == (1, 1):
         return False
-    largest = max(_outputs(layer, x.shape[2], x.shape[3]))
+    largest = max(_outputs(*_shape(layer), *x.shape[2:]))
     strided = layer.stride != (1, 1)
     pairs = layer.in_channels * layer.out_channels
     return largest <= _LARGEST_GATHERED and (strided or pairs >= _FEWEST_PAIRS_GATHERED)
 
 
-def _outputs(layer: nn.Conv2d, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of a layer's answer to an image."""
+def _shape(layer: nn.Conv2d) -> tuple[_Pair, _Pair, _Pair]:
+    """Kernel, stride and padding of a layer."""
     assert not isinstance(layer.padding, str)
+    return layer.kernel_size, layer.stride, layer.padding  # type: ignore[return-value]
+
+
+@cache
+def _outputs(kernel: _Pair, stride: _Pair, padding: _Pair, height: int, width: int) -> _Pair:
+    """Rows and columns of a layer's answer to an image."""
     rows, columns = (
-        (size + 2 * padding - kernel) // stride + 1
-        for size, padding, kernel, stride in zip(
-            (height, width), layer.padding, layer.kernel_size, layer.stride, strict=True
-        )
+        (size + 2 * padding[axis] - kernel[axis]) // stride[axis] + 1 for axis, size in enumerate((height, width))
     )
     return rows, columns
 
@@ -118,13 +125,13 @@ class _Windows:
     taps: list[tuple[slice, slice]]
 
 
-def _windows(layer: nn.Conv2d, height: int, width: int) -> _Windows | None:
+@cache
+def _windows(kernel: _Pair, stride: _Pair, padding: _Pair, height: int, width: int) -> _Windows | None:
     """The windows of a layer on an image; None if some window misses a pixel."""
-    kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
-    assert not isinstance(padding, str)
     axes = []
-    for axis, (size, outputs) in enumerate(zip((height, width), _outputs(layer, height, width), strict=True)):
-        firsts = [padding[axis] - stride[axis] * position for position in range(outputs)]
+    outputs = _outputs(kernel, stride, padding, height, width)
+    for axis, size in enumerate((height, width)):
+        firsts = [padding[axis] - stride[axis] * position for position in range(outputs[axis])]
         if any(first < 0 or first + size > kernel[axis] for first in firsts):
             return None
         axes.append([slice(first, first + size) for first in firsts])

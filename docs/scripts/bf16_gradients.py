@@ -14,13 +14,23 @@ from torch import Tensor, nn
 
 from cifar_hpc.data import arrays
 from cifar_hpc.models import SmallCNN
+from cifar_hpc.models.first_convolution import Float32Conv2d
 
 BATCHES, BATCH_SIZE = 150, 32
 LAYERS = ("conv1", "conv2", "conv3", "hidden", "output")
 
 
-def exempt(layer: nn.Module, images: bool = True, weights: bool = True) -> Callable[[Tensor], Tensor]:
-    """The layer's product in fp32, of what is not rounded; its answers are rounded as under autocast."""
+def exempt(
+    layer: nn.Module, images: bool = True, weights: bool = True, gradient: bool = True
+) -> Callable[[Tensor], Tensor]:
+    """The layer's product in fp32, of what is not rounded; its answers are rounded as under autocast.
+
+    Without `gradient` the gradient of its weights is a product in bf16, as in the overlay.
+    """
+    if not gradient:
+        overlay = Float32Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size)
+        overlay.weight, overlay.bias = layer.weight, layer.bias
+        return overlay.forward
     forward, exact = layer.forward, layer.weight.detach().clone()
 
     def product(x: Tensor) -> Tensor:
@@ -70,6 +80,7 @@ def main(checkpoint: str) -> None:
         "fp32 hidden, output": {"hidden": {}, "output": {}},
         "fp32 conv2": {"conv2": {}},
         "fp32 conv1": {"conv1": {}},
+        "conv1, gradient bf16": {"conv1": {"gradient": False}},
         "conv1: fp32 weights": {"conv1": {"images": False}},
         "conv1: fp32 images": {"conv1": {"weights": False}},
         "fp32 convolutions": {"conv1": {}, "conv2": {}, "conv3": {}},

@@ -1,3 +1,6 @@
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +40,38 @@ def test_the_error_that_all_images_share_shrinks() -> None:
     keep_first_convolution_in_float32(network)
     after = (answers(bf16=True) - exact).mean(dim=(0, 2, 3)).norm()
     assert after < 0.1 * before
+
+
+@pytest.mark.parametrize("settings", [{}, {"bias": False, "stride": 2, "padding": 1}, {"padding": "same"}], ids=str)
+def test_its_gradients_are_as_near_as_rounded_products_are(settings: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    ours, exact = Float32Conv2d(3, 8, 3, **settings), nn.Conv2d(3, 8, 3, **settings)
+    exact.load_state_dict(ours.state_dict())
+    for layer in ours, exact:
+        layer.to(memory_format=torch.channels_last)
+    images = torch.from_numpy(load_sample("cifar10").train_images[:64]).permute(0, 3, 1, 2) / 255
+    with torch.autocast("cpu", torch.bfloat16):
+        answers = ours(images)
+    gradient = torch.randn_like(answers)
+    answers.backward(gradient)
+    exact(images).backward(gradient.float())
+    for (name, found), right in zip(ours.named_parameters(), exact.parameters(), strict=True):
+        assert found.grad is not None, name
+        assert right.grad is not None
+        assert (found.grad - right.grad).norm() < 2**-8 * right.grad.norm(), name
+        assert found.grad.stride() == found.stride(), name
+
+
+def test_images_get_a_gradient_where_one_is_asked_for() -> None:
+    torch.manual_seed(0)
+    layer = Float32Conv2d(3, 8, 3)
+    images = torch.rand(4, 3, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        answers = layer(images)
+    gradient = torch.randn_like(answers)
+    (found,) = torch.autograd.grad(answers, images, gradient)
+    (right,) = torch.autograd.grad(layer(images), images, gradient.float())
+    assert torch.equal(found, right)
 
 
 def test_a_first_convolution_of_another_class_is_left_alone() -> None:

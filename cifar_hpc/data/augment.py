@@ -40,6 +40,7 @@ class BatchTransform:
         self.horizontal_flip = horizontal_flip
         self.mean = None if mean is None else torch.tensor(mean)
         self.std = None if std is None else torch.tensor(std)
+        self._repeated: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, images: Tensor, draws: Draws | None = None) -> Tensor:
         """Transforms one batch.
@@ -65,7 +66,11 @@ class BatchTransform:
         # Flat, with mean and deviation repeated for every pixel: an inner loop of three channels is not vectorised.
         scaled = images.reshape(batch, -1).to(torch.float32).div_(255)
         if self.mean is not None and self.std is not None:
-            mean, std = (each.to(scaled.device).repeat(height * width) for each in (self.mean, self.std))
+            key = (height * width, scaled.device)
+            if key not in self._repeated:
+                mean, std = (each.to(scaled.device).repeat(height * width) for each in (self.mean, self.std))
+                self._repeated[key] = mean, std
+            mean, std = self._repeated[key]
             scaled.sub_(mean).div_(std)
         return scaled.view(batch, height, width, channels)
 

@@ -15,7 +15,7 @@ from cifar_hpc.data.augment import BatchTransform, PaddingMode
 from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.order import Draws, EpochOrder
 
-_PREPARED_AT_ONCE = 512
+_PREPARED_AT_ONCE = 128
 """Images from which on batches are prepared one by one: on fewer, each operation costs more to call than to do."""
 
 

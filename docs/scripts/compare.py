@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cifar_hpc.bench.turns import Contestant
 
-TURNS, SECONDS = 80, 0.4
+TURNS, SECONDS = 80, 0.3
 
 
 def main(row: str, checkouts: list[Path]) -> None:
@@ -23,7 +23,8 @@ def main(row: str, checkouts: list[Path]) -> None:
         for checkout in checkouts:
             files = (checkout / "reproductions" / f"{row}.yaml", checkout / "configs" / "fast.yaml")
             arguments = [argument for file in files for argument in ("-c", str(file))]
-            command = [sys.executable, "-m", "cifar_hpc.bench.ours", *arguments]
+            # -P: else the package of the folder that this is run in would come first.
+            command = [sys.executable, "-P", "-m", "cifar_hpc.bench.ours", *arguments]
             path = os.pathsep.join(filter(None, (str(checkout), os.environ.get("PYTHONPATH"))))
             contestants[checkout] = stack.enter_context(Contestant(command, {"PYTHONPATH": path}))
             contestants[checkout].take_turn(SECONDS)  # warms up, before the next one starts

@@ -16,7 +16,8 @@ from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.order import Draws, EpochOrder
 
 _PREPARED_AT_ONCE = 128
-"""Images from which on batches are prepared one by one: on fewer, each operation costs more to call than to do."""
+"""Images that are prepared together, of one batch or several: fewer cost more to call for than to do, more leave the
+processor's cache."""
 
 
 class Batch(NamedTuple):

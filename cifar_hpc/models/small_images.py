@@ -35,7 +35,9 @@ _FEWEST_PAIRS_GATHERED = 2**17
 def use_matrix_products_on_small_images(network: nn.Module) -> None:
     """Lets every convolution of `network` that can take the short way; parameters and their names stay."""
     for layer in network.modules():
-        if type(layer) is nn.Conv2d and (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros"):
+        if type(layer) is not nn.Conv2d or isinstance(layer.padding, str):
+            continue
+        if (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros"):
             layer.__class__ = SmallImageConv2d
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -108,3 +110,13 @@ def test_a_network_keeps_its_parameters_and_its_logits() -> None:
     assert any(isinstance(layer, SmallImageConv2d) for layer in network.modules())
     assert list(network.state_dict()) == names
     assert torch.allclose(network(images), before, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"padding": "same"}, {"groups": 2}, {"dilation": 2}, {"padding_mode": "reflect"}], ids=str
+)
+def test_convolutions_of_other_kinds_are_left_alone(settings: dict[str, Any]) -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, **{"padding": 1, **settings}))
+    use_matrix_products_on_small_images(network)
+    assert type(network[0]) is nn.Conv2d
+    assert network(torch.rand(2, 4, 4, 4)).shape[1] == 4

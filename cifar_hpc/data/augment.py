@@ -4,6 +4,7 @@ Crop, flip, scaling and normalisation mean what torchvision's transforms of thos
 same pixels for the same draws (`tests/data/test_augment.py`).
 """
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -38,9 +39,8 @@ class BatchTransform:
         self.crop_padding = crop_padding
         self.padding_mode = padding_mode
         self.horizontal_flip = horizontal_flip
-        self.mean = None if mean is None else torch.tensor(mean)
-        self.std = None if std is None else torch.tensor(std)
-        self._repeated: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
+        self.mean = None if mean is None else tuple(mean)
+        self.std = None if std is None else tuple(std)
 
     def __call__(self, images: Tensor, draws: Draws | None = None) -> Tensor:
         """Transforms one batch.
@@ -66,13 +66,15 @@ class BatchTransform:
         # Flat, with mean and deviation repeated for every pixel: an inner loop of three channels is not vectorised.
         scaled = images.reshape(batch, -1).to(torch.float32).div_(255)
         if self.mean is not None and self.std is not None:
-            key = (height * width, scaled.device)
-            if key not in self._repeated:
-                mean, std = (each.to(scaled.device).repeat(height * width) for each in (self.mean, self.std))
-                self._repeated[key] = mean, std
-            mean, std = self._repeated[key]
+            mean, std = (_repeated(each, height * width, scaled.device) for each in (self.mean, self.std))
             scaled.sub_(mean).div_(std)
         return scaled.view(batch, height, width, channels)
+
+
+@cache
+def _repeated(values: tuple[float, ...], pixels: int, device: torch.device) -> Tensor:
+    """The channels' values, once for each pixel."""
+    return torch.tensor(values, device=device).repeat(pixels)
 
 
 def pad(images: Tensor, pixels: int, mode: PaddingMode) -> Tensor:

@@ -4,7 +4,6 @@ python docs/scripts/compare.py ROW CHECKOUT CHECKOUT...: images per second of ea
 in short turns of one run, medians and quartiles. A ratio of two checkouts of the same commit says how far to trust it.
 """
 
-import os
 import statistics
 import sys
 from contextlib import ExitStack
@@ -25,8 +24,7 @@ def main(row: str, checkouts: list[Path]) -> None:
             arguments = [argument for file in files for argument in ("-c", str(file))]
             # -P: else the package of the folder that this is run in would come first.
             command = [sys.executable, "-P", "-m", "cifar_hpc.bench.ours", *arguments]
-            path = os.pathsep.join(filter(None, (str(checkout), os.environ.get("PYTHONPATH"))))
-            contestants[checkout] = stack.enter_context(Contestant(command, {"PYTHONPATH": path}))
+            contestants[checkout] = stack.enter_context(Contestant(command, {"PYTHONPATH": str(checkout)}))
             contestants[checkout].take_turn(SECONDS)  # warms up, before the next one starts
         for _ in range(TURNS):
             for checkout, contestant in contestants.items():

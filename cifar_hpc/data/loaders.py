@@ -114,7 +114,7 @@ class GlobalBatches:
 
 
 class BatchLoader:
-    """Gathers and augments whole batches from an image set in memory.
+    """Gathers and augments whole batches from an image set in memory, several at once where they are small.
 
     Args:
         images: the set.
@@ -133,9 +133,9 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Batch]:
         for together in _in_groups(self.batch_sampler.draws()):
             with _one_thread():
-                images = self._prepare(Draws.join(together))
+                prepared = self._prepare(Draws.join(together))
             sizes = [len(draws.indices) for draws in together]
-            yield from map(Batch, *(part.split(sizes) for part in images))
+            yield from map(Batch, *(part.split(sizes) for part in prepared))
 
     def _prepare(self, draws: Draws) -> Batch:
         data, augmented = self.images, self.batch_sampler.sampler.shuffle

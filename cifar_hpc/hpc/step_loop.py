@@ -15,6 +15,8 @@ from lightning.pytorch.plugins import MixedPrecision, Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from cifar_hpc.optim.fused import direct
+
 _INNER_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 """Hooks within a step, of callbacks and of the module."""
 
@@ -73,7 +75,7 @@ class StepLoop(_TrainingEpochLoop):
     def _short_steps(self, data_fetcher: _DataFetcher) -> None:
         """Takes all steps but the last one of the epoch, or those until training is to stop."""
         trainer = self.trainer
-        module, strategy, optimizer = trainer.lightning_module, trainer.strategy, trainer.optimizers[0]
+        module, strategy, optimizer = trainer.lightning_module, trainer.strategy, direct(trainer.optimizers[0])
         starts = _step_hooks(trainer.callbacks, "on_train_batch_start")
         ends = _step_hooks(trainer.callbacks, "on_train_batch_end")
         progress = self.automatic_optimization.optim_progress.optimizer

@@ -1,6 +1,7 @@
 """The short way from step to step ends where Lightning's own does."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,15 @@ def short_steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counter
 
 
-def train(folder: Path, callbacks: list[Callback], **flags: Any) -> tuple[list[tuple[str, int, int]], dict[str, Any]]:
+def train(
+    folder: Path, callbacks: list[Callback], fused: bool = False, **flags: Any
+) -> tuple[list[tuple[str, int, int]], dict[str, Any]]:
     """Two epochs on the sample; what a callback saw, and the last checkpoint."""
     seed_everything(1, verbose=False)
     seen = CountSteps()
     trainer = bare_trainer(folder, [seen, *callbacks], max_epochs=2, **flags)
-    trainer.fit(SmallCNN(), datamodule=CIFARDataModule("cifar10", batch_size=32, sample=True, seed=1))
+    network = SmallCNN(optimizer=partial(torch.optim.Adam, fused=fused))
+    trainer.fit(network, datamodule=CIFARDataModule("cifar10", batch_size=32, sample=True, seed=1))
     trainer.save_checkpoint(folder / "last.ckpt")
     return seen.calls, torch.load(folder / "last.ckpt", weights_only=False)
 
@@ -81,15 +85,16 @@ def assert_same(first: Any, second: Any) -> None:
         assert first == second
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_short_way_ends_where_lightnings_own_does(
-    precision: str, short_steps: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str, fused: bool, short_steps: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, checkpoint = train(tmp_path, [], precision=precision)
+    calls, checkpoint = train(tmp_path, [], fused, precision=precision)
     steps = checkpoint["global_step"] // 2
     assert short_steps["steps"] == 2 * (steps - 2)
     monkeypatch.setattr(StepLoop, "_nothing_listens", lambda self, data_fetcher: False)
-    calls_of_lightning, of_lightning = train(tmp_path, [], precision=precision)
+    calls_of_lightning, of_lightning = train(tmp_path, [], fused, precision=precision)
     assert short_steps["steps"] == 2 * (steps - 2)
     assert calls == calls_of_lightning
     for part in ("state_dict", "optimizer_states", "loops", "epoch", "global_step"):

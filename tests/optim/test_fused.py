@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.profiler import profile
 
-from cifar_hpc.optim.fused import spare_copies_of_gradients
+from cifar_hpc.optim.fused import DirectAdam, direct, spare_copies_of_gradients
 
 
 def make(kind: type[Optimizer], network: nn.Module, fused: bool) -> Optimizer:
@@ -48,3 +48,69 @@ def test_optimisers_that_are_not_fused_are_left_alone() -> None:
     optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters())
     spare_copies_of_gradients(optimizer)
     assert "_init_group" not in vars(optimizer)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_direct_steps_are_the_optimisers_own(kind: type[Optimizer]) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8 * 4, 8), nn.Linear(8, 3))
+    network.to(memory_format=torch.channels_last)
+    network[2].bias.requires_grad = False
+    networks = [network, deepcopy(network)]
+    optimizers = [
+        kind(
+            [{"params": each[0].parameters(), "lr": 0.1}, {"params": each[2:].parameters()}],
+            weight_decay=0.01,
+            fused=True,
+        )  # type: ignore[call-arg]
+        for each in networks
+    ]
+    steps: list[Any] = list(optimizers)
+
+    def take_step(layers: nn.Module, images: torch.Tensor, step: Any) -> float:
+        def closure() -> float:
+            loss = layers(images).square().sum()
+            step.zero_grad()
+            loss.backward()
+            return float(loss)
+
+        return float(step.step(closure))
+
+    for number in range(5):
+        images = torch.randn(5, 4, 4, 4).contiguous(memory_format=torch.channels_last)
+        if number == 1:
+            steps[1] = direct(optimizers[1])
+            assert isinstance(steps[1], DirectAdam)
+        used = 3 if number == 3 else 4  # the last layer once without gradients
+        losses = [take_step(each[:used], images, step) for each, step in zip(networks, steps, strict=True)]
+        assert losses[0] == losses[1] > 0
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] /= 2  # as a schedule does
+    for one, other in zip(*(each.parameters() for each in networks), strict=True):
+        assert torch.equal(one, other)
+    first, second = (optimizer.state_dict()["state"] for optimizer in optimizers)
+    assert first.keys() == second.keys()
+    for index, state in first.items():
+        for name, value in state.items():
+            assert torch.equal(value, second[index][name])
+
+
+def test_direct_steps_are_for_plain_fused_adam_that_has_stepped() -> None:
+    def stepped(kind: type[Optimizer], **settings: Any) -> Optimizer:
+        layer = nn.Linear(2, 2)
+        optimizer = kind(layer.parameters(), lr=0.1, **settings)  # type: ignore[call-arg]
+        layer(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        return optimizer
+
+    assert isinstance(direct(stepped(torch.optim.Adam, fused=True)), DirectAdam)
+    hooked = stepped(torch.optim.Adam, fused=True)
+    hooked.register_step_post_hook(lambda *arguments: None)
+    fresh = torch.optim.Adam(nn.Linear(2, 2).parameters(), fused=True)
+    others = (
+        stepped(torch.optim.Adam),
+        stepped(torch.optim.SGD, fused=True),
+        stepped(torch.optim.Adam, fused=True, amsgrad=True),
+    )
+    for optimizer in (hooked, fresh, *others):
+        assert direct(optimizer) is optimizer

@@ -57,14 +57,15 @@ def test_direct_steps_are_the_optimisers_own(kind: type[Optimizer]) -> None:
     network.to(memory_format=torch.channels_last)
     network[2].bias.requires_grad = False
     networks = [network, deepcopy(network)]
-    optimizers = [
-        kind(
-            [{"params": each[0].parameters(), "lr": 0.1}, {"params": each[2:].parameters()}],
-            weight_decay=0.01,
-            fused=True,
-        )  # type: ignore[call-arg]
-        for each in networks
-    ]
+
+    def in_two_groups(layers: nn.Sequential) -> Optimizer:
+        groups: list[dict[str, Any]] = [
+            {"params": layers[0].parameters(), "lr": 0.1},
+            {"params": layers[2:].parameters()},
+        ]
+        return kind(groups, weight_decay=0.01, fused=True)  # type: ignore[call-arg]
+
+    optimizers = [in_two_groups(each) for each in networks]
     steps: list[Any] = list(optimizers)
 
     def take_step(layers: nn.Module, images: torch.Tensor, step: Any) -> float:

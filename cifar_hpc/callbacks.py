@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cifar_hpc.data.order import epoch_seed
+from cifar_hpc.records.environment import usable_cores
 
 
 class EpochCallback(Callback):
@@ -64,9 +65,12 @@ class Announcement(EpochCallback):
         if stage != "fit" or not trainer.is_global_zero:
             return
         title, what, resuming = self.lines
-        threads = f"{torch.get_num_threads()} threads{' each' * (trainer.world_size > 1)}"
+        threads, cores = torch.get_num_threads(), usable_cores()
+        told = f"{threads} threads{' each' * (trainer.world_size > 1)}"
+        if threads > cores:
+            told += f" on {cores} cores (trainer.threads: {cores} would be faster)"
         print(
-            f"{title}\n{what}; {trainer.world_size} × {trainer.strategy.root_device.type}, {threads}, "
+            f"{title}\n{what}; {trainer.world_size} × {trainer.strategy.root_device.type}, {told}, "
             f"precision {trainer.precision}{resuming}",
             file=sys.stderr,
             flush=True,

@@ -381,10 +381,14 @@ def test_no_row_is_told(refuse: Refuse) -> None:
     assert "`-c reproductions/ROW.yaml`" in refuse("fit", "-c", ROOT / "configs" / "cpu.yaml")
 
 
-def test_more_threads_than_cores_are_the_rows_choice(fit_here: Fit, tmp_path: Path) -> None:
-    threads = usable_cores() + 1  # as shahrin's four on two cores
+def test_more_threads_than_cores_are_the_rows_choice(
+    fit_here: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cores = usable_cores()
+    threads = cores + 1  # as shahrin's four on two cores
     fit_here(*SEQUENTIAL, *SMOKE, f"--trainer.threads={threads}", "--run_dir", tmp_path / "run")
     assert record(tmp_path / "run")["hardware"]["threads"] == threads
+    assert f"{threads} threads on {cores} cores (trainer.threads: {cores} would be faster)" in capsys.readouterr().err
 
 
 def test_a_share_of_no_batches_is_told_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,7 +71,7 @@ def fit(cli: CIFARCLI, siblings: Siblings) -> int:
             return _fit_in(cli, siblings, run_dir, checkpoint)
         except UserError:
             if began and not (run_dir / "checkpoints").is_dir():
-                shutil.rmtree(run_dir)  # a refused request leaves nothing behind
+                run_directory.remove(run_dir)  # a refused request leaves nothing behind
             raise
 
 

@@ -431,6 +431,6 @@ def test_what_torch_refuses_is_told_and_leaves_nothing(
     assert done.status == 2
     assert "Invalid learning rate" in done.err.splitlines()[-1]  # after the two lines on what was to run
     assert "Traceback" not in done.err
-    assert list((tmp_path / "runs" / "ghugre_sequential").iterdir()) == []
+    assert not (tmp_path / "runs").exists()
     (tmp_path / "no.ckpt").write_text("no checkpoint")
     assert "no.ckpt" in refuse("test", "-c", finished_run / "config.yaml", "--ckpt_path", tmp_path / "no.ckpt")

@@ -3,8 +3,9 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
             f"The run directory {run_dir or RUNS} cannot be written ({error.strerror}); name another with --run_dir"
         ) from error
     raise UserError(f"{RUNS / name} holds ten thousand runs of seed {seed}; remove some")
+
+
+def remove(folder: Path) -> None:
+    """Takes back a directory that was made for a run which was then refused, with what was made to hold it."""
+    shutil.rmtree(folder)
+    if RUNS in folder.parents:
+        for parent in (folder.parent, RUNS):
+            with suppress(OSError):  # other runs are in it
+                parent.rmdir()
 
 
 def _check_writable(folder: Path) -> None:

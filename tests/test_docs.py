@@ -57,3 +57,16 @@ def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
                 cells.append(f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}")
             cells.append(f"{getattr(printed[epoch], f'{name}_percent'):.2f}")
         assert f"| {' | '.join(cells)} |" in page
+
+
+def test_the_page_on_luo_gives_what_the_runs_gave() -> None:
+    (row,) = [reproduction.read_row(path) for path in reproduction.row_files() if path.stem == "luo_workload1_vgg"]
+    files = ROOT / "results" / "luo_workload1_vgg" / "seed1" / "result.json", ROOT / "docs/measurements/luo_vgg19.json"
+    vgg16, vgg19 = (json.loads(file.read_text())["curve"] for file in files)
+    page = (ROOT / "docs" / "luo.md").read_text(encoding="utf-8")
+    assert len(vgg16) == len(vgg19) == len(row.reproduction.reported.curve) == 10
+    for printed, *runs in zip(row.reproduction.reported.curve, vgg16, vgg19, strict=True):
+        accuracies = [f"{100 * run['train_accuracy']:.2f}" for run in runs]
+        losses = [f"{run['train_loss']:.4f}" for run in runs]
+        cells = [f"{printed.train_accuracy_percent:.2f}", *accuracies, f"{printed.train_loss:.4f}", *losses]
+        assert f"| {printed.epoch} | {' | '.join(cells)} |" in page

@@ -65,13 +65,13 @@ class Announcement(EpochCallback):
         if stage != "fit" or not trainer.is_global_zero:
             return
         title, what, resuming = self.lines
+        device = trainer.strategy.root_device.type
         threads, cores = torch.get_num_threads(), usable_cores()
         told = f"{threads} threads{' each' * (trainer.world_size > 1)}"
-        if threads > cores:
+        if device == "cpu" and threads > cores:
             told += f" on {cores} cores (trainer.threads: {cores} would be faster)"
         print(
-            f"{title}\n{what}; {trainer.world_size} × {trainer.strategy.root_device.type}, {told}, "
-            f"precision {trainer.precision}{resuming}",
+            f"{title}\n{what}; {trainer.world_size} × {device}, {told}, precision {trainer.precision}{resuming}",
             file=sys.stderr,
             flush=True,
         )

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cifar_hpc.allocator import keep_memory
+from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.models import SmallCNN
 
 TURNS, STEPS, BATCH_SIZE = 40, 25, 32
@@ -49,8 +50,8 @@ def main() -> None:
             rates[name].append(STEPS / (time.perf_counter() - start))
     for name, found in rates.items():
         ratios = [rate / eager for rate, eager in zip(found, rates["eager"], strict=True)][1:]  # the first compiles
-        low, middle, high = statistics.quantiles(ratios)
-        print(f"{name}: {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
+        low, high = quartiles(ratios)
+        print(f"{name}: {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ _EXPERIMENT_TRAINER_KEYS = {
 _ENGINE_DATA_KEYS = {"root", "num_workers", "eval_batch_size", "pipeline", "source"}
 """Arguments of the DataModule that change no result."""
 
+_MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
+"""Networks whose schedule is laid over all planned epochs."""
+
 
 def experiment(config: dict[str, Any]) -> dict[str, Any]:
     """The settings that make the experiment, flat, without those that say where and how fast it runs."""
@@ -37,6 +40,28 @@ def experiment(config: dict[str, Any]) -> dict[str, Any]:
         return not (group == "data" and rest in _ENGINE_DATA_KEYS)
 
     return {key: value for key, value in settings.items() if belongs(key)}
+
+
+def same_experiment(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two rows train the same network in the same way, if perhaps for another number of epochs.
+
+    The shorter run is then the beginning of the longer one. Networks and schedules that look at the number of planned
+    epochs are shared by rows of the same number only.
+
+    Args:
+        first: a row's configuration, as its file has it.
+        second: another's.
+    """
+    settings = [experiment({k: v for k, v in row.items() if k != "reproduction"}) for row in (first, second)]
+    epochs = [row.pop("trainer.max_epochs", None) for row in settings]
+    return settings[0] == settings[1] and (epochs[0] == epochs[1] or not _looks_at_the_end(settings[0]))
+
+
+def _looks_at_the_end(settings: dict[str, Any]) -> bool:
+    """Whether the learning rate may depend on how many epochs are planned: torch's own schedules cannot see that."""
+    schedule = settings.get("model.init_args.scheduler.class_path") or settings.get("model.init_args.scheduler")
+    torchs_own = schedule is None or str(schedule).startswith("torch.optim.lr_scheduler.")
+    return not torchs_own or settings.get("model.class_path") in _MODELS_THAT_LOOK_AT_THE_END
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Any]]:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from cifar_hpc.errors import UserError
+from cifar_hpc.experiment import same_experiment
 from cifar_hpc.messages import explain_parser_error
 
 ReportName = Literal["shahrin", "ashraf", "ghugre", "aamir", "luo"]
@@ -170,6 +171,31 @@ def load_row(row: str) -> Row:
         known = ", ".join(p.stem for p in row_files())
         raise UserError(f"There is no row {row}; the rows are {known}")
     return read_row(path)
+
+
+def relatives(row: str) -> list[Row]:
+    """The rows that are one experiment with this one, itself among them: a run of one is evidence for all.
+
+    Raises:
+        UserError: if there is no such row, or the file of a relative is wrong.
+    """
+    own = load_row(row).config
+    # Other rows' files are compared as they are: checking the types of all would take seconds.
+    return [read_row(path) for path in row_files() if same_experiment(own, read_yaml(path))]
+
+
+def printed_epochs(row: str) -> tuple[int, ...]:
+    """The epochs of which any row of the experiment prints what was measured on the test set, in order.
+
+    Those are the last epochs of its rows, and the epochs of printed logs with a test loss or accuracy.
+    """
+    epochs: set[int] = set()
+    for relative in relatives(row):
+        reported = relative.reproduction.reported
+        if any(getattr(reported, metric) is not None for metric in METRICS):
+            epochs.add(reported.epochs or int(relative.config["trainer"]["max_epochs"]))
+        epochs |= {p.epoch for p in reported.curve if (p.test_accuracy_percent, p.test_loss) != (None, None)}
+    return tuple(sorted(epochs))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Call
         seed=cli.seed,
         planned_epochs=(cli.row_config or cli.plain_config)["trainer"]["max_epochs"],
         curve_epochs=tuple(point.epoch for point in cli.reproduction.reported.curve),
+        printed_epochs=rows.printed_epochs(cli.reproduction.row) if cli.reproduction.row else (),
         model_class_path=cli.plain_config["model"]["class_path"],
         trainable_parameters=cli.trainable_parameters,
         config_sha256=config_sha256,

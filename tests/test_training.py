@@ -32,7 +32,7 @@ def test_run_directory_and_record(finished_run: Path) -> None:
         "config", "result", "predictions", "checkpoints", "events",
     }  # fmt: skip
     found = record(finished_run)
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert (found["row"], found["seed"], found["status"], found["tier"]) == (
         "ghugre_sequential", 1, "complete", "smoke",
     )  # fmt: skip

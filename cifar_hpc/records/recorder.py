@@ -13,11 +13,23 @@ from lightning.pytorch import LightningModule, Trainer
 
 from cifar_hpc.callbacks import EpochCallback
 from cifar_hpc.data.datamodule import CIFARDataModule
+from cifar_hpc.errors import UserError
+from cifar_hpc.machine import Load
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
 from cifar_hpc.records import environment
 from cifar_hpc.records.record import SCHEMA
 from cifar_hpc.records.run_directory import write_json
+
+_TESTED = {
+    "test_loss": "loss",
+    "test_accuracy": "accuracy",
+    "top5_accuracy": "top5_accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "f1",
+}
+"""What is kept of an evaluation of the test set, by the record's keys and the evaluation's."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,7 @@ class RunFacts:
         seed: of the run.
         planned_epochs: of the row, whatever this run was told.
         curve_epochs: epochs whose values the report prints.
+        printed_epochs: of which a row of the same experiment prints a number about the test set.
         model_class_path: import path of the network.
         trainable_parameters: of the whole network, of which ZeRO leaves each process a part.
         config_sha256: digest of the run's config.yaml.
@@ -41,6 +54,7 @@ class RunFacts:
     seed: int
     planned_epochs: int
     curve_epochs: tuple[int, ...]
+    printed_epochs: tuple[int, ...]
     model_class_path: str
     trainable_parameters: int
     config_sha256: str
@@ -63,56 +77,58 @@ class Recorder(EpochCallback):
         self.facts = facts
         self.curve: list[dict[str, Any]] = []
         self.fit_seconds = 0.0
+        self.load = Load()
+        self.printed: dict[int, dict[str, Any]] = {}
         self.best_test: dict[str, Any] | None = None
         self.best_holdout: dict[str, Any] | None = None
         self.test_seconds: float | None = None
         self._fit_start: float | None = None
         self._test_start = 0.0
         self._epoch_start = 0.0
-        self._train_seconds: float | None = None
         self._evaluation_start = 0.0
         self._evaluation_seconds = 0.0
+        self._evaluated = False
         self._learning_rate = 0.0
         self._predictions_sha256: str | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._fit_start = time.perf_counter()
+        launcher = getattr(trainer.strategy, "cluster_environment", None)
+        self.load.start(launched=launcher is not None and launcher.creates_processes_externally)
         self._write(trainer, "partial")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the epoch's clock."""
-        self._train_seconds = None
         self._evaluation_seconds = 0.0
+        self._evaluated = False
         self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._epoch_start = _now(pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ends the training part of the epoch."""
-        if trainer.state.fn == "fit":
-            self._evaluation_start = _now(pl_module)
-            self._train_seconds = self._evaluation_start - self._epoch_start
+        """Starts the clock of an evaluation."""
+        self._evaluation_start = _now(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ends the evaluation part of the epoch."""
-        if trainer.state.fn == "fit":
-            self._evaluation_seconds = _now(pl_module) - self._evaluation_start
+        """Adds an evaluation to the epoch's time; only one behind the last batch tells of the epoch."""
+        self._evaluation_seconds += _now(pl_module) - self._evaluation_start
+        self._evaluated = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the epoch to the curve."""
         assert isinstance(pl_module, Classifier)
-        seconds = _now(pl_module) - self._epoch_start if self._train_seconds is None else self._train_seconds
+        seconds = _now(pl_module) - self._epoch_start - self._evaluation_seconds
+        self.load.update()
         epoch = trainer.current_epoch + 1
         train = pl_module.train_metrics()
-        evaluations = pl_module.evaluations if self._evaluation_seconds else {}
+        evaluations = pl_module.evaluations if self._evaluated else {}
         metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
         test = metrics.get("test", {})
         point = {
             "epoch": epoch,
             "train_loss": train["loss"],
             "train_accuracy": train["accuracy"],
-            "test_loss": test.get("loss"),
-            "test_accuracy": test.get("accuracy"),
+            **{key: test.get(name) for key, name in _TESTED.items()},
             "train_seconds": seconds,
             "eval_seconds": self._evaluation_seconds,
             "learning_rate": self._learning_rate,
@@ -121,6 +137,8 @@ class Recorder(EpochCallback):
             point |= {f"holdout_{name}": metrics["holdout"][name] for name in ("loss", "accuracy")}
         self.curve.append(point)
         if test:
+            if epoch in self.facts.printed_epochs:
+                self.printed[epoch] = _keep(epoch, evaluations["test"])
             # The first of equals is kept: a later epoch must be better to replace it.
             if self.best_test is None or test["accuracy"] > self.best_test["metrics"]["accuracy"]:
                 self.best_test = _keep(epoch, evaluations["test"])
@@ -139,6 +157,7 @@ class Recorder(EpochCallback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
+        self.load.update()
         if self._fit_start is not None:
             self.fit_seconds += time.perf_counter() - self._fit_start
             self._fit_start = None
@@ -157,9 +176,14 @@ class Recorder(EpochCallback):
         views = None if augmented is None else _keep(len(self.curve), augmented)
         if views is not None:
             last["accuracy_tta"] = views["metrics"]["accuracy"]
+        if last["epoch"] in self.facts.printed_epochs:
+            self.printed[last["epoch"]] = last
         if trainer.is_global_zero:
             arrays = _arrays(last) | _arrays(self.best_test, "best_test_") | _arrays(self.best_holdout, "best_holdout_")
             arrays |= _arrays(views, "tta_")
+            for epoch, kept in self.printed.items():
+                if epoch != last["epoch"]:  # the last epoch's are there under plain names
+                    arrays |= _arrays(kept, f"epoch{epoch}_")
             part = self.run_dir / ".predictions.part.npz"
             np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
             self._predictions_sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
@@ -180,14 +204,23 @@ class Recorder(EpochCallback):
             "fit_seconds": self.fit_seconds + running,
             "best_test": self.best_test,
             "best_holdout": self.best_holdout,
+            "printed": self.printed,
+            "load": (self.load.others, self.load.all_cores),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up where the checkpoint was written."""
+        if "printed" not in state_dict:
+            raise UserError(
+                f"The run in {self.run_dir} was begun by an earlier version of cifar_hpc, which kept less of each "
+                "epoch; end it with that version, or begin anew in another --run_dir"
+            )
         self.curve = list(state_dict["curve"])
         self.fit_seconds = state_dict["fit_seconds"]
         self.best_test = state_dict["best_test"]
         self.best_holdout = state_dict["best_holdout"]
+        self.printed = dict(state_dict["printed"])
+        self.load.others, self.load.all_cores = state_dict["load"]
 
     def _write(
         self,
@@ -228,6 +261,7 @@ class Recorder(EpochCallback):
                 "best_test": None if self.best_test is None else self._selected(self.best_test),
                 **({} if self.best_holdout is None else {"best_holdout": self._selected(self.best_holdout)}),
             },
+            "printed": {str(epoch): self._selected(kept) for epoch, kept in self.printed.items()},
             "curve": self.curve,
             "time": {
                 "fit_seconds": self.fit_seconds + running,
@@ -236,7 +270,9 @@ class Recorder(EpochCallback):
                 "test_seconds": self.test_seconds,
                 "first_epoch_seconds": self.curve[0]["train_seconds"] if self.curve else None,
                 "images_per_second": train_images * done / train_seconds if train_seconds else None,
+                "load": self.load.share,
             },
+            "engine": {"kernels": "ours"},
             "hardware": environment.hardware(trainer),
             "software": environment.software(),
             "config_sha256": self.facts.config_sha256,
@@ -259,16 +295,12 @@ class Recorder(EpochCallback):
         return "prefix" if any(epoch <= done for epoch in self.facts.curve_epochs) else "smoke"
 
     def _selected(self, kept: dict[str, Any]) -> dict[str, Any]:
-        metrics = kept["metrics"]
+        tested = {key: kept["metrics"][name] for key, name in _TESTED.items()}
         point = self.curve[kept["epoch"] - 1] if 0 < kept["epoch"] <= len(self.curve) else {}
         return {
             "epoch": kept["epoch"],
-            "test_accuracy": metrics["accuracy"],
+            **tested,
             **({"test_accuracy_tta": kept["accuracy_tta"]} if "accuracy_tta" in kept else {}),
-            "precision": metrics["precision"],
-            "recall": metrics["recall"],
-            "f1": metrics["f1"],
-            "test_loss": metrics["loss"],
             "train_accuracy": point.get("train_accuracy"),
             "train_loss": point.get("train_loss"),
         }
@@ -279,23 +311,21 @@ def _keep(epoch: int, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "epoch": epoch,
         "metrics": dict(evaluation.metrics),
-        "labels": evaluation.labels,
-        "predicted": evaluation.predicted,
-        "confidence": evaluation.confidence,
-        "losses": evaluation.losses,
+        # As predictions.npz has them: a checkpoint holds those of many epochs.
+        "label": evaluation.labels.to(torch.uint8),
+        "class": evaluation.predicted.to(torch.uint8),
+        "rank": evaluation.ranks.to(torch.uint8),
+        "confidence": evaluation.confidence.float(),
+        "loss": evaluation.losses.float(),
     }
 
 
 def _arrays(kept: dict[str, Any] | None, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of predictions.npz: class, confidence and cross-entropy of each test image, and its label."""
+    """The arrays of predictions.npz: answers for each test image and, beside the last epoch's, its label."""
     if kept is None:
         return {}
-    arrays = {
-        f"{prefix}class": kept["predicted"].numpy().astype(np.uint8),
-        f"{prefix}confidence": kept["confidence"].numpy().astype(np.float32),
-        f"{prefix}loss": kept["losses"].numpy().astype(np.float32),
-    }
-    return arrays if prefix else {"label": kept["labels"].numpy().astype(np.uint8)} | arrays
+    arrays = {f"{prefix}{name}": kept[name].numpy() for name in ("class", "rank", "confidence", "loss")}
+    return arrays if prefix else {"label": kept["label"].numpy()} | arrays
 
 
 def _now(pl_module: LightningModule) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, find_record_files, read_record
+from cifar_hpc.records.record import QUIET, Record, find_record_files, read_record
 from cifar_hpc.reproduction import Row
 
 _PAGE = """# How long each row takes
@@ -113,7 +113,7 @@ def _duration(row: Row, record: Record) -> Duration:
         len(epochs),
         record.name,
         record.path.as_posix(),
-        f"{where}, {hardware['precision']}",
+        f"{where}, {hardware['precision']}" + (", shared with others" if record.load > QUIET else ""),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, find_record_files
+from cifar_hpc.records.record import QUIET, Record, find_record_files
 from cifar_hpc.reproduction import Row
 from cifar_hpc.verify.claims_file import Claim
 from cifar_hpc.verify.recompute import read_sound_record
@@ -99,6 +99,8 @@ def unfit(claim: Claim, record: Record) -> str:
     if claim.is_time:
         if cut := sorted({"trainer.limit_train_batches", "data.sample"} & set(record.content["changed_from_row"])):
             return f"trained on less than the whole dataset ({', '.join(cut)})"
+        if record.load > QUIET:
+            return f"was timed while others had {100 * record.load:.0f} % of the machine's cores"
         return "" if _timed_epochs(record) else "times no epoch"
     if claim.epoch is None and record.tier != "full":
         return "is not the whole run"

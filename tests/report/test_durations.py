@@ -68,7 +68,7 @@ def test_the_quickest_of_a_rows_own_records_counts() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"status": "partial"}, {"changed_from_row": {"data.sample": [False, True]}}, {"curve": []}, {"schema": 2}],
+    [{"status": "partial"}, {"changed_from_row": {"data.sample": [False, True]}}, {"curve": []}, {"schema": 3}],
 )
 def test_other_records_do_not_count(changes: dict[str, Any]) -> None:
     keep(Path("runs/luo_workload1_vgg/seed1"), "luo_workload1_vgg", [(40, 2)], **changes)

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cifar_hpc.data.order import epoch_seed
-from cifar_hpc.records.environment import usable_cores
+from cifar_hpc.machine import Precision, usable_cores
 
 
 class EpochCallback(Callback):
@@ -54,24 +54,29 @@ class Announcement(EpochCallback):
     Args:
         title: the first line.
         what: what is trained on what.
+        precision: of the run, and why.
         resuming: from where; empty for a new run.
     """
 
-    def __init__(self, title: str, what: str, resuming: str) -> None:
-        self.lines = (title, what, resuming)
+    def __init__(self, title: str, what: str, precision: Precision, resuming: str) -> None:
+        self.title, self.what, self.resuming = title, what, resuming
+        self.precision = precision
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prints them, once every process is in its place."""
         if stage != "fit" or not trainer.is_global_zero:
             return
-        title, what, resuming = self.lines
         device = trainer.strategy.root_device.type
         threads, cores = torch.get_num_threads(), usable_cores()
         told = f"{threads} threads{' each' * (trainer.world_size > 1)}"
         if device == "cpu" and threads > cores:
             told += f" on {cores} cores (trainer.threads: {cores} would be faster)"
+        slow = self.precision.emulated
         print(
-            f"{title}\n{what}; {trainer.world_size} × {device}, {told}, precision {trainer.precision}{resuming}",
+            f"{self.title}\n{self.what}; {trainer.world_size} × {device}, {told}, precision {trainer.precision}"
+            + (f" ({self.precision.why})" if self.precision.why else "")
+            + self.resuming
+            + ("\nwarning: bfloat16 is slow here; --trainer.precision auto would take 32-true" if slow else ""),
             file=sys.stderr,
             flush=True,
         )

@@ -25,11 +25,11 @@ from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
 from cifar_hpc.hpc.placement import Place
 from cifar_hpc.limits import check_limits
+from cifar_hpc.machine import choose_precision, usable_cores
 from cifar_hpc.messages import explain_parser_error, one_sentence, place_of
 from cifar_hpc.models.classifier import Classifier
-from cifar_hpc.records.environment import usable_cores
 from cifar_hpc.reproduction import Reproduction
-from cifar_hpc.trainer import Trainer
+from cifar_hpc.trainer import Trainer, runs_on_cpu
 
 # A configuration file may name these and nothing else to be imported.
 set_parsing_settings(
@@ -125,6 +125,10 @@ class CIFARCLI(LightningCLI):
             group = rows.read_yaml(path).get("reproduction")
             if isinstance(group, dict) and group.get("row"):
                 rows.read_row(path)
+        self.precision = choose_precision(str(self.config["trainer"]["precision"]), runs_on_cpu(self.config["trainer"]))
+        if self.config["trainer"]["precision"] == "auto":
+            # The run's config.yaml names what was taken, so that it means the same on another machine.
+            self.config["trainer"]["precision"] = self.precision.name
         self.plain_config = _plain(parser, self.config)
         self.row_config: dict[str, Any] | None = None
         row = self.plain_config["reproduction"]["row"]

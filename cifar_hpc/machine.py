@@ -3,10 +3,9 @@
 import os
 import platform
 import time
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from cifar_hpc.records.environment import usable_cores
 
 INSTRUCTIONS = {
     "avx2": "avx2",
@@ -16,7 +15,7 @@ INSTRUCTIONS = {
 }
 """What matters for speed, from slow to fast, and the flag by which Linux names it."""
 
-_ALLOWED_BY_ONEDNN = {
+_LEFT_BY_ONEDNN = {
     "SSE41": (),
     "AVX": (),
     "AVX2": ("avx2",),
@@ -29,6 +28,32 @@ _ALLOWED_BY_ONEDNN = {
     "AVX10_1_512": ("avx2", "avx512", "avx512_bf16"),
 }
 """What each value of ONEDNN_MAX_CPU_ISA leaves; those that are not here leave everything."""
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which under Slurm or taskset are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_gib() -> float | None:
+    """The machine's memory."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 @cache
@@ -52,7 +77,7 @@ def usable_instructions() -> tuple[str, ...]:
     out, so that one machine can stand in for an older one.
     """
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
-    allowed = _ALLOWED_BY_ONEDNN.get(limit.upper(), tuple(INSTRUCTIONS))
+    allowed = _LEFT_BY_ONEDNN.get(limit.upper(), tuple(INSTRUCTIONS))
     return tuple(name for name, there in instructions().items() if there and name in allowed)
 
 
@@ -72,6 +97,38 @@ def bf16_engine(on_cpu: bool) -> str | None:
         return torch.cuda.get_device_name() if there else None
     found = [name for name in usable_instructions() if name.endswith("bf16")]
     return found[-1] if found else None
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A precision of the Trainer, and why it is the one.
+
+    Attributes:
+        name: as Lightning has it.
+        why: in a few words; empty where there is nothing to say.
+        emulated: whether nothing here computes it, so that a run is right and several times slower than in float32.
+    """
+
+    name: str
+    why: str = ""
+    emulated: bool = False
+
+
+def choose_precision(asked: str, on_cpu: bool) -> Precision:
+    """Takes the precision that was asked for; for `auto`, bf16-mixed where something computes it, else 32-true.
+
+    Args:
+        asked: Lightning's name of a precision, or `auto`.
+        on_cpu: whether the run takes the CPU, and not the GPU that is there.
+    """
+    engine, device = bf16_engine(on_cpu), "processor" if on_cpu else "GPU"
+    if asked == "auto":
+        if engine is None:
+            return Precision("32-true", f"this {device} does not compute bfloat16")
+        return Precision("bf16-mixed", f"{engine} computes bfloat16")
+    if asked.startswith("bf16") and engine is None:
+        return Precision(asked, f"this {device} only emulates bfloat16", emulated=True)
+    return Precision(asked)
 
 
 class Load:

@@ -11,8 +11,8 @@ _HELP = "`--help` lists the known ones"
 # Where the type allows more than works: Lightning's also has names that need another library or a GPU of its maker.
 _RIGHT = {
     "trainer.precision": (
-        "one of 32-true, 64-true, bf16-mixed, bf16-true, 16-mixed and 16-true (configs/cpu_bf16.yaml and "
-        "configs/gpu_bf16.yaml take bf16-mixed)"
+        "one of auto, 32-true, 64-true, bf16-mixed, bf16-true, 16-mixed and 16-true (configs/fast.yaml takes auto: "
+        "bf16-mixed where the machine computes it, else 32-true)"
     ),
 }
 

@@ -1,16 +1,19 @@
 """Lightning's Trainer with one more flag, `threads`, and DeepSpeed on CPU processes too."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse.typing import PositiveInt
+from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 
 from cifar_hpc.hpc.siblings import PATIENCE
 from cifar_hpc.hpc.step_loop import StepLoop
+from cifar_hpc.machine import choose_precision
 
 _STAGES = {"deepspeed": 2, "deepspeed_stage_1": 1, "deepspeed_stage_2": 2, "deepspeed_stage_3": 3}
 """Stages of ZeRO by the names that Lightning gives them."""
@@ -30,12 +33,20 @@ class Trainer(LightningTrainer):
     """Lightning's Trainer, with intra-op threads beside accelerator, devices, strategy and precision.
 
     Args:
+        precision: Lightning's names, and `auto`: bf16-mixed where the processor or GPU computes bfloat16, else
+            32-true.
         threads: intra-op threads of each process, as `torch.set_num_threads` takes them; null leaves
             torch's own choice (one for each core) alone.
         kwargs: see Lightning's Trainer.
     """
 
-    def __init__(self, *, threads: PositiveInt | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        precision: _PRECISION_INPUT | Literal["auto"] | None = None,
+        threads: PositiveInt | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.threads = threads
         self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
         if kwargs.get("profiler") is None:
@@ -43,8 +54,9 @@ class Trainer(LightningTrainer):
         if kwargs.get("strategy") in _STAGES:
             from cifar_hpc.hpc.zero import CPUZeroStrategy, ZeroStrategy
 
-            kind = CPUZeroStrategy if _runs_on_cpu(kwargs) else ZeroStrategy
+            kind = CPUZeroStrategy if runs_on_cpu(kwargs) else ZeroStrategy
             kwargs["strategy"] = kind(stage=_STAGES[kwargs["strategy"]])
+        kwargs["precision"] = choose_precision("auto", runs_on_cpu(kwargs)).name if precision == "auto" else precision
         super().__init__(**kwargs)
         lightnings_own = self.fit_loop.epoch_loop
         self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
@@ -65,6 +77,7 @@ class Trainer(LightningTrainer):
         self.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
-def _runs_on_cpu(settings: dict[str, Any]) -> bool:
+def runs_on_cpu(settings: Mapping[str, Any]) -> bool:
+    """Whether a Trainer with these settings takes the CPU."""
     accelerator = settings.get("accelerator", "auto")
     return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())

@@ -263,6 +263,7 @@ def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Anno
         f"{type(cli.model).__name__}, {cli.trainable_parameters:,} parameters; "
         f"{cli.plain_config['trainer']['max_epochs']} epochs on "
         f"{'a sample of ' if cli.datamodule.sample else ''}{cli.datamodule.dataset.name}",
+        cli.precision,
         f"; resuming from {checkpoint.name}" if checkpoint else "",
     )
 

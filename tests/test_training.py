@@ -20,8 +20,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cifar_hpc.cli import main
 from cifar_hpc.data.sample import load_sample
+from cifar_hpc.machine import usable_cores
 from cifar_hpc.records import run_directory
-from cifar_hpc.records.environment import usable_cores
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify.recompute import check_record
 from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, SMOKE, Command, Fit, Refuse, change, record, same, weights

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cifar_hpc import reproduction
+from cifar_hpc import machine, reproduction
 from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.bench.memory import group_memory_mib
 from cifar_hpc.bench.scaling_claims import answers
@@ -68,7 +68,7 @@ def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
     """
     check(plan, json_file, plot_file)
     quieten()
-    cores, gpus = environment.usable_cores(), torch.cuda.device_count()
+    cores, gpus = machine.usable_cores(), torch.cuda.device_count()
     points, left_out = choose(grid(plan), cores, gpus, plan.oversubscribe)
     row = reproduction.load_row(plan.row)
     fit = ["-c", str(row.path), *(["--data.sample=true"] if plan.sample else [])]
@@ -84,7 +84,7 @@ def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
         "network": type(cli.model).__name__,
         "batch_size": cli.datamodule.batch_size,
         "sample": plan.sample,
-        "cpu": environment.cpu_model(),
+        "cpu": machine.cpu_model(),
         "cores": cores,
         "gpu": torch.cuda.get_device_name() if gpus else None,
         "software": environment.software(),

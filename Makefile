@@ -16,9 +16,9 @@ FLAGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c constraints.txt
-# Compiled once, on all cores (pip would take one), or every start would compile anew where images set
-# PYTHONDONTWRITEBYTECODE. What is compiled already is passed over. Packages ship templates and tests of syntax
-# that no Python takes: they stay as they are, and are no reason to fail.
+# Once, on all cores (pip would take one): where PYTHONDONTWRITEBYTECODE is set, as in most images, every start would
+# compile all that it imports. What is compiled already is passed over. torch ships a file in the syntax of a newer
+# Python; what cannot be compiled stays as it is, and is no reason to fail.
 COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
 RUN := runs/$(ROW)/seed$(SEED)
 YAML := reproductions/$(ROW).yaml

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _load() -> None:
     """Imports what the four commands need, and keeps the garbage collector off it for good.
 
-    It would go through a million objects that live as long as the process, over and over while they are made, then
+    It would go through half a million objects that live as long as the process, over and over while they are made, then
     again in training and at exit, and find nothing to free: a third of the CPU seconds of these imports.
     """
     if "cifar_hpc.training" in sys.modules:  # what is alive by now need not be so for good

@@ -1,6 +1,7 @@
 """The configuration of `fit`, `validate`, `test` and `predict`: LightningCLI's parser with our keys and checks."""
 
 import argparse
+import json
 import os
 import sys
 from functools import partial
@@ -263,7 +264,8 @@ def _check_seed(seed: Any, place: str) -> None:
 
 def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
     """A parsed configuration as plain data, without what belongs to one run."""
-    dumped: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))
+    # Parsing has just checked it, and JSON is quick to read: together a third of the time.
+    dumped: dict[str, Any] = json.loads(parser.dump(config, skip_none=False, skip_validation=True, format="json"))
     return {key: value for key, value in dumped.items() if key not in _RUN_KEYS}
 
 

@@ -4,8 +4,7 @@ Plain dataclasses without torch, so that commands which only read rows start at 
 """
 
 import math
-from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -146,6 +145,10 @@ class Row:
         return str(self.config.get("model", {}).get("class_path", "")).rpartition(".")[2]
 
 
+_READ: dict[tuple[Path, int], Row] = {}
+"""The rows read so far, by file and time of its last change."""
+
+
 def reproductions_folder() -> Path:
     """The folder of the rows: beside the package in a clone, inside it when installed from a wheel."""
     package = Path(__file__).parent
@@ -221,12 +224,14 @@ def read_row(path: Path) -> Row:
     Raises:
         UserError: if the group `reproduction` is wrong; names the file and key.
     """
-    return _read_row(path, path.stat().st_mtime_ns if path.exists() else 0)
+    # Read once, whatever path it is named by: its types take 50 ms to check.
+    key = path.absolute(), path.stat().st_mtime_ns if path.exists() else 0
+    if key not in _READ:
+        _READ[key] = _read_row(path)
+    return replace(_READ[key], path=path)
 
 
-@cache
-def _read_row(path: Path, _changed_at: int) -> Row:
-    """Reads a file once for all commands that need it: its types take 50 ms to check."""
+def _read_row(path: Path) -> Row:
     config = read_yaml(path)
     if not isinstance(config.get("reproduction"), dict):
         raise UserError(f"{path} has no group `reproduction`, which says what the report claims")

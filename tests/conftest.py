@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -23,6 +25,13 @@ FIVE = ("shahrin", "ashraf", "ghugre", "aamir", "luo")
 """The reports that tests know the findings and claims of; others may be added."""
 SMOKE = ["-c", str(ROOT / "configs" / "cpu.yaml"), "-c", str(ROOT / "configs" / "smoke.yaml")]
 SEQUENTIAL = ["-c", str(REPRODUCTIONS / "ghugre_sequential.yaml"), "--data.sample", "true"]
+
+HANGING = 1800
+"""Seconds after which a process is taken to hang; no measure of how fast it must be."""
+
+# Examples take as long as the machine lets them; how fast code is, `bench` measures.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @dataclass(frozen=True)
@@ -77,17 +86,17 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    """Runs `python -m cifar_hpc …` in a folder of its own."""
+def process(tmp_path: Path) -> Command:
+    """Runs `python -m cifar_hpc …` in a process and a folder of its own; for what `command` cannot show."""
 
-    def run(*arguments: str | Path, env: dict[str, str] | None = None, timeout: float = 300) -> Finished:
+    def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Finished:
         done = subprocess.run(
             [sys.executable, "-m", "cifar_hpc", *map(str, arguments)],
             cwd=tmp_path,
             env={**os.environ, **(env or {})},
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=HANGING,
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
@@ -96,30 +105,41 @@ def command(tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
-    """Runs a command that must be refused, in this process to save the imports; gives its one sentence."""
+def in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lets commands run in this process, which saves the seconds of imports, and leaves it as it was."""
+    monkeypatch.chdir(tmp_path)
+    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+    yield
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, handler)
 
-    def run(*arguments: str | Path) -> str:
-        monkeypatch.chdir(tmp_path)
+
+@pytest.fixture
+def command(in_its_folder: None, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in a folder of its own and in this process."""
+
+    def run(*arguments: str | Path) -> Finished:
         capsys.readouterr()  # what commands before this one printed
         status = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Finished(status, captured.out, captured.err).sentence()
+        return Finished(status, *capsys.readouterr())
 
     return run
 
 
 @pytest.fixture
-def fit_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fit]:
-    """Runs `fit` in this process, to save the imports, where a process of its own is not what is tested."""
-    monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
+def refuse(command: Command) -> Refuse:
+    """Runs a command that must be refused; gives its one sentence."""
+    return lambda *arguments: command(*arguments).sentence()
+
+
+@pytest.fixture
+def fit_here(in_its_folder: None) -> Fit:
+    """Runs `fit` in this process; what it prints is the test's to read."""
 
     def run(*arguments: str | Path) -> None:
         assert main(["fit", *(str(argument) for argument in arguments)]) == 0
 
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 def full_dataset(name: str) -> CIFARArrays:
@@ -144,19 +164,7 @@ def cifar100() -> CIFARArrays:
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of one complete run of three epochs on the sample, shared by tests that only read it."""
     folder = tmp_path_factory.mktemp("finished")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "cifar_hpc",
-            "fit",
-            *SEQUENTIAL,
-            "--trainer.max_epochs=3",
-            "--run_dir",
-            str(folder / "run"),
-        ],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
+    flags = [*SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", str(folder / "run")]
+    line = [sys.executable, "-m", "cifar_hpc", "fit", *flags]
+    subprocess.run(line, check=True, capture_output=True, cwd=folder, timeout=HANGING)
     return folder / "run"

@@ -1,6 +1,7 @@
 """Every row's file, found by listing the folder: complete, sound, and able to train."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import yaml
 
 from cifar_hpc import reproduction
 from cifar_hpc.cli import main
+from cifar_hpc.data import datamodule
+from cifar_hpc.data.arrays import CIFARArrays
+from cifar_hpc.data.sample import load_sample
 from tests.conftest import REPRODUCTIONS, ROOT, SMOKE, Command, Fit
 
 ROWS = {
@@ -37,6 +41,18 @@ def test_row_is_sound(path: Path) -> None:
     assert path.read_text().startswith(f"# python -m cifar_hpc fit -c reproductions/{path.name}\n")
 
 
+@pytest.fixture
+def twenty_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the sample's: on 200 a large network computes for most of a minute, and no other way than on 20."""
+
+    def load(name: str) -> CIFARArrays:
+        whole = load_sample(name)
+        return replace(whole, test_images=whole.test_images[::10], test_labels=whole.test_labels[::10])
+
+    monkeypatch.setattr(datamodule, "load_sample", load)
+
+
+@pytest.mark.usefixtures("twenty_test_images")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_row_trains_and_tests_on_the_sample(path: Path, fit_here: Fit) -> None:
     # Small batches: the row's own would take minutes for all rows together.
@@ -44,7 +60,7 @@ def test_row_trains_and_tests_on_the_sample(path: Path, fit_here: Fit) -> None:
     fit_here("-c", path, *SMOKE, *steps, "--run_dir", "run")
     record = json.loads(Path("run/result.json").read_text())
     assert (record["row"], record["status"], record["tier"]) == (path.stem, "complete", "smoke")
-    assert record["dataset"]["test_images"] == 200
+    assert record["dataset"]["test_images"] == 20
     assert record["model"]["trainable_parameters"] == reproduction.read_row(path).reproduction.trainable_parameters
     assert 0 <= record["selection"]["last"]["test_accuracy"] <= 1
     allowed = {
@@ -108,6 +124,7 @@ def test_a_study_changes_one_setting_of_each_row(study: str, capsys: pytest.Capt
             assert optimizer.items() >= expected["model"]["init_args"]["optimizer"]["init_args"].items()
 
 
+@pytest.mark.usefixtures("twenty_test_images")
 def test_a_study_runs_on_the_sample(fit_here: Fit) -> None:
     row, study = REPRODUCTIONS / "ashraf_cifar10_vgg16.yaml", REPRODUCTIONS / "ashraf_batch_size" / "32.yaml"
     fit_here("-c", row, "-c", study, *SMOKE, "--trainer.limit_train_batches=1", "--run_dir", "run")

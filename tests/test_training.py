@@ -156,7 +156,6 @@ def test_resume_passes_over_a_damaged_checkpoint(finished_run: Path, command: Co
     assert done.status == 0, done.err
     assert "resuming from epoch0002.ckpt" in done.err
     assert record(finished_run)["selection"] == record(folder)["selection"]
-    assert same(weights(finished_run, 3), weights(folder, 3))
 
 
 def test_a_run_at_work_is_left_alone(finished_run: Path, refuse: Refuse, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch import Callback
 
 from cifar_hpc.trainer import Trainer
-from tests.conftest import REPRODUCTIONS, ROOT, Finished, record
+from tests.conftest import HANGING, REPRODUCTIONS, ROOT, Finished, record
 
 CLUSTER = ["-c", str(ROOT / "configs" / "cpu_cluster.yaml")]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "cifar_hpc"]
@@ -80,7 +80,7 @@ def start(tmp_path: Path) -> Start:
 def launch(start: Start) -> Launch:
     """Runs a command line of its own to its end."""
 
-    def run(*line: str | Path, env: dict[str, str] | None = None, timeout: float = 300) -> Finished:
+    def run(*line: str | Path, env: dict[str, str] | None = None, timeout: float = HANGING) -> Finished:
         process = start(*line, env=env)
         out, err = process.communicate(timeout=timeout)
         return Finished(process.returncode, out, err)

@@ -98,7 +98,7 @@ def test_three_processes_count_every_test_image_once(finished_run: Path, launch:
 def test_one_process_speaks_for_all(by: list[str], launch: Launch, tmp_path: Path) -> None:
     if by is MPIRUN:
         needs("mpirun")
-    done = launch(*by, "fit", *SEQUENTIAL, timeout=60)
+    done = launch(*by, "fit", *SEQUENTIAL)
     assert done.status != 0
     told = [line for line in done.err.splitlines() if line.startswith("cifar_hpc: ")]
     assert len(told) == 1, done.err
@@ -115,10 +115,11 @@ def test_launches_get_directories_of_their_own(plain_sgd: list[str], launch: Lau
 
 
 @pytest.mark.cluster
-def test_an_unreachable_master_is_told_within_a_minute(launch: Launch) -> None:
+def test_an_unreachable_master_is_told_before_torch_would(launch: Launch) -> None:
     env = {
         "TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
         "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "29500",
     }  # fmt: skip
-    done = launch(sys.executable, "-m", "cifar_hpc", "fit", *SEQUENTIAL, *CLUSTER, env=env, timeout=60)
+    # After 25 s and the imports; torch itself waits for 300 s.
+    done = launch(sys.executable, "-m", "cifar_hpc", "fit", *SEQUENTIAL, *CLUSTER, env=env, timeout=240)
     assert "192.0.2.1" in done.sentence()

@@ -22,7 +22,7 @@ from cifar_hpc.cli import main
 from cifar_hpc.report import contents, page, plots
 from cifar_hpc.reproduction import METRICS
 from cifar_hpc.verify.claims import JudgedClaim
-from tests.conftest import ROOT, Refuse
+from tests.conftest import HANGING, ROOT, Refuse
 
 KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
 CIFAR10_ROWS = [file.stem for file in reproduction.row_files() if "cifar100" not in file.stem]
@@ -258,6 +258,6 @@ def test_nothing_overflows_or_is_too_small(written: Path, width: int) -> None:
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
     done = subprocess.run(
         [str(CHROMIUM), *options, "--virtual-time-budget=3000", "--dump-dom", around.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=HANGING, check=True,
     )  # fmt: skip
     assert f'<pre id="found">wide 0, small 0, scroll {width}</pre>' in done.stdout

@@ -55,7 +55,7 @@ def read(files: Iterable[Path]) -> Found:
         try:
             record = read_sound_record(file)
             if record.content["row"] is not None and record.name not in known:
-                raise UserError(f"{file}: There is no row {record.name}; `rows` lists the rows")
+                raise UserError(f"{file}: There is no row {record.name} any more; `rows` lists the rows")
         except UserError as error:
             problems.append(str(error))
             continue

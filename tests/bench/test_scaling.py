@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,11 @@ ROW = ("bench", "scaling", "--row", "ghugre_sequential", "--sample")
 
 
 @pytest.mark.skipif(machine.usable_cores() < 2, reason="two processes need two cores")
-def test_one_process_and_two(process: Command, tmp_path: Path) -> None:
-    done = process(
+def test_one_process_and_two(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    done = command(
         *(*ROW, "--threads", "1", "--processes", "1", "2", "--precision", "32-true"),
-        *("--turns", "3", "--seconds", "0.3", "--json", "found.json", "--plot", "found.png"),
-        env={"TMPDIR": str(tmp_path)},
+        *("--turns", "3", "--seconds", "0.1", "--json", "found.json", "--plot", "found.png"),
     )
     assert done.status == 0, done.err
     found = json.loads((tmp_path / "found.json").read_text())
@@ -43,7 +44,8 @@ def test_one_process_and_two(process: Command, tmp_path: Path) -> None:
     assert two["efficiency"] == pytest.approx(two["speed_up"] / 2)
     # Each has its own pages, and both share those of libtorch.
     assert one["memory_mib"] < two["memory_mib"] < 2 * one["memory_mib"]
-    assert one["first_batch_seconds"] > 0
+    # It begins with the imports: many times a step, on any processor.
+    assert one["first_batch_seconds"] > 5 * 32 / one["images_per_second"]
     answers = {answer["report"]: answer for answer in found["claims"]}
     assert answers["ashraf"]["measured"] == two["speed_up"]
     assert answers["ashraf"]["reported"]["ashraf_four_gpus"] == 3.5

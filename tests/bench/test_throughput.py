@@ -67,7 +67,7 @@ def test_the_plain_small_cnn_is_the_same_function() -> None:
             weight = weight.view(64, 4, 4, 64).permute(0, 3, 1, 2).reshape(64, 1024)
         theirs.load_state_dict({"weight": weight, "bias": mine.bias})
     images = torch.rand(4, 3, 32, 32)
-    assert torch.allclose(plain(images), model(images), atol=1e-5)
+    assert torch.allclose(plain.double()(images.double()), model(images).double(), atol=1e-5)
 
 
 @pytest.mark.data

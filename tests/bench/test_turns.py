@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
-from tests.conftest import HANGING
+from tests.conftest import HANGING, wait_for
 
 COUNTER = """
 import sys, threading, time
@@ -36,12 +36,12 @@ def test_a_turn_counts_its_images_and_nothing_runs_between_turns(tmp_path: Path)
     with Contestant([sys.executable, "-c", COUNTER, str(beats)], ENVIRONMENT) as contestant:
         contestant.take_turn(0.05)
         assert 0 < contestant.take_turn(0.1) <= 7 / 0.01  # 7 images in at least 10 ms
-        time.sleep(0.05)  # until the signal has arrived
+        wait_for(lambda: all_stopped(contestant.group))
         before = beats.stat().st_size
         time.sleep(0.2)
         assert beats.stat().st_size == before
         contestant.take_turn(0.05)
-        assert beats.stat().st_size > before
+        wait_for(lambda: contestant.take_turn(0.05) and beats.stat().st_size > before)
         pid = contestant._process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -62,10 +62,10 @@ while True: turns.count(7)
 def test_the_processes_that_it_started_stop_with_it(tmp_path: Path) -> None:
     beats = tmp_path / "beats"
     with Contestant([sys.executable, "-c", SIBLINGS, str(beats), "goes on"], ENVIRONMENT) as contestant:
-        contestant.take_turn(0.5)
-        time.sleep(0.05)  # until the signal has arrived
+        # Turns until the other process, too, has started.
+        wait_for(lambda: contestant.take_turn(0.5) and beats.exists() and beats.stat().st_size > 0)
+        wait_for(lambda: all_stopped(contestant.group))
         before = beats.stat().st_size
-        assert before > 0
         time.sleep(0.2)
         assert beats.stat().st_size == before
 
@@ -104,18 +104,38 @@ def test_a_terminated_command_ends_what_it_started() -> None:
     if not children.exists():
         bench.kill()
         pytest.skip("no /proc that names a process's children")
-    while not (ours := [pid for pid in children.read_text().split() if b"bench.ours" in command_line(pid)]):
+    ours: list[str] = []
+
+    def at_work() -> bool:
+        """Whether it waits for an answer of its contestant, which is about to train: has loaded torch."""
         assert bench.poll() is None, bench.communicate()
-        time.sleep(0.05)
+        ours[:] = [pid for pid in children.read_text().split() if b"bench.ours" in command_line(pid)]
+        return any(b"libtorch_cpu" in read(f"/proc/{pid}/maps") for pid in ours)
+
+    wait_for(at_work)
     bench.terminate()
     bench.communicate(timeout=HANGING)
     assert bench.returncode == 128 + signal.SIGTERM
     assert not any(command_line(pid) for pid in ours)
 
 
-def command_line(pid: str) -> bytes:
-    """Of a process that may have ended."""
+def read(file: str) -> bytes:
+    """What Linux tells of a process, which may have ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(file).read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
+
+
+def command_line(pid: str) -> bytes:
+    return read(f"/proc/{pid}/cmdline")
+
+
+def all_stopped(group: int) -> bool:
+    """Whether the signal that stops a group of processes has arrived; without /proc, after a while that is enough."""
+    if not Path("/proc/self/stat").exists():
+        time.sleep(0.5)
+        return True
+    # After the name in brackets: state, parent, group.
+    states = [read(str(file)).rpartition(b")")[2].split()[:3] for file in Path("/proc").glob("[0-9]*/stat")]
+    return all(state[0] in (b"T", b"Z") for state in states if state and state[2] == str(group).encode())

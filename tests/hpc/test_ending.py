@@ -3,12 +3,11 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import HANGING, ROOT, record, same, weights
+from tests.conftest import HANGING, ROOT, record, same, wait_for, weights
 from tests.hpc.conftest import Launch, Start
 
 pytestmark = pytest.mark.cluster
@@ -34,10 +33,8 @@ def test_a_signal_ends_both_processes_and_the_run_goes_on(
     line = [sys.executable, "-m", "cifar_hpc", "fit", *plain_sgd, "-c", ROOT / "configs" / "cpu_ddp2.yaml",
             f"--trainer.max_epochs={EPOCHS}", "--resume", "--run_dir"]  # fmt: skip
     process = start(*line, "run")
-    deadline = time.monotonic() + HANGING
-    while not (tmp_path / "run" / "checkpoints" / "epoch0003.ckpt").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    checkpoint = tmp_path / "run" / "checkpoints" / "epoch0003.ckpt"
+    wait_for(lambda: checkpoint.exists() or process.poll() is not None)
     process.send_signal(signal.SIGUSR1)
     _, err = process.communicate(timeout=HANGING)
     assert process.returncode == 128 + signal.SIGUSR1
@@ -45,9 +42,10 @@ def test_a_signal_ends_both_processes_and_the_run_goes_on(
     assert len(told) == 1, err
     assert "stopped by SIGUSR1" in told[0]
     assert "--run_dir run --resume" in told[0]
-    assert record(tmp_path / "run")["status"] == "partial"
-    time.sleep(5)
-    assert not running(tmp_path)
+    left = record(tmp_path / "run")
+    assert left["status"] == "partial"
+    wait_for(lambda: not running(tmp_path))
+    assert record(tmp_path / "run") == left  # neither process went on
     for folder in ("run", "whole"):
         done = launch(*line, folder)
         assert done.status == 0, done.err

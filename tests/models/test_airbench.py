@@ -27,13 +27,15 @@ def test_whitening_makes_the_outputs_uncorrelated() -> None:
     before = whitening.weight.clone()
     whitening.fit(images)
     assert not torch.equal(whitening.weight, before)
-    outputs = F.conv2d(images, whitening.weight).detach()
+    outputs = F.conv2d(images.double(), whitening.weight.detach().double())
     assert outputs.shape[1:] == (24, 31, 31)
     assert torch.equal(outputs[:, 12:], -outputs[:, :12])
     covariance = torch.cov(outputs[:, :12].transpose(0, 1).flatten(1))
     assert (covariance - covariance.diagonal().diag()).abs().max() < 1e-3
     # Unit variance, but for the directions with so little contrast that the 5e-4 in the divisor counts.
-    patches = [images[:, c, i : i + 31, j : j + 31].flatten() for c in range(3) for i in range(2) for j in range(2)]
+    patches = [
+        images.double()[:, c, i : i + 31, j : j + 31].flatten() for c in range(3) for i in range(2) for j in range(2)
+    ]
     variances = torch.linalg.eigvalsh(torch.cov(torch.stack(patches)))
     assert torch.allclose(covariance.diagonal(), variances / (variances + 5e-4), atol=1e-3)
     assert (covariance.diagonal()[variances > 0.02] - 1).abs().max() < 0.03
@@ -62,7 +64,8 @@ def test_the_matrix_of_filters_is_the_convolutions_weight() -> None:
     with torch.no_grad():
         convolution.filters.copy_(torch.randn(4, 27))
     patch = x[0, :, 2:5, 1:4].permute(1, 2, 0).flatten()  # rows, columns, channels
-    assert torch.allclose(convolution(x)[0, :, 3, 2], convolution.filters @ patch, atol=1e-5)
+    expected = convolution.filters.double() @ patch.double()
+    assert torch.allclose(convolution(x)[0, :, 3, 2].double(), expected, atol=1e-5)  # 27 products of 24 bits
     convolution.normalise()
     assert convolution.filters.detach().square().sum(1).mean() == pytest.approx(1)
 
@@ -84,7 +87,7 @@ def test_muon_takes_steps_with_all_singular_values_near_one() -> None:
 
 
 def test_augmented_logits_are_the_mean_that_they_claim_to_be() -> None:
-    images, weight = torch.rand(4, 3, 32, 32), torch.randn(10, 3, 32, 32)
+    images, weight = torch.rand(4, 3, 32, 32).double(), torch.randn(10, 3, 32, 32).double()
 
     def network(views: Tensor) -> Tensor:
         return torch.einsum("bchw,kchw->bk", views, weight).tanh()
@@ -98,7 +101,9 @@ def test_augmented_logits_are_the_mean_that_they_claim_to_be() -> None:
         return (network(views) + network(views[..., list(range(31, -1, -1))])) / 2
 
     expected = with_mirror(images) / 2 + (with_mirror(shifted(-1)) + with_mirror(shifted(1))) / 4
-    assert torch.allclose(logits_over_views(network, images, network(images)), expected, atol=1e-5)
+    assert torch.allclose(
+        logits_over_views(network, images, network(images)), expected, atol=1e-6
+    )  # added up in 24 bits
 
 
 def test_images_grow_over_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:

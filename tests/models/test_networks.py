@@ -53,12 +53,12 @@ def test_parameters(network: type[Classifier], arguments: dict[str, str], parame
 def test_same_weights_give_torchvisions_logits(ours: type[Classifier], theirs: object, size: int) -> None:
     torch.manual_seed(0)
     network = ours().eval()
-    reference = theirs(num_classes=10).eval()  # type: ignore[operator]
+    reference = theirs(num_classes=10).eval().double()  # type: ignore[operator]
     reference.load_state_dict({key.removeprefix("network."): value for key, value in network.state_dict().items()})
     images = torch.rand(4, 3, 32, 32)
-    enlarged = torchvision.transforms.functional.resize(images, [size, size], antialias=True)
+    enlarged = torchvision.transforms.functional.resize(images.double(), [size, size], antialias=True)
     with torch.no_grad():
-        assert torch.allclose(network(images), reference(enlarged), atol=1e-5)
+        assert torch.allclose(network(images).double(), reference(enlarged), atol=1e-5)
 
 
 def outputs(network: nn.Module, names: list[str]) -> list[tuple[int, ...]]:
@@ -116,9 +116,9 @@ def test_keras_same_pooling() -> None:
     network.hidden.register_forward_pre_hook(lambda _, inputs: kept.update(after=inputs[0]))
     with torch.no_grad():
         network(torch.rand(1, 3, 32, 32))
-    before = kept["before"]
+    before = kept["before"].double()
     windows = [before[..., 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].amax(dim=(2, 3)) for i in range(16) for j in range(16)]
-    assert torch.allclose(torch.stack(windows).mean(dim=0), kept["after"], atol=1e-5)
+    assert torch.allclose(torch.stack(windows).mean(dim=0), kept["after"].double(), atol=1e-5)
 
 
 def test_channel_means_give_channels_last_images_gradients_in_channels_last_order() -> None:
@@ -128,7 +128,7 @@ def test_channel_means_give_channels_last_images_gradients_in_channels_last_orde
     gradients: list[Tensor] = []
     pooled.register_hook(gradients.append)
     means = channel_means(pooled)
-    assert torch.allclose(means, images.mean(dim=(2, 3)))
+    assert torch.allclose(means.double(), images.double().mean(dim=(2, 3)))
     (means * torch.arange(8)).sum().backward()
     assert gradients[0].is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(gradients[0][0, 3], torch.full((5, 5), 3 / 25))

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -159,11 +160,11 @@ def test_a_network_keeps_its_parameters_and_its_logits() -> None:
     torch.manual_seed(0)
     network = ResNet18().eval()
     images = torch.rand(4, 3, 32, 32)
-    before, names = network(images), list(network.state_dict())
+    before, names = deepcopy(network).double()(images.double()), list(network.state_dict())
     use_matrix_products_on_small_images(network)
     assert any(isinstance(layer, SmallImageConv2d) for layer in network.modules())
     assert list(network.state_dict()) == names
-    assert torch.allclose(network(images), before, atol=1e-5)
+    assert torch.allclose(network(images).double(), before, atol=1e-5)
 
 
 @pytest.mark.parametrize(

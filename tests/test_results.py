@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from cifar_hpc import reproduction, rows
+from cifar_hpc.collection import reproduction
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.records.record import read_record
+from cifar_hpc.report import rows_table as rows
 from cifar_hpc.verify import reader
 from tests.conftest import ROOT
 

@@ -4,9 +4,10 @@ import statistics
 import sys
 from typing import Any
 
-from cifar_hpc import machine, reproduction
+from cifar_hpc import machine
 from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
+from cifar_hpc.collection import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 

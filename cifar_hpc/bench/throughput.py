@@ -12,16 +12,17 @@ from pathlib import Path
 
 import torch
 
-from cifar_hpc import machine, reproduction
+from cifar_hpc import machine
 from cifar_hpc.bench.keras_fit import NETWORKS as KERAS_NETWORKS
 from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.peak import matrix_product_peak, training_flops
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
-from cifar_hpc.configuration import CIFARCLI
+from cifar_hpc.collection import reproduction
 from cifar_hpc.data import arrays
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.fit.training import quieten
 from cifar_hpc.output import write_json_output
-from cifar_hpc.training import quieten
 
 _ONE_DEVICE = (
     "--trainer.accelerator=auto",

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import METRICS, REPORTS, Row
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.records.predictions import FILE_NAME, read_predictions
 from cifar_hpc.records.record import Record
-from cifar_hpc.reproduction import METRICS, REPORTS, Row
 from cifar_hpc.verify import audit, claims, reader
 from cifar_hpc.verify.claims import JudgedClaim
 from cifar_hpc.verify.forensics.finding import Finding
+from cifar_hpc.verify.judge import RowVerdict, judge_row
 from cifar_hpc.verify.reader import Found
 from cifar_hpc.verify.recompute import confusion, has_predictions
-from cifar_hpc.verify.rows import RowVerdict, judge_row
 from cifar_hpc.verify.verdicts import Judgement
 
 NOT_RUN = "not yet run"

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.records.record import QUIET, Record
-from cifar_hpc.reproduction import Row
 from cifar_hpc.verify.reader import Found
 
 _PAGE = """# How long each row takes

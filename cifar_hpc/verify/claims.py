@@ -9,10 +9,10 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import Reproduction, Row
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
-from cifar_hpc.reproduction import Reproduction, Row
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.audit import audit, check_reports
 from cifar_hpc.verify.claims_evidence import Records, evidence, measured

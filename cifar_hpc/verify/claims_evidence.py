@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.records.record import QUIET, Record
-from cifar_hpc.reproduction import Row
 from cifar_hpc.verify.claims_file import Claim
-from cifar_hpc.verify.rows import by_seed
+from cifar_hpc.verify.judge import by_seed
 
 Records = Mapping[str, Sequence[Record]]
 """Finished records by row or recipe."""

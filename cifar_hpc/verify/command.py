@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc import reproduction as rows
+from cifar_hpc.collection import reproduction as rows
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
 from cifar_hpc.verify import reader, recompute
-from cifar_hpc.verify.rows import RowVerdict, Selection, exit_status, judge_row
+from cifar_hpc.verify.judge import RowVerdict, Selection, exit_status, judge_row
 from cifar_hpc.verify.verdicts import Judgement
 
 LABELS = {

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Record, find_all_record_files
-from cifar_hpc.reproduction import Row
 from cifar_hpc.verify.recompute import read_sound_record
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cifar_hpc.collection.reproduction import read_yaml
 from cifar_hpc.data.datasets import DATASETS, Dataset
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.predictions import FILE_NAME, Answers, read_predictions
 from cifar_hpc.records.record import Record, read_record
-from cifar_hpc.reproduction import read_yaml
 
 TOLERANCE = 1e-6
 """The last decimal that a record keeps: its metrics are rounded to six, and were computed in float32."""

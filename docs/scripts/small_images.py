@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.machine import bf16_engine
 from cifar_hpc.models import VGG16, ResNet18, ResNet50
-from cifar_hpc.models.small_images import use_matrix_products_on_small_images
+from cifar_hpc.speed.allocator import keep_memory
+from cifar_hpc.speed.small_images import use_matrix_products_on_small_images
 
 TURNS, BATCH_SIZE = 15, 128
 

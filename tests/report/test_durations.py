@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
 from cifar_hpc.report import durations
 from cifar_hpc.verify import reader
 from tests.conftest import ROOT

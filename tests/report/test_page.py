@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 import pytest
 
-from cifar_hpc import reproduction
 from cifar_hpc.cli import main
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import METRICS
 from cifar_hpc.report import contents, page, plots
-from cifar_hpc.reproduction import METRICS
 from cifar_hpc.verify.claims import JudgedClaim
 from tests.conftest import HANGING, ROOT, Refuse
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc import reproduction
-from cifar_hpc.experiment import same_experiment
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.experiment import same_experiment
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify import reader
 from tests.conftest import ROOT, Command
@@ -113,7 +113,7 @@ def test_what_may_look_at_the_planned_epochs_is_shared_at_the_same_number_only(k
 
 
 def test_every_network_that_looks_at_the_planned_epochs_is_known_to() -> None:
-    # Whoever writes another one must name it in cifar_hpc/experiment.py.
+    # Whoever writes another one must name it in cifar_hpc/collection/experiment.py.
     names = ("max_epochs", "estimated_stepping_batches", "num_training_batches")
     files = [f for f in (ROOT / "cifar_hpc" / "models").glob("*.py") if any(name in f.read_text() for name in names)]
     assert [file.name for file in files] == ["airbench.py"]

@@ -12,8 +12,9 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 
 from cifar_hpc.hpc.siblings import PATIENCE
-from cifar_hpc.hpc.step_loop import StepLoop
 from cifar_hpc.machine import choose_precision
+from cifar_hpc.speed.kernels import FasterKernels, Kernels
+from cifar_hpc.speed.step_loop import StepLoop
 
 _STAGES = {"deepspeed": 2, "deepspeed_stage_1": 1, "deepspeed_stage_2": 2, "deepspeed_stage_3": 3}
 """Stages of ZeRO by the names that Lightning gives them."""
@@ -35,6 +36,7 @@ class Trainer(LightningTrainer):
     Args:
         precision: Lightning's names, and `auto`: bf16-mixed where the processor or GPU computes bfloat16, else
             32-true.
+        kernels: `ours` takes the faster ways under `cifar_hpc/speed/`, `stock` torch's and Lightning's own.
         threads: intra-op threads of each process, as `torch.set_num_threads` takes them; null leaves
             torch's own choice (one for each core) alone.
         kwargs: see Lightning's Trainer.
@@ -44,13 +46,16 @@ class Trainer(LightningTrainer):
         self,
         *,
         precision: _PRECISION_INPUT | Literal["auto"] | None = None,
+        kernels: Kernels = "ours",
         threads: PositiveInt | None = None,
         **kwargs: Any,
     ) -> None:
-        self.threads = threads
+        self.kernels, self.threads = kernels, threads
         self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
-        if kwargs.get("profiler") is None:
-            kwargs["profiler"] = NoProfiler()
+        if kernels == "ours":
+            others = kwargs.get("callbacks") or []
+            kwargs["callbacks"] = [FasterKernels(), *(others if isinstance(others, list) else [others])]
+            kwargs["profiler"] = kwargs.get("profiler") or NoProfiler()
         if kwargs.get("strategy") in _STAGES:
             from cifar_hpc.hpc.zero import CPUZeroStrategy, ZeroStrategy
 
@@ -58,8 +63,9 @@ class Trainer(LightningTrainer):
             kwargs["strategy"] = kind(stage=_STAGES[kwargs["strategy"]])
         kwargs["precision"] = choose_precision("auto", runs_on_cpu(kwargs)).name if precision == "auto" else precision
         super().__init__(**kwargs)
-        lightnings_own = self.fit_loop.epoch_loop
-        self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
+        if kernels == "ours":
+            lightnings_own = self.fit_loop.epoch_loop
+            self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
         if isinstance(self.strategy, DDPStrategy) and self.strategy.root_device.type == "cpu":
             self.strategy._timeout = PATIENCE
         self._leave_signals_alone()

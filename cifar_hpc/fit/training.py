@@ -17,19 +17,19 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from cifar_hpc import reproduction as rows
-from cifar_hpc.allocator import keep_memory
-from cifar_hpc.callbacks import Announcement, EpochCheckpoint, EpochSeed
-from cifar_hpc.configuration import CIFARCLI
+from cifar_hpc.collection import reproduction as rows
+from cifar_hpc.collection.experiment import differences, experiment, flat
+from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.errors import UserError
-from cifar_hpc.experiment import differences, experiment, flat
+from cifar_hpc.fit.callbacks import Announcement, EpochCheckpoint, EpochSeed
+from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.fit.recorder import Recorder, RunFacts
+from cifar_hpc.fit.tensorboard import TensorBoardExtras
 from cifar_hpc.hpc.ending import resumable
 from cifar_hpc.hpc.launch import find_launch
 from cifar_hpc.hpc.siblings import Siblings
-from cifar_hpc.messages import one_sentence
 from cifar_hpc.records import run_directory
-from cifar_hpc.records.recorder import Recorder, RunFacts
-from cifar_hpc.records.tensorboard import TensorBoardExtras
+from cifar_hpc.speed.allocator import keep_memory
 
 _RUN_DIR_VARIABLE = "CIFAR_HPC_RUN_DIR"
 """Tells the processes that Lightning starts for other devices where the first one's run lives."""
@@ -39,10 +39,11 @@ def run(command: str, arguments: list[str]) -> int:
     """Carries out one of the four commands; the exit status is 0 when it returns."""
     if not os.environ.get("CIFAR_HPC_DEBUG"):
         quieten()
-    keep_memory()
     siblings = Siblings(find_launch())
     with siblings.together("request"):
         cli = CIFARCLI(command, arguments, siblings.launch)
+        if cli.plain_config["trainer"]["kernels"] == "ours":
+            keep_memory()
         cli.datamodule.prepare_data()
         if cli.processes > 1 and command == "fit":
             cli.datamodule.setup("fit")
@@ -264,6 +265,7 @@ def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Anno
         f"{cli.plain_config['trainer']['max_epochs']} epochs on "
         f"{'a sample of ' if cli.datamodule.sample else ''}{cli.datamodule.dataset.name}",
         cli.precision,
+        f"; kernels stock: {cli.why_stock}" * bool(cli.why_stock),
         f"; resuming from {checkpoint.name}" if checkpoint else "",
     )
 

@@ -6,10 +6,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from cifar_hpc.callbacks import EpochCallback
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
+from cifar_hpc.speed.epoch_callback import EpochCallback
 
 _MISTAKES = 32
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.models import SmallCNN
-from cifar_hpc.models.first_convolution import Float32Conv2d, keep_first_convolution_in_float32
+from cifar_hpc.speed.first_convolution import Float32Conv2d, keep_first_convolution_in_float32
 
 
 def test_only_answers_are_rounded_under_autocast() -> None:

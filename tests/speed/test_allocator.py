@@ -6,7 +6,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, mmap, resource, sys
-from cifar_hpc.allocator import keep_memory
+from cifar_hpc.speed.allocator import keep_memory
 if sys.argv[1] == "keep":
     assert keep_memory()
 libc = ctypes.CDLL(None)

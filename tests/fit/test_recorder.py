@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.recorder import Recorder, RunFacts
 from cifar_hpc.models.evaluation import Answers
 from cifar_hpc.records.record import read_record
-from cifar_hpc.records.recorder import Recorder, RunFacts
 from cifar_hpc.verify import recompute
 from tests.conftest import record
 

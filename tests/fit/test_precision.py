@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from cifar_hpc import machine
-from cifar_hpc.trainer import Trainer
+from cifar_hpc.fit.trainer import Trainer
 from tests.conftest import ROOT, SEQUENTIAL, SMOKE, Fit, Refuse, record
 
 FAST = ["-c", str(ROOT / "configs" / "fast.yaml")]

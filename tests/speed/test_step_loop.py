@@ -11,9 +11,9 @@ from lightning.pytorch import Callback, seed_everything
 
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.data.loaders import Batch
-from cifar_hpc.hpc import step_loop
-from cifar_hpc.hpc.step_loop import StepLoop
 from cifar_hpc.models import SmallCNN
+from cifar_hpc.speed import step_loop
+from cifar_hpc.speed.step_loop import StepLoop
 from tests.hpc.conftest import bare_trainer
 
 

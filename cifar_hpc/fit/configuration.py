@@ -17,20 +17,21 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from cifar_hpc import reproduction as rows
-from cifar_hpc.callbacks import EpochLines
+from cifar_hpc.collection import reproduction as rows
+from cifar_hpc.collection.experiment import differences, experiment
+from cifar_hpc.collection.messages import explain_parser_error, one_sentence, place_of
+from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError, check_deepspeed
-from cifar_hpc.experiment import differences, experiment
+from cifar_hpc.fit.callbacks import EpochLines
+from cifar_hpc.fit.limits import check_limits
+from cifar_hpc.fit.trainer import Trainer, runs_on_cpu
 from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
 from cifar_hpc.hpc.placement import Place
-from cifar_hpc.limits import check_limits
 from cifar_hpc.machine import choose_precision, usable_cores
-from cifar_hpc.messages import explain_parser_error, one_sentence, place_of
 from cifar_hpc.models.classifier import Classifier
-from cifar_hpc.reproduction import Reproduction
-from cifar_hpc.trainer import Trainer, runs_on_cpu
+from cifar_hpc.speed.kernels import needs_stock
 
 # A configuration file may name these and nothing else to be imported.
 set_parsing_settings(
@@ -131,6 +132,9 @@ class CIFARCLI(LightningCLI):
             # The run's config.yaml names what was taken, so that it means the same on another machine.
             self.config["trainer"]["precision"] = self.precision.name
         self.plain_config = _plain(parser, self.config)
+        self.why_stock = needs_stock(self.plain_config)
+        if self.why_stock:
+            self.config["trainer"]["kernels"] = self.plain_config["trainer"]["kernels"] = "stock"
         self.row_config: dict[str, Any] | None = None
         row = self.plain_config["reproduction"]["row"]
         if row is not None:

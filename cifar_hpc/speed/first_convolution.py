@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifar_hpc.models.small_images import SmallImageConv2d
+from cifar_hpc.speed.small_images import SmallImageConv2d
 
 
 def keep_first_convolution_in_float32(network: nn.Module) -> None:

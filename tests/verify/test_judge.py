@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
 from cifar_hpc.records.record import Record
-from cifar_hpc.verify.rows import RowVerdict, judge_row
+from cifar_hpc.verify.judge import RowVerdict, judge_row
 from tests.conftest import ROOT
 
 # Reports 71.56 on the test set and 85.95 in training, with a margin of 2.

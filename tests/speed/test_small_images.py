@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cifar_hpc.models import ResNet18, small_images
-from cifar_hpc.models.small_images import SmallImageConv2d, use_matrix_products_on_small_images
+from cifar_hpc.models import ResNet18
+from cifar_hpc.speed import small_images
+from cifar_hpc.speed.small_images import SmallImageConv2d, use_matrix_products_on_small_images
 
 CASES = [
     # channels, width, kernel, stride, padding, image, the way in fp32, the way in bf16

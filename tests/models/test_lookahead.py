@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from cifar_hpc.optim.lookahead import Lookahead
+from cifar_hpc.models.lookahead import Lookahead
 
 
 def test_a_pull_sets_weights_and_statistics_to_the_slow_ones() -> None:

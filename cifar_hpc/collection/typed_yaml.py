@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cifar_hpc.collection.messages import explain_parser_error
+from cifar_hpc.collection.reproduction import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.messages import explain_parser_error
-from cifar_hpc.reproduction import read_yaml
 
 T = TypeVar("T")
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from cifar_hpc.callbacks import EpochCallback
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
 from cifar_hpc.machine import Load
@@ -20,6 +19,7 @@ from cifar_hpc.models.evaluation import Evaluation
 from cifar_hpc.records import environment
 from cifar_hpc.records.record import SCHEMA
 from cifar_hpc.records.run_directory import write_json
+from cifar_hpc.speed.epoch_callback import EpochCallback
 
 _TESTED = {
     "test_loss": "loss",
@@ -272,7 +272,7 @@ class Recorder(EpochCallback):
                 "images_per_second": train_images * done / train_seconds if train_seconds else None,
                 "load": self.load.share,
             },
-            "engine": {"kernels": "ours"},
+            "engine": {"kernels": getattr(trainer, "kernels", "stock")},
             "hardware": environment.hardware(trainer),
             "software": environment.software(),
             "config_sha256": self.facts.config_sha256,

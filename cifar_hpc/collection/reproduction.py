@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from cifar_hpc.collection.experiment import same_experiment
+from cifar_hpc.collection.messages import explain_parser_error
 from cifar_hpc.errors import UserError
-from cifar_hpc.experiment import same_experiment
-from cifar_hpc.messages import explain_parser_error
 
 ReportName = Literal["shahrin", "ashraf", "ghugre", "aamir", "luo"]
 REPORTS: tuple[str, ...] = get_args(ReportName)
@@ -151,7 +151,7 @@ _READ: dict[tuple[Path, int], Row] = {}
 
 def reproductions_folder() -> Path:
     """The folder of the rows: beside the package in a clone, inside it when installed from a wheel."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     return next(
         (f for f in (package / "reproductions", package.parent / "reproductions") if f.is_dir()),
         Path("reproductions"),

@@ -4,14 +4,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.report import durations, origins
-from cifar_hpc.reproduction import Row
 from cifar_hpc.verify import reader
+from cifar_hpc.verify.judge import RowVerdict, judge_row
 from cifar_hpc.verify.reader import Found
-from cifar_hpc.verify.rows import RowVerdict, judge_row
 
 _NO_EVIDENCE = "not yet run"
 

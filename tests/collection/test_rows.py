@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cifar_hpc import reproduction
 from cifar_hpc.cli import main
+from cifar_hpc.collection import reproduction
 from cifar_hpc.data import datamodule
 from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.data.sample import load_sample

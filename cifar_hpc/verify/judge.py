@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cifar_hpc.collection.reproduction import CurvePoint, Reproduction
 from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
 from cifar_hpc.records.record import Record
-from cifar_hpc.reproduction import CurvePoint, Reproduction
 from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
 
 _LAST = {

@@ -4,26 +4,12 @@ import sys
 import time
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from cifar_hpc.data.order import epoch_seed
 from cifar_hpc.machine import Precision, usable_cores
-
-
-class EpochCallback(Callback):
-    """A callback that acts at most once an epoch, and that a training step costs nothing.
-
-    Lightning calls six hooks of every callback around every step, each inside a profiler's context, which on
-    small networks is most of its overhead; it passes over hooks that cannot be called.
-    """
-
-    on_train_batch_start = None  # type: ignore[assignment]
-    on_train_batch_end = None  # type: ignore[assignment]
-    on_before_zero_grad = None  # type: ignore[assignment]
-    on_before_backward = None  # type: ignore[assignment]
-    on_after_backward = None  # type: ignore[assignment]
-    on_before_optimizer_step = None  # type: ignore[assignment]
+from cifar_hpc.speed.epoch_callback import EpochCallback
 
 
 class EpochCheckpoint(EpochCallback, ModelCheckpoint):  # type: ignore[misc]
@@ -55,11 +41,12 @@ class Announcement(EpochCallback):
         title: the first line.
         what: what is trained on what.
         precision: of the run, and why.
+        kernels: why they are not ours; empty where nothing is to be said.
         resuming: from where; empty for a new run.
     """
 
-    def __init__(self, title: str, what: str, precision: Precision, resuming: str) -> None:
-        self.title, self.what, self.resuming = title, what, resuming
+    def __init__(self, title: str, what: str, precision: Precision, kernels: str, resuming: str) -> None:
+        self.title, self.what, self.kernels, self.resuming = title, what, kernels, resuming
         self.precision = precision
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -75,6 +62,7 @@ class Announcement(EpochCallback):
         print(
             f"{self.title}\n{self.what}; {trainer.world_size} × {device}, {told}, precision {trainer.precision}"
             + (f" ({self.precision.why})" if self.precision.why else "")
+            + self.kernels
             + self.resuming
             + ("\nwarning: bfloat16 is slow here; --trainer.precision auto would take 32-true" if slow else ""),
             file=sys.stderr,

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.profiler import profile
 
-from cifar_hpc.optim.fused import DirectAdam, direct, spare_copies_of_gradients
+from cifar_hpc.speed.fused import DirectAdam, direct, spare_copies_of_gradients
 
 
 def make(kind: type[Optimizer], network: nn.Module, fused: bool) -> Optimizer:

@@ -70,3 +70,17 @@ def test_the_page_on_luo_gives_what_the_runs_gave() -> None:
         losses = [f"{run['train_loss']:.4f}" for run in runs]
         cells = [f"{printed.train_accuracy_percent:.2f}", *accuracies, f"{printed.train_loss:.4f}", *losses]
         assert f"| {printed.epoch} | {' | '.join(cells)} |" in page
+
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(
+        re.findall(r"\b((?:cifar_hpc|tests|docs|configs|reproductions)/[\w/.-]+\.(?:py|md|yaml|sbatch|sh))", text)
+    )
+    assert not [name for name in named if not (ROOT / name).is_file() and "ROW" not in name and "smith_" not in name]
+    links = re.findall(r"\]\(([^)#:]+)[)#]", text)
+    assert not [link for link in links if not (page.parent / link).exists()]

@@ -1,5 +1,6 @@
 """Reads YAML files that hold lists of like items, each item into a dataclass, with LightningCLI's types."""
 
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 
 from cifar_hpc.collection.messages import explain_parser_error
 from cifar_hpc.collection.reproduction import read_yaml
+from cifar_hpc.collection.typed import MismatchError, build
 from cifar_hpc.errors import UserError
 
 T = TypeVar("T")
@@ -33,13 +35,15 @@ def read_lists(path: Path, kinds: dict[str, type[Any]]) -> dict[str, list[Any]]:
 
 
 def _item(item: Any, kind: type[T], path: Path, name: str) -> T:
-    from jsonargparse import ArgumentError
-
     if not isinstance(item, dict):
         raise UserError(f"{path}: {name} is {item}; it must hold a mapping of keys")
     known = fields(kind)  # type: ignore[arg-type]
     needed = {f.name for f in known if f.default is MISSING and f.default_factory is MISSING}
     _check_keys(item, needed, {f.name for f in known}, f"{path}: {name}")
+    with suppress(MismatchError):
+        return build(kind, item)
+    from jsonargparse import ArgumentError
+
     parser = _parser(kind)  # type: ignore[arg-type]
     try:
         parsed = parser.instantiate_classes(parser.parse_object({"item": item}))

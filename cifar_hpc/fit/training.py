@@ -28,7 +28,7 @@ from cifar_hpc.fit.tensorboard import TensorBoardExtras
 from cifar_hpc.hpc.ending import resumable
 from cifar_hpc.hpc.launch import find_launch
 from cifar_hpc.hpc.siblings import Siblings
-from cifar_hpc.records import run_directory
+from cifar_hpc.records import checkpoints, run_directory
 from cifar_hpc.speed.allocator import keep_memory
 
 _RUN_DIR_VARIABLE = "CIFAR_HPC_RUN_DIR"
@@ -39,6 +39,7 @@ def run(command: str, arguments: list[str]) -> int:
     """Carries out one of the four commands; the exit status is 0 when it returns."""
     if not os.environ.get("CIFAR_HPC_DEBUG"):
         quieten()
+    checkpoints.load_data_alone()
     siblings = Siblings(find_launch())
     with siblings.together("request"):
         cli = CIFARCLI(command, arguments, siblings.launch)
@@ -55,7 +56,7 @@ def fit(cli: CIFARCLI, siblings: Siblings) -> int:
     """Trains, then tests on the full test set, and keeps the record in the run's directory."""
     if _RUN_DIR_VARIABLE in os.environ:  # the process that started this one has chosen and holds the directory
         run_dir = Path(os.environ[_RUN_DIR_VARIABLE])
-        checkpoint = run_directory.newest_sound_checkpoint(run_dir) if cli.config["resume"] else None
+        checkpoint = checkpoints.newest_sound_checkpoint(run_dir) if cli.config["resume"] else None
         return _fit_in(cli, siblings, run_dir, checkpoint)
     with ExitStack() as held:
         chosen, began = None, False
@@ -83,7 +84,7 @@ def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path |
         trainer = cli.make_trainer(run_dir, callbacks)
     siblings.join_process_group(trainer.strategy.root_device)
     with resumable(trainer, run_dir), _told():
-        trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=False)
+        trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     if trainer.is_global_zero:
         for name, evaluation in cli.model.evaluations.items():
@@ -150,7 +151,7 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
     """Evaluates a checkpoint: `validate` and `test` print metrics, `predict` writes a file."""
     with siblings.together("evaluation"):
         checkpoint, output = _choose_evaluation(cli, command)
-        cli.model.load_state_dict(run_directory.checkpoint_weights(checkpoint))
+        checkpoints.fit_weights(cli.model, checkpoints.checkpoint_weights(checkpoint), checkpoint)
         trainer = cli.make_trainer(None, [])
     siblings.join_process_group(trainer.strategy.root_device)
     action = getattr(trainer, command)
@@ -179,7 +180,7 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
     checkpoint: Path | None = cli.config["ckpt_path"]
     if checkpoint is None:
         folder = cli.config["run_dir"] or run_directory.RUNS / cli.reproduction.name / f"seed{cli.seed}"
-        checkpoint = run_directory.newest_sound_checkpoint(folder)
+        checkpoint = checkpoints.newest_sound_checkpoint(folder)
         if checkpoint is None:
             raise UserError(f"{folder} has no sound checkpoint to {command}; name one with --ckpt_path or --run_dir")
     elif not checkpoint.exists():
@@ -207,9 +208,11 @@ def _choose_run_directory(cli: CIFARCLI) -> tuple[Path, Path | None]:
     if cli.config["resume"] and (found := run_directory.find_unfinished(name, cli.seed, run_dir)) is not None:
         _check_same_experiment(cli, found)
         # Without a sound checkpoint the run starts again in its place: there is nothing to lose.
-        checkpoint = run_directory.newest_sound_checkpoint(found)
+        checkpoint = checkpoints.newest_sound_checkpoint(found)
         if checkpoint is not None:
             _check_same_engine(cli, checkpoint)
+            if not checkpoints.deepspeed_parts(checkpoint):
+                checkpoints.fit_weights(cli.model, checkpoints.checkpoint_weights(checkpoint), checkpoint)
         return found, checkpoint
     folder = run_directory.new_run_directory(name, cli.seed, run_dir)
     if cli.config["resume"] and run_dir is None and (complete := run_directory.newest(name, cli.seed, "complete")):
@@ -235,7 +238,7 @@ def _check_same_experiment(cli: CIFARCLI, folder: Path) -> None:
 
 def _check_same_engine(cli: CIFARCLI, checkpoint: Path) -> None:
     """DeepSpeed's checkpoints are folders with a part for each process; all other engines share one kind of file."""
-    parts = run_directory.deepspeed_parts(checkpoint)
+    parts = checkpoints.deepspeed_parts(checkpoint)
     deepspeed = "deepspeed" in str(cli.plain_config["trainer"]["strategy"])
     if deepspeed != (parts > 0):
         raise UserError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cifar_hpc.errors import UserError, check_deepspeed
+from cifar_hpc.errors import UserError
 
 RUNS = Path("runs")
 RESULTS = Path("results")
@@ -117,52 +117,6 @@ def status(folder: Path) -> str | None:
         return str(json.loads((folder / "result.json").read_text())["status"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def newest_sound_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run that can be read whole; damaged ones are passed over."""
-    newest_first = sorted((folder / "checkpoints").glob("*.ckpt"), key=lambda p: p.name, reverse=True)
-    return next((path for path in newest_first if _is_sound(path)), None)
-
-
-def _is_sound(checkpoint: Path) -> bool:
-    """Whether every file of a checkpoint can be read, and none of a DeepSpeed folder's parts is missing."""
-    import torch
-
-    parts = deepspeed_parts(checkpoint)
-    files = sorted(checkpoint.rglob("*.pt")) if parts else [checkpoint]
-    try:
-        contents = [torch.load(file, map_location="cpu", weights_only=False) for file in files]
-    except Exception:  # a damaged file can raise nearly anything
-        return False
-    return not parts or {parts} == {c["dp_world_size"] for c in contents if "dp_world_size" in c}
-
-
-def deepspeed_parts(checkpoint: Path) -> int:
-    """Number of processes whose optimiser states a DeepSpeed folder holds; 0 for any other checkpoint."""
-    return len(list(checkpoint.glob("*/*optim_states.pt"))) if checkpoint.is_dir() else 0
-
-
-def checkpoint_weights(checkpoint: Path) -> dict[str, Any]:
-    """The network's weights in a checkpoint, put together where DeepSpeed left a part with each process.
-
-    Raises:
-        UserError: if it is no checkpoint of ours, or DeepSpeed's and DeepSpeed is not installed.
-    """
-    import torch
-
-    if not deepspeed_parts(checkpoint):
-        try:
-            # Weights alone: a checkpoint that somebody else made must not run code.
-            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-            weights: dict[str, Any] = content["state_dict"]
-        except Exception as error:  # what is no checkpoint can raise nearly anything
-            raise UserError(f"{checkpoint} is no checkpoint of `fit`, or is damaged") from error
-        return weights
-    check_deepspeed(f"The checkpoint {checkpoint}")
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-    return dict(get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="checkpoint"))
 
 
 def write_json(path: Path, content: Any) -> None:

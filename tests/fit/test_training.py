@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cifar_hpc.cli import main
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.machine import usable_cores
-from cifar_hpc.records import run_directory
+from cifar_hpc.records import checkpoints, run_directory
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify.recompute import check_record
 from tests.conftest import (
@@ -156,9 +156,9 @@ def test_resume_passes_over_a_damaged_checkpoint(finished_run: Path, command: Co
     assert done.status == 0, done.err
     assert "resuming from epoch0002.ckpt" in done.err
     assert record(finished_run)["selection"] == record(folder)["selection"]
-    written = run_directory.newest_sound_checkpoint(folder)  # beside the damaged one, which stays
+    written = checkpoints.newest_sound_checkpoint(folder)  # beside the damaged one, which stays
     assert written is not None
-    assert same(weights(finished_run, 3), run_directory.checkpoint_weights(written))
+    assert same(weights(finished_run, 3), checkpoints.checkpoint_weights(written))
 
 
 def test_a_run_at_work_is_left_alone(finished_run: Path, refuse: Refuse, tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path |
         callbacks = [_announcement(cli, run_dir, checkpoint), *run_callbacks(cli, run_dir, digest)]
         trainer = cli.make_trainer(run_dir, callbacks)
     siblings.join_process_group(trainer.strategy.root_device)
+    if checkpoint is not None and checkpoints.deepspeed_parts(checkpoint):
+        checkpoints.allow_deepspeeds_classes()  # in every process: each loads its part
     with resumable(trainer, run_dir), _told():
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)

@@ -15,7 +15,7 @@ _DEEPSPEEDS_CLASSES = (
     "deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler",
     "deepspeed.utils.tensor_fragment.fragment_address",
 )
-"""What DeepSpeed's optimiser states name besides tensors: holders of numbers, none of which does anything on loading."""
+"""What DeepSpeed's optimiser states name besides tensors: holders of numbers that do nothing on loading."""
 
 
 def load_data_alone() -> None:
@@ -43,7 +43,7 @@ def _epochs_done(checkpoint: Path) -> int:
     files = sorted(checkpoint.rglob("*.pt")) if parts else [checkpoint]
     try:
         if parts:
-            _allow_deepspeeds_classes()
+            allow_deepspeeds_classes()
         contents = [_load(file) for file in files]
         sizes = {content["dp_world_size"] for content in contents if "dp_world_size" in content}
         if parts and (sizes != {parts} or _latest(checkpoint) != "checkpoint"):
@@ -63,7 +63,7 @@ def _load(file: Path) -> Any:
     return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _allow_deepspeeds_classes() -> None:
+def allow_deepspeeds_classes() -> None:
     """Lets torch make the few classes of DeepSpeed that its checkpoints need, where it is installed."""
     import torch
 
@@ -95,7 +95,7 @@ def checkpoint_weights(checkpoint: Path) -> dict[str, Any]:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
     try:
         if parts:
-            _allow_deepspeeds_classes()
+            allow_deepspeeds_classes()
             return dict(get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="checkpoint"))
         weights: Mapping[str, Any] = _load(checkpoint)["state_dict"]
         # A network that torch.compile has wrapped names its weights so.

@@ -16,6 +16,10 @@ FLAGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c constraints.txt
+# Once, on all cores (pip would take one): where PYTHONDONTWRITEBYTECODE is set, as in most images, every start would
+# compile all that it imports. What is compiled already is passed over. torch ships a file in the syntax of a newer
+# Python; what cannot be compiled stays as it is, and is no reason to fail.
+COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
 RUN := runs/$(ROW)/seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
@@ -58,10 +62,12 @@ $(VENV)/bin/python:
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing into $(VENV) (torch is large; about two minutes)"
 	@$(PIP) -e . || { echo "The packages could not be installed; pip says why above." >&2; exit 2; }
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
 	@$(PIP) -e '.[test]' || { echo "The test packages could not be installed; pip says why above." >&2; exit 2; }
+	@$(COMPILE)
 	@touch $@
 
 test: $(VENV)/installed-test
@@ -79,6 +85,7 @@ $(VENV)/installed-cluster: $(VENV)/installed-test
 	{ echo "Slurm and Open MPI could not be installed; apt-get says why above (it needs Debian and root)." >&2; exit 2; }
 	@DS_BUILD_OPS=0 $(PIP) -e '.[test,deepspeed,mpi]' || \
 	{ echo "DeepSpeed or mpi4py could not be installed; pip says why above." >&2; exit 2; }
+	@$(COMPILE)
 	@touch $@
 
 data: $(VENV)/installed

@@ -2,23 +2,17 @@
 
 import os
 import sys
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc import machine
 from cifar_hpc.data import arrays
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records import environment
-
-_INSTRUCTIONS = {
-    "avx2": "avx2",
-    "avx512": "avx512f",
-    "avx512_bf16": "avx512_bf16",
-    "amx_bf16": "amx_bf16",
-}
-"""What matters for speed, and the flag by which Linux names it."""
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -50,7 +44,7 @@ def examine(root: Path | None) -> dict[str, Any]:
     import torch
 
     problems = []
-    cores, threads = environment.usable_cores(), torch.get_num_threads()
+    cores, threads = machine.usable_cores(), torch.get_num_threads()
     if threads > cores:
         problems.append(f"torch would use {threads} threads on {cores} cores; set trainer.threads to {cores}")
     if threads < cores and os.environ.get("OMP_NUM_THREADS"):
@@ -71,11 +65,13 @@ def examine(root: Path | None) -> dict[str, Any]:
         ]
     return {
         "python": sys.version.split()[0],
-        "cpu": environment.cpu_model(),
+        "cpu": machine.cpu_model(),
         "cores": cores,
         "threads": threads,
-        "memory_gib": environment.memory_gib(),
-        "instructions": _instructions(),
+        "memory_gib": machine.memory_gib(),
+        "instructions": machine.instructions(),
+        "usable_instructions": list(machine.usable_instructions()),
+        "fast_precision": asdict(machine.choose_precision("auto", on_cpu=not gpus)),
         "gpus": gpus,
         "environment": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
         "software": software,
@@ -90,10 +86,12 @@ def describe(found: dict[str, Any]) -> str:
     """The findings for a terminal."""
     instructions = [name for name, there in found["instructions"].items() if there]
     missing = [name for name, there in found["instructions"].items() if not there]
-    software = found["software"]
+    software, fast = found["software"], found["fast_precision"]
     lines = [
         f"processor    {found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB",
         f"instructions {', '.join(instructions) or 'none known'}" + (f" (not {', '.join(missing)})" if missing else ""),
+        *_limited(found),
+        f"fast         -c configs/fast.yaml takes {fast['name']}: {fast['why']}",
         f"threads      {found['threads']} in each process",
         f"GPUs         {', '.join(gpu['name'] for gpu in found['gpus']) or 'none that torch can use'}",
         "software     " + ", ".join(f"{k} {v}" for k, v in software.items() if v and not k.startswith("git")),
@@ -106,12 +104,11 @@ def describe(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _instructions() -> dict[str, bool]:
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return {}
-    return {name: flag in flags for name, flag in _INSTRUCTIONS.items()}
+def _limited(found: dict[str, Any]) -> list[str]:
+    """A line on what ONEDNN_MAX_CPU_ISA takes away."""
+    left_out = [name for name, there in found["instructions"].items() if there]
+    left_out = [name for name in left_out if name not in found["usable_instructions"]]
+    return [f"             left out by ONEDNN_MAX_CPU_ISA: {', '.join(left_out)}"] if left_out else []
 
 
 def _gpu(index: int) -> dict[str, Any]:

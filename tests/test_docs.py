@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cifar_hpc import reproduction
 from cifar_hpc.cli import main
+from cifar_hpc.collection import reproduction
 from cifar_hpc.report import origins
 from tests.conftest import REPRODUCTIONS, ROOT, Refuse
 

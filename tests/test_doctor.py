@@ -7,7 +7,7 @@ import pytest
 
 from cifar_hpc.cli import main
 from cifar_hpc.data import arrays
-from cifar_hpc.records.environment import usable_cores
+from cifar_hpc.machine import usable_cores
 
 
 def test_a_root_without_datasets_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import torch
 import yaml
 from sklearn.metrics import accuracy_score
 
-from cifar_hpc.configuration import CIFARCLI
+from cifar_hpc.fit.configuration import CIFARCLI
 from tests.conftest import ROOT, Command, Fit, Refuse
 
 RECIPES = sorted((ROOT / "configs" / "speedrun").glob("*.yaml"))

@@ -18,11 +18,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.turns import Turns
-from cifar_hpc.configuration import CIFARCLI
 from cifar_hpc.data.datamodule import CIFARDataModule
-from cifar_hpc.training import quieten, run_callbacks
+from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.fit.training import quieten, run_callbacks
+from cifar_hpc.speed.allocator import keep_memory
 
 _FOR_LONG = timedelta(days=1)
 """How long processes wait for each other: the clock of their waiting goes on while they are stopped."""

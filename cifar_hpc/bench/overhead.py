@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from cifar_hpc import reproduction
-from cifar_hpc.allocator import keep_memory
-from cifar_hpc.configuration import CIFARCLI
+from cifar_hpc import machine
+from cifar_hpc.collection import reproduction
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.fit.training import quieten, run_callbacks
 from cifar_hpc.output import write_json_output
-from cifar_hpc.records import environment
-from cifar_hpc.training import quieten, run_callbacks
+from cifar_hpc.speed.allocator import keep_memory
 
 
 class _TakeTurns(Callback):
@@ -134,7 +134,7 @@ def measure(row: str, steps: int, repeats: int) -> dict[str, Any]:
     quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
     return {
         "row": row,
-        "cpu": environment.cpu_model(),
+        "cpu": machine.cpu_model(),
         "threads": torch.get_num_threads(),
         "batch_size": cli.datamodule.batch_size,
         "steps": steps,

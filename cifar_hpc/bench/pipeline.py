@@ -4,12 +4,12 @@ import statistics
 import sys
 from typing import Any
 
-from cifar_hpc import reproduction
+from cifar_hpc import machine
 from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
+from cifar_hpc.collection import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
-from cifar_hpc.records import environment
 
 
 def command(row: str, turns: int, seconds: float, json_file: str | None) -> int:
@@ -54,7 +54,7 @@ def measure(row: str, turns: int, seconds: float) -> dict[str, Any]:
     ratios = [our_rate / plain_rate for our_rate, plain_rate in rates]
     return {
         "row": row,
-        "cpu": environment.cpu_model(),
+        "cpu": machine.cpu_model(),
         "ours_images_per_second": statistics.median(our_rate for our_rate, _ in rates),
         "plain_images_per_second": statistics.median(plain_rate for _, plain_rate in rates),
         "ratio": statistics.median(ratios),

@@ -22,12 +22,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from cifar_hpc.bench.turns import Turns
-from cifar_hpc.configuration import CIFARCLI
 from cifar_hpc.data import arrays
 from cifar_hpc.data.datamodule import CIFARDataModule
+from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.fit.training import quieten
 from cifar_hpc.models import AlexNet, SmallCNN
 from cifar_hpc.models.keras import keras_initialise
-from cifar_hpc.training import quieten
 
 _WORKERS = 2
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from cifar_hpc import reproduction
 from cifar_hpc.bench.scaling_model import BYTES_PER_GRADIENT, Device, Link, strong_speed_up, weak_speed_up
+from cifar_hpc.collection import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 

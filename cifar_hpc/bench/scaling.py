@@ -5,54 +5,24 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from cifar_hpc import reproduction
+from cifar_hpc import machine
 from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.bench.memory import group_memory_mib
 from cifar_hpc.bench.scaling_claims import answers
-from cifar_hpc.bench.scaling_grid import Plan, Point, check, choose, grid
+from cifar_hpc.bench.scaling_grid import Figures, Plan, Point, check, choose, grid
 from cifar_hpc.bench.scaling_page import as_text, plot
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
-from cifar_hpc.configuration import CIFARCLI
+from cifar_hpc.collection import reproduction
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.fit.training import quieten
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records import environment
-from cifar_hpc.training import quieten
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a point gave; medians of its turns.
-
-    Attributes:
-        precision: see `Point`.
-        strategy: see `Point`.
-        processes: see `Point`.
-        threads: see `Point`.
-        images_per_second: of all its processes together.
-        images_per_second_quartiles: first and third, of the turns.
-        speed_up: over one process of one thread in the same precision: median of the ratios of neighbouring turns.
-        speed_up_quartiles: likewise.
-        efficiency: speed-up over the cores (or GPUs) used, as a fraction of 1.
-        memory_mib: all its processes together, the largest seen after a turn; see `group_memory_mib`.
-        first_batch_seconds: from the start of the program to the end of its first training step, once.
-    """
-
-    precision: str
-    strategy: str | None
-    processes: int
-    threads: int
-    images_per_second: float
-    images_per_second_quartiles: list[float]
-    speed_up: float
-    speed_up_quartiles: list[float]
-    efficiency: float
-    memory_mib: float | None
-    first_batch_seconds: float
 
 
 def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
@@ -68,7 +38,7 @@ def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
     """
     check(plan, json_file, plot_file)
     quieten()
-    cores, gpus = environment.usable_cores(), torch.cuda.device_count()
+    cores, gpus = machine.usable_cores(), torch.cuda.device_count()
     points, left_out = choose(grid(plan), cores, gpus, plan.oversubscribe)
     row = reproduction.load_row(plan.row)
     fit = ["-c", str(row.path), *(["--data.sample=true"] if plan.sample else [])]
@@ -84,7 +54,7 @@ def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
         "network": type(cli.model).__name__,
         "batch_size": cli.datamodule.batch_size,
         "sample": plan.sample,
-        "cpu": environment.cpu_model(),
+        "cpu": machine.cpu_model(),
         "cores": cores,
         "gpu": torch.cuda.get_device_name() if gpus else None,
         "software": environment.software(),

@@ -5,16 +5,14 @@ The words are data, in reproductions/notes/scaling.yaml; the claims themselves a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from cifar_hpc import reproduction
+from cifar_hpc.bench.scaling_grid import Figures
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
-from cifar_hpc.typed_yaml import read_lists
 from cifar_hpc.verify.claims import printed_lead
 from cifar_hpc.verify.claims_file import Claim, claims_file, known_files, read_claims
-
-if TYPE_CHECKING:
-    from cifar_hpc.bench.scaling import Figures
 
 
 @dataclass
@@ -66,7 +64,7 @@ class Answer:
     does_not_show: str
 
 
-def answers(row: str, figures: Sequence["Figures"]) -> list[Answer]:
+def answers(row: str, figures: Sequence[Figures]) -> list[Answer]:
     """Sets what was measured beside what is claimed.
 
     Args:
@@ -106,7 +104,7 @@ def _reported(claim: Claim, rows: dict[str, reproduction.Row]) -> float | None:
     return claim.reported if claim.reported is not None else printed_lead(claim, rows)
 
 
-def _largest(question: Question, figures: Sequence["Figures"]) -> "Figures | None":
+def _largest(question: Question, figures: Sequence[Figures]) -> Figures | None:
     """The point with the most of what the question is about, and one of all else."""
     if question.varies == "nothing":
         return None

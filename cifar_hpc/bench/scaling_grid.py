@@ -69,6 +69,37 @@ class Point:
         ]
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What a point gave; medians of its turns.
+
+    Attributes:
+        precision: see `Point`.
+        strategy: see `Point`.
+        processes: see `Point`.
+        threads: see `Point`.
+        images_per_second: of all its processes together.
+        images_per_second_quartiles: first and third, of the turns.
+        speed_up: over one process of one thread in the same precision: median of the ratios of neighbouring turns.
+        speed_up_quartiles: likewise.
+        efficiency: speed-up over the cores (or GPUs) used, as a fraction of 1.
+        memory_mib: all its processes together, the largest seen after a turn; see `group_memory_mib`.
+        first_batch_seconds: from the start of the program to the end of its first training step, once.
+    """
+
+    precision: str
+    strategy: str | None
+    processes: int
+    threads: int
+    images_per_second: float
+    images_per_second_quartiles: list[float]
+    speed_up: float
+    speed_up_quartiles: list[float]
+    efficiency: float
+    memory_mib: float | None
+    first_batch_seconds: float
+
+
 def check(plan: Plan, json_file: str | None, plot_file: Path | None) -> None:
     """Refuses what can be refused without looking at the row, so that nothing is measured in vain.
 

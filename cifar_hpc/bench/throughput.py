@@ -12,17 +12,17 @@ from pathlib import Path
 
 import torch
 
-from cifar_hpc import reproduction
+from cifar_hpc import machine
 from cifar_hpc.bench.keras_fit import NETWORKS as KERAS_NETWORKS
 from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.peak import matrix_product_peak, training_flops
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
-from cifar_hpc.configuration import CIFARCLI
+from cifar_hpc.collection import reproduction
 from cifar_hpc.data import arrays
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.fit.training import quieten
 from cifar_hpc.output import write_json_output
-from cifar_hpc.records import environment
-from cifar_hpc.training import quieten
 
 _ONE_DEVICE = (
     "--trainer.accelerator=auto",
@@ -67,7 +67,9 @@ class Result:
         tensorflow_images_per_second: of the report's network in TensorFlow; None where it was not Keras', or
             TensorFlow is not there.
         training_gflop_per_image: as torch counts the network as written.
-        peak_tflops: of a matrix product in the precision of our side, in turns with the others.
+        precision: of our side; the plain script's is float32.
+        peak_tflops: of a matrix product in the precision of our side, or in float32 where the processor emulates that
+            one; in turns with the others.
         peak_share: of that peak that our side reaches, as a fraction of 1.
     """
 
@@ -83,6 +85,7 @@ class Result:
     ratio_quartiles: list[float]
     tensorflow_images_per_second: float | None
     training_gflop_per_image: float
+    precision: str
     peak_tflops: float
     peak_share: float
 
@@ -120,13 +123,16 @@ def command(
     paths = [reproduction.load_row(row).path for row in rows] if rows else reproduction.row_files()
     plan = Plan(None if exact else overlay, turns, seconds, tensorflow_python)
     results: list[Result] = []
+    instructions, stream = list(machine.usable_instructions()), sys.stderr if json_file == "-" else sys.stdout
+    print(f"both sides on {machine.cpu_model()}, {', '.join(instructions) or 'instructions unknown'}", file=stream)
     for result in measure(paths, plan):
         results.append(result)
-        print(_line(result), file=sys.stderr if json_file == "-" else sys.stdout, flush=True)
+        print(_line(result), file=stream, flush=True)
     mean = _geometric_mean({result.measured_as: result.ratio for result in results})
     if json_file is not None:
         content = {
-            "cpu": environment.cpu_model(),
+            "cpu": machine.cpu_model(),
+            "instructions": instructions,
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "overlay": None if exact else str(overlay),
@@ -172,12 +178,9 @@ def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> R
         "ours": ["-m", "cifar_hpc.bench.ours", *arguments, *laid_over],
         "plain": ["-m", "cifar_hpc.bench.plain", *arguments],
     }
-    if plan.overlay:
-        ours = CIFARCLI("fit", [*arguments, "-c", str(plan.overlay)])
-        precision = str(ours.plain_config["trainer"]["precision"])
-    else:
-        precision = str(cli.plain_config["trainer"]["precision"])
-    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
+    ours = CIFARCLI("fit", [*arguments, "-c", str(plan.overlay)]) if plan.overlay else cli
+    precision = ours.precision
+    dtype = torch.bfloat16 if precision.name.startswith("bf16") and not precision.emulated else torch.float32
     flops = training_flops(cli.model)
     pythons = dict.fromkeys(commands, sys.executable)
     if plan.tensorflow is not None and network in KERAS_NETWORKS:
@@ -201,6 +204,7 @@ def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> R
         ratio_quartiles=quartiles(ratios),
         tensorflow_images_per_second=statistics.median(rates["tensorflow"]) if "tensorflow" in rates else None,
         training_gflop_per_image=flops / 1e9,
+        precision=precision.name,
         peak_tflops=peak / 1e12,
         peak_share=ours_rate * flops / peak,
     )
@@ -238,6 +242,6 @@ def _line(result: Result) -> str:
     return (
         f"{result.row}: ours {result.ours_images_per_second:.0f}, plain {result.plain_images_per_second:.0f}"
         + (f", TensorFlow {tensorflow:.0f}" if tensorflow is not None else "")
-        + f" images/s; ratio {result.ratio:.2f} (quartiles {low:.2f} and {high:.2f}); "
+        + f" images/s in {result.precision}; ratio {result.ratio:.2f} (quartiles {low:.2f} and {high:.2f}); "
         f"{100 * result.peak_share:.0f} % of {result.peak_tflops:.2f} TFLOP/s{shared}"
     )

@@ -19,8 +19,8 @@ from types import FrameType
 
 from lightning.pytorch import LightningModule, Trainer
 
-from cifar_hpc.callbacks import EpochCallback
 from cifar_hpc.errors import EndedEarly
+from cifar_hpc.speed.epoch_callback import EpochCallback
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 

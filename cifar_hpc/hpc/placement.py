@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from cifar_hpc.callbacks import EpochCallback
+from cifar_hpc.speed.epoch_callback import EpochCallback
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from cifar_hpc.errors import UserError
 from cifar_hpc.models.airbench_network import AirbenchNetwork, Conv3x3
 from cifar_hpc.models.classifier import Classifier, build_optimizer
 from cifar_hpc.models.evaluation import logits_over_views
-from cifar_hpc.optim.lookahead import Lookahead
+from cifar_hpc.models.lookahead import Lookahead
 
 
 class Airbench(Classifier):

@@ -13,9 +13,6 @@ from torch.optim import Optimizer
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.errors import UserError
 from cifar_hpc.models.evaluation import Answers, Evaluation
-from cifar_hpc.models.first_convolution import keep_first_convolution_in_float32
-from cifar_hpc.models.small_images import use_matrix_products_on_small_images
-from cifar_hpc.optim.fused import spare_copies_of_gradients
 
 _STEPS_SUMMED_UP_AT_ONCE = 64
 
@@ -32,11 +29,9 @@ def build_optimizer(make: OptimizerCallable, parameters: Any, argument: str = "o
         UserError: if the optimiser refuses a setting.
     """
     try:
-        optimizer = make(parameters)
+        return make(parameters)
     except ValueError as error:
         raise UserError(f"model.init_args.{argument}.init_args: {error}") from error
-    spare_copies_of_gradients(optimizer)
-    return optimizer
 
 
 class Classifier(LightningModule):
@@ -81,12 +76,6 @@ class Classifier(LightningModule):
         if self.make_scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
-
-    def setup(self, stage: str) -> None:
-        """Readies the layers for speed; the function that they compute stays."""
-        self.to(memory_format=torch.channels_last)  # the order in which batches arrive
-        use_matrix_products_on_small_images(self)
-        keep_first_convolution_in_float32(self)
 
     def on_train_epoch_start(self) -> None:
         """Starts the running means of the epoch."""

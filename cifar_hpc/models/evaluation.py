@@ -29,8 +29,9 @@ class Evaluation:
         predicted: shape (N,), the class with the largest logit.
         confidence: shape (N,), softmax probability of the predicted class.
         losses: shape (N,), cross-entropy of each image.
-        metrics: `loss` (mean cross-entropy, nats), and `accuracy`, `precision`, `recall`, `f1` as fractions
-            of 1, the last three macro averages.
+        ranks: shape (N,), number of classes placed before the true one; 0 where the answer is right.
+        metrics: `loss` (mean cross-entropy, nats), and `accuracy`, `top5_accuracy`, `precision`, `recall`, `f1` as
+            fractions of 1, the last three macro averages.
     """
 
     indices: Tensor
@@ -38,6 +39,7 @@ class Evaluation:
     predicted: Tensor
     confidence: Tensor
     losses: Tensor
+    ranks: Tensor
     metrics: dict[str, float]
 
 
@@ -53,7 +55,7 @@ class Answers(Metric):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        for name in ("indices", "labels", "predicted", "confidence", "losses"):
+        for name in ("indices", "labels", "predicted", "confidence", "losses", "ranks"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor, indices: Tensor) -> None:
@@ -64,7 +66,11 @@ class Answers(Metric):
             labels: shape (B,).
             indices: shape (B,).
         """
-        confidence, predicted = logits.softmax(1).max(1)
+        probabilities = logits.softmax(1)
+        confidence, predicted = probabilities.max(1)
+        # Of equal ones the first counts as larger, as `max` has it; so a right answer has rank 0, whatever is equal.
+        order = probabilities.argsort(dim=1, descending=True, stable=True)
+        self._append("ranks", (order == labels[:, None]).int().argmax(1))
         self._append("indices", indices)
         self._append("labels", labels)
         self._append("predicted", predicted)
@@ -91,7 +97,8 @@ class Answers(Metric):
             raise RuntimeError("an image was evaluated twice; the loaders of the processes overlap")
         loss = float(answers["losses"].double().mean())
         metrics = macro_metrics(answers["predicted"], answers["labels"], self.num_classes)
-        return Evaluation(**answers, metrics={"loss": loss, **metrics})
+        top5 = int((answers["ranks"] < 5).sum()) / len(answers["ranks"])
+        return Evaluation(**answers, metrics={"loss": loss, **metrics, "top5_accuracy": top5})
 
     def _joined(self, name: str) -> Tensor:
         values: Any = getattr(self, name)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.models.classifier import Classifier
-from cifar_hpc.models.pooling import channel_means
+from cifar_hpc.models.pooling import GlobalAveragePooling
 
 # Input channels, then the paper's columns: 1×1; 3×3 reduce, 3×3; 5×5 reduce, 5×5; pool projection.
 _INCEPTION_3 = ((192, 64, 96, 128, 16, 32, 32), (256, 128, 128, 192, 32, 96, 64))
@@ -105,6 +105,7 @@ class GoogLeNet(Classifier):
         self.stage3 = nn.Sequential(*(Inception(*widths) for widths in _INCEPTION_3))
         self.stage4 = nn.ModuleList(Inception(*widths) for widths in _INCEPTION_4)
         self.stage5 = nn.Sequential(*(Inception(*widths) for widths in _INCEPTION_5))
+        self.pool = GlobalAveragePooling()
         self.output = nn.Linear(1024, num_classes)
         # Behind 4a and 4d, as in the paper.
         self.heads = nn.ModuleDict(
@@ -132,4 +133,4 @@ class GoogLeNet(Classifier):
             if str(i) in self.heads:
                 others.append(self.heads[str(i)](x))
         x = self.stage5(F.max_pool2d(x, 3, stride=2, padding=1))  # (B, 1024, 8, 8)
-        return [self.output(channel_means(x)), *others]
+        return [self.output(self.pool(x)), *others]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.keras import keras_initialise
-from cifar_hpc.models.pooling import channel_means
+from cifar_hpc.models.pooling import GlobalAveragePooling
 
 
 def _keras_batch_norm(width: int) -> nn.BatchNorm2d:
@@ -77,6 +77,7 @@ class SeparableMiniXception(Classifier):
             _keras_batch_norm(128),
             nn.ReLU(inplace=True),
         )
+        self.pool = GlobalAveragePooling()
         self.hidden = nn.Linear(128, 64)
         self.output = nn.Linear(64, num_classes)
         keras_initialise(self)
@@ -87,7 +88,7 @@ class SeparableMiniXception(Classifier):
         # Keras' padding 'same' puts the one missing row and column at the bottom and the right, where `ceil_mode` lets
         # windows reach out of the image.
         x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)  # (B, 128, 16, 16)
-        logits: Tensor = self.output(F.relu(self.hidden(channel_means(x))))
+        logits: Tensor = self.output(F.relu(self.hidden(self.pool(x))))
         return logits
 
 
@@ -107,10 +108,11 @@ class PlainMiniXception(Classifier):
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             channels = width
         self.features = nn.Sequential(*layers, nn.MaxPool2d(3, stride=2, padding=1))
+        self.pool = GlobalAveragePooling()
         self.output = nn.Linear(channels, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (B, 3, 32, 32) to logits (B, num_classes)."""
         x = self.features(images)  # (B, 128, 16, 16)
-        logits: Tensor = self.output(channel_means(x))
+        logits: Tensor = self.output(self.pool(x))
         return logits

@@ -1,12 +1,11 @@
-"""Global average pooling whose gradient keeps the order of the image's memory."""
+"""Global average pooling."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def channel_means(x: Tensor) -> Tensor:
-    """The mean of each channel: images (B, C, H, W) to (B, C).
+class GlobalAveragePooling(nn.Module):
+    """The mean of each channel."""
 
-    Taken over the rows and columns of `x` itself, the gradient of a channels_last image would be in torch's default
-    order, and max-pooling below it would copy its input, its indices and its own gradient from one order to the other.
-    """
-    return x.permute(0, 2, 3, 1).mean(dim=(1, 2))
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps images (B, C, H, W) to (B, C)."""
+        return x.mean(dim=(2, 3))

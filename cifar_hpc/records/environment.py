@@ -1,6 +1,5 @@
 """What a run ran on: hardware, software, and the commit of this package."""
 
-import os
 import platform
 import subprocess
 from functools import cache
@@ -8,33 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc import machine
+
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse", "numpy", "deepspeed")
-
-
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, which under Slurm or taskset are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def memory_gib() -> float | None:
-    """The machine's memory."""
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 @cache
@@ -85,10 +60,11 @@ def hardware(trainer: Any) -> dict[str, Any]:
 
     device, processes = trainer.strategy.root_device, trainer.processes
     found = {
-        "cpu": cpu_model(),
-        "cores": len({core for process in processes for core in process["cores"]}) or usable_cores(),
+        "cpu": machine.cpu_model(),
+        "cores": len({core for process in processes for core in process["cores"]}) or machine.usable_cores(),
         "threads": torch.get_num_threads(),
-        "memory_gib": memory_gib(),
+        "memory_gib": machine.memory_gib(),
+        "instructions": list(machine.usable_instructions()),
         "accelerator": device.type,
         "devices": trainer.num_devices,
         "num_nodes": trainer.num_nodes,

@@ -1,5 +1,6 @@
 """Reads back `predictions.npz`: what the network said of every test image."""
 
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ import numpy.typing as npt
 from cifar_hpc.errors import UserError
 
 FILE_NAME = "predictions.npz"
-KEPT = ("last", "best_test", "best_holdout", "tta")
-"""Whose answers may be kept: of three epochs, and of the last epoch with test-time augmentation. The arrays of all
-but the last carry the name as a prefix."""
+_KEPT = re.compile(r"(best_test|best_holdout|tta|epoch[1-9]\d*)_class")
+"""Whose answers may be kept besides those of the last epoch, which have plain names: of the best epochs, of the last
+epoch with test-time augmentation, and of epochs for which a report prints a number."""
 
-_KINDS = {"class": np.integer, "confidence": np.floating, "loss": np.floating}
+_KINDS = {"class": np.integer, "confidence": np.floating, "loss": np.floating, "rank": np.integer}
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Answers:
         predicted: shape (N,), the class with the largest logit.
         confidence: shape (N,), softmax probability of that class.
         losses: shape (N,), cross-entropy of each image, nats.
+        ranks: shape (N,), number of classes placed before the true one; null in records of schema 1.
     """
 
     predicted: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.float32]
     losses: npt.NDArray[np.float32]
+    ranks: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Predictions:
 
     Attributes:
         labels: shape (N,), the true classes that the run saw.
-        answers: by name, see `KEPT`.
+        answers: by name: `last`, and as far as they were kept `best_test`, `best_holdout`, `tta` (the last epoch with
+            test-time augmentation) and `epoch7`, for an epoch of which a report prints a number.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -62,11 +66,14 @@ def read_predictions(path: Path) -> Predictions:
         raise UserError(f"{path} is damaged and cannot be read: {error}") from error
     labels = _array(arrays, "label", np.integer, None, path)
     answers = {}
-    for name in KEPT:
+    ranked = "rank" in arrays
+    for name in ("last", *(match[1] for array in arrays if (match := _KEPT.fullmatch(array)))):
         prefix = "" if name == "last" else f"{name}_"
-        if name == "last" or f"{prefix}class" in arrays:
-            found = [_array(arrays, f"{prefix}{part}", kind, len(labels), path) for part, kind in _KINDS.items()]
-            answers[name] = Answers(*found)
+        found = [
+            None if part == "rank" and not ranked else _array(arrays, f"{prefix}{part}", kind, len(labels), path)
+            for part, kind in _KINDS.items()
+        ]
+        answers[name] = Answers(*found)  # type: ignore[arg-type]
     return Predictions(labels, answers)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.run_directory import RESULTS, RUNS
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of records that are written; those of schema 1, before December 2026, are read still."""
 STATUSES = ("complete", "partial", "failed")
 TIERS = ("full", "prefix", "smoke")
 
@@ -21,10 +22,12 @@ class Record:
     Attributes:
         path: the file.
         content: as the contract has it.
+        shared_from: whose run it is, where a record of another row of the experiment is taken for one of this row.
     """
 
     path: Path
     content: dict[str, Any]
+    shared_from: str | None = None
 
     @property
     def name(self) -> str:
@@ -55,6 +58,11 @@ class Record:
             for key, values in self.content["changed_from_row"].items()
             if key not in _CUT_SHORT or (longer and key == "trainer.max_epochs")
         }
+
+    @property
+    def load(self) -> float:
+        """The share of the cores' time that others had, a fraction of 1; 0 where the record does not say."""
+        return float(self.content["time"].get("load") or 0)
 
     @property
     def is_complete(self) -> bool:
@@ -100,9 +108,13 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "config_sha256": str,
     "changed_from_row": dict,
 }
+_REQUIRED_SINCE_2 = {"printed": dict, "engine": dict, "engine.kernels": str}
 _SELECTED = ("test_accuracy", "precision", "recall", "f1", "test_loss", "train_accuracy", "train_loss")
 """What is kept of a selected epoch, besides its number."""
 _LOSSES = ("test_loss", "train_loss")
+
+QUIET = 0.1
+"""The most of the cores' time that others may have had for a run's seconds to tell of the row."""
 
 
 def read_record(path: Path) -> Record:
@@ -118,10 +130,10 @@ def read_record(path: Path) -> Record:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is no valid JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else None
-        raise UserError(f"{path} is no record of schema {SCHEMA}: its key schema is {found!r}")
-    for key, kind in _REQUIRED.items():
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise UserError(f"{path} is no record of schema 1 or {SCHEMA}: its key schema is {schema!r}")
+    for key, kind in (_REQUIRED | (_REQUIRED_SINCE_2 if schema > 1 else {})).items():
         value = _at(content, key, path)
         if not isinstance(value, kind) or isinstance(value, bool):
             kinds = kind if isinstance(kind, tuple) else (kind,)
@@ -133,10 +145,15 @@ def read_record(path: Path) -> Record:
     for name, values in content["selection"].items():
         if values is not None:
             _check_selected(values, f"selection.{name}", path)
+    for epoch, values in content.get("printed", {}).items():
+        _check_selected(values, f"printed.{epoch}", path)
+        if str(values["epoch"]) != epoch:
+            raise UserError(f"{path}: printed.{epoch}.epoch is {values['epoch']}; it must be {epoch}")
     _check_curve(content["curve"], path)
     for key, value in content["time"].items():
         if value is not None:
-            _check_not_negative(value, f"{path}: time.{key}")
+            check = _check_fraction if key == "load" else _check_not_negative
+            check(value, f"{path}: time.{key}")
     if content["status"] == "complete" and content["selection"]["last"] is None:
         raise UserError(f"{path}: selection.last is null, but the run's status is complete")
     planned, done = content["epochs"]["planned"], content["epochs"]["done"]
@@ -158,8 +175,9 @@ def _check_selected(values: Any, name: str, path: Path) -> None:
             raise UserError(f"{path}: {name}.{key} is null; it must be a number")
         if value is not None:
             check(value, f"{path}: {name}.{key}")
-    if "test_accuracy_tta" in values:
-        _check_fraction(values["test_accuracy_tta"], f"{path}: {name}.test_accuracy_tta")
+    for key in ("test_accuracy_tta", "top5_accuracy"):
+        if key in values:
+            _check_fraction(values[key], f"{path}: {name}.{key}")
 
 
 def _check_curve(curve: list[Any], path: Path) -> None:
@@ -170,7 +188,8 @@ def _check_curve(curve: list[Any], path: Path) -> None:
         previous = point["epoch"]
         for key, value in point.items():
             if key != "epoch" and value is not None:
-                check = _check_fraction if key.endswith("accuracy") else _check_not_negative
+                fraction = key.endswith("accuracy") or key in ("precision", "recall", "f1")
+                check = _check_fraction if fraction else _check_not_negative
                 check(value, f"{path}: curve, epoch {previous}, {key}")
 
 
@@ -199,9 +218,10 @@ def find_record_files(name: str, committed_only: bool = False) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.rglob("result.json"))]
 
 
-def find_all_record_files() -> list[Path]:
-    """Every record of every row and recipe: committed ones, then runs."""
-    return [path for folder in (results_folder(), RUNS) for path in sorted(folder.rglob("result.json"))]
+def find_all_record_files(committed_only: bool = False) -> list[Path]:
+    """Every record of every row and recipe: committed ones, then, if they are wanted, runs."""
+    folders = [results_folder()] + ([] if committed_only else [RUNS])
+    return [path for folder in folders for path in sorted(folder.rglob("result.json"))]
 
 
 def results_folder() -> Path:

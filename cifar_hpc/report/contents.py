@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import METRICS, REPORTS, Row
 from cifar_hpc.data.datasets import DATASETS
-from cifar_hpc.errors import UserError
 from cifar_hpc.records.predictions import FILE_NAME, read_predictions
-from cifar_hpc.records.record import Record, find_all_record_files
-from cifar_hpc.reproduction import METRICS, REPORTS, Row
-from cifar_hpc.verify import audit, claims
+from cifar_hpc.records.record import Record
+from cifar_hpc.verify import audit, claims, reader
 from cifar_hpc.verify.claims import JudgedClaim
 from cifar_hpc.verify.forensics.finding import Finding
-from cifar_hpc.verify.recompute import confusion, has_predictions, read_sound_record
-from cifar_hpc.verify.rows import RowVerdict, judge_row
+from cifar_hpc.verify.judge import RowVerdict, judge_row
+from cifar_hpc.verify.reader import Found
+from cifar_hpc.verify.recompute import confusion, has_predictions
 from cifar_hpc.verify.verdicts import Judgement
 
 NOT_RUN = "not yet run"
@@ -192,7 +192,7 @@ class Contents:
 def gather() -> Contents:
     """Reads every row, record, finding and claim."""
     rows = [reproduction.read_row(path) for path in reproduction.row_files()]
-    records, problems = _read_records({str(row.reproduction.row) for row in rows})
+    records = reader.read_all()
     findings, judged = audit.findings(), claims.judge_all()
     notes = reproduction.read_yaml(reproduction.reproductions_folder() / "notes" / "reports.yaml")
     sections = []
@@ -207,7 +207,7 @@ def gather() -> Contents:
                 tuple(claim for claim in judged if claim.report == name),
             )
         )
-    return Contents(tuple(sections), _recipes(records), tuple(problems))
+    return Contents(tuple(sections), _recipes(records.records), records.problems)
 
 
 def count_states(rows: Sequence[RowSection]) -> dict[str, int]:
@@ -216,27 +216,10 @@ def count_states(rows: Sequence[RowSection]) -> dict[str, int]:
     return {state: counted[state] for state in STATES}
 
 
-def _read_records(rows: set[str]) -> tuple[list[Record], list[str]]:
-    """Every sound record of a finished run, once, and what is wrong with the others."""
-    records: list[Record] = []
-    problems = []
-    for file in find_all_record_files():
-        try:
-            record = read_sound_record(file)
-            if record.content["row"] is not None and record.name not in rows:
-                raise UserError(f"{file}: There is no row {record.name} any more; `rows` lists the rows")
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        if record.is_complete:
-            records.append(record)
-    return records, problems
-
-
-def _row_section(row: Row, records: Sequence[Record], findings: Sequence[Finding]) -> RowSection:
+def _row_section(row: Row, records: Found, findings: Sequence[Finding]) -> RowSection:
     group = row.reproduction
     own = [finding for finding in findings if finding.row == group.row]
-    of_row = [record for record in records if record.content["row"] == group.row]
+    of_row = records.evidence(row)
     verdicts = judge_row(group, of_row)
     deciding = next((verdict for verdict in verdicts if verdict.decides), None)
     impossible = {key for finding in own if finding.strength == "impossible" for key in finding.numbers}

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, find_record_files, read_record
-from cifar_hpc.reproduction import Row
+from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.records.record import QUIET, Record
+from cifar_hpc.verify.reader import Found
 
 _PAGE = """# How long each row takes
 
@@ -55,32 +55,25 @@ class Duration:
         return self.epoch_seconds * self.epochs
 
 
-def durations(rows: Sequence[Row], committed_only: bool = False) -> dict[str, Duration | None]:
+def durations(rows: Sequence[Row], found: Found) -> dict[str, Duration | None]:
     """How long each row takes, by its id; null where nothing was measured.
 
     Args:
         rows: all rows.
-        committed_only: whether to leave out records under runs/.
+        found: records.
     """
-    own = {row.reproduction.name: _records(row, committed_only) for row in rows}
-    found: dict[str, Duration | None] = {}
+    own = {row.reproduction.name: _records(row, found) for row in rows}
+    answer: dict[str, Duration | None] = {}
     for row in rows:
         alike = [record for other in rows if _work(other) == _work(row) for record in own[other.reproduction.name]]
-        found[row.reproduction.name] = _quickest(row, own[row.reproduction.name] or alike)
-    return found
+        answer[row.reproduction.name] = _quickest(row, own[row.reproduction.name] or alike)
+    return answer
 
 
-def _records(row: Row, committed_only: bool) -> list[Record]:
-    """The complete records of whole epochs of this row, as it is."""
-    records = []
-    for file in find_record_files(row.reproduction.name, committed_only):
-        try:
-            record = read_record(file)
-        except UserError:
-            continue  # `verify` says what is wrong with it
-        if record.is_complete and set(record.content["changed_from_row"]) <= {"trainer.max_epochs"} and _timed(record):
-            records.append(record)
-    return records
+def _records(row: Row, found: Found) -> list[Record]:
+    """The records of whole epochs of this row, as it is."""
+    whole = {"trainer.max_epochs"}
+    return [r for r in found.of(row.reproduction.name) if set(r.content["changed_from_row"]) <= whole and _timed(r)]
 
 
 def _work(row: Row) -> tuple[Any, ...]:
@@ -113,7 +106,7 @@ def _duration(row: Row, record: Record) -> Duration:
         len(epochs),
         record.name,
         record.path.as_posix(),
-        f"{where}, {hardware['precision']}",
+        f"{where}, {hardware['precision']}" + (", shared with others" if record.load > QUIET else ""),
     )
 
 

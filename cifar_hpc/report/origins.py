@@ -6,9 +6,9 @@ Everything in it comes from the rows' files and from `reproductions/notes/report
 from collections.abc import Sequence
 from typing import Any
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import REPORTS, Row
 from cifar_hpc.errors import UserError
-from cifar_hpc.reproduction import REPORTS, Row
 
 ORIGINS = {
     "stated": "the report says so",

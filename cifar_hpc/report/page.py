@@ -8,11 +8,11 @@ from pathlib import Path
 import jinja2
 
 from cifar_hpc import __version__
+from cifar_hpc.collection.reproduction import METRICS
 from cifar_hpc.errors import UserError
 from cifar_hpc.report import plots
 from cifar_hpc.report.contents import NOT_RUN, STATES, Contents, ReportSection, RowSection, gather
 from cifar_hpc.report.plots import Plot
-from cifar_hpc.reproduction import METRICS
 from cifar_hpc.verify.command import LABELS, explain
 
 SYMBOLS = {

@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from cifar_hpc.collection.reproduction import CurvePoint
 from cifar_hpc.records.record import Record
 from cifar_hpc.report.contents import Confusion, Number
-from cifar_hpc.reproduction import CurvePoint
 from cifar_hpc.verify.claims import JudgedClaim
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"

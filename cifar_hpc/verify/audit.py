@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import REPORTS, Row
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
-from cifar_hpc.reproduction import REPORTS, Row
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.forensics.statements import read_statements, statements_file
 from cifar_hpc.verify.forensics.tables import ROW_RULES, audit_row, seconds_per_epoch_agree

@@ -9,12 +9,13 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import Reproduction, Row
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
-from cifar_hpc.reproduction import Reproduction, Row
+from cifar_hpc.verify import reader
 from cifar_hpc.verify.audit import audit, check_reports
-from cifar_hpc.verify.claims_evidence import Records, evidence, measured, read_records
+from cifar_hpc.verify.claims_evidence import Records, evidence, measured
 from cifar_hpc.verify.claims_file import Claim, claims_file, known_files, read_claims
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.leads import PRIORS, Lead, judge_ahead, judge_by, judge_up_to, lead
@@ -143,8 +144,14 @@ def _judge_and_tell(reports: Sequence[str]) -> tuple[list[JudgedClaim], list[str
     claims = [c for c in read_claims(claims_file(), files) if not reports or c.report in reports]
     rows = {path.stem: reproduction.read_row(path) for path in reproduction.row_files()}
     findings = audit(list(rows.values()))
-    records, problems = read_records({name: files[name] for claim in claims for name in claim.rows})
-    return [judge(claim, records, findings, rows, files) for claim in claims], problems
+    found = reader.read_all()
+
+    def records(claim: Claim) -> Records:
+        """Seconds are those of the row itself; accuracy is the whole experiment's."""
+        shares = {name: not claim.is_time and name in rows for name in claim.rows}
+        return {name: found.evidence(rows[name]) if shared else found.of(name) for name, shared in shares.items()}
+
+    return [judge(claim, records(claim), findings, rows, files) for claim in claims], list(found.problems)
 
 
 def judge(

@@ -3,15 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, find_record_files
-from cifar_hpc.reproduction import Row
+from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.records.record import QUIET, Record
 from cifar_hpc.verify.claims_file import Claim
-from cifar_hpc.verify.recompute import read_sound_record
-from cifar_hpc.verify.rows import by_seed, without_copies
+from cifar_hpc.verify.judge import by_seed
 
 Records = Mapping[str, Sequence[Record]]
 """Finished records by row or recipe."""
@@ -33,27 +30,6 @@ class Evidence:
     records: Records
     reason: str = ""
     missing: bool = False
-
-
-def read_records(files: Mapping[str, Path]) -> tuple[dict[str, list[Record]], list[str]]:
-    """All finished records of these rows and recipes, and what is wrong with the others.
-
-    Args:
-        files: of the rows and recipes. `make sweep` files the records of a study's recipes under its folder's name.
-    """
-    found: dict[str, list[Record]] = {name: [] for name in files}
-    problems = []
-    studies = [path.parent.name for name, path in files.items() if path.stem != name]
-    for folder in dict.fromkeys([*files, *studies]):
-        for file in find_record_files(folder):
-            try:
-                record = read_sound_record(file)
-            except UserError as error:
-                problems.append(str(error))
-                continue
-            if record.is_complete:
-                found.setdefault(record.name, []).append(record)
-    return {name: without_copies(records) for name, records in found.items()}, problems
 
 
 def evidence(claim: Claim, records: Records, base: Row | None = None) -> Evidence:
@@ -99,6 +75,8 @@ def unfit(claim: Claim, record: Record) -> str:
     if claim.is_time:
         if cut := sorted({"trainer.limit_train_batches", "data.sample"} & set(record.content["changed_from_row"])):
             return f"trained on less than the whole dataset ({', '.join(cut)})"
+        if record.load > QUIET:
+            return f"was timed while others had {100 * record.load:.0f} % of the machine's cores"
         return "" if _timed_epochs(record) else "times no epoch"
     if claim.epoch is None and record.tier != "full":
         return "is not the whole run"

@@ -5,10 +5,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import REPORTS
+from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
-from cifar_hpc.reproduction import REPORTS
-from cifar_hpc.typed_yaml import read_lists
 
 Quantity = Literal["seconds_per_epoch", "training_seconds", "test_accuracy_percent", "train_accuracy_percent"]
 

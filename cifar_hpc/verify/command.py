@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc import reproduction as rows
+from cifar_hpc.collection import reproduction as rows
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
-from cifar_hpc.verify import recompute
-from cifar_hpc.verify.rows import RowVerdict, Selection, exit_status, judge_row
+from cifar_hpc.verify import reader, recompute
+from cifar_hpc.verify.judge import RowVerdict, Selection, exit_status, judge_row
 from cifar_hpc.verify.verdicts import Judgement
 
 LABELS = {
@@ -38,30 +38,31 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
     """
     if recomputed and junit_file is not None:
         raise UserError("--junit has verdicts and --recompute gives none; leave one of them out")
-    files, problems = _collect(targets)
+    asked, files, problems = _collect(targets)
     if recomputed:
-        return recompute.command(files, problems, json_file)
-    records: dict[str, list[Record]] = {}
-    for file in files:
-        try:
-            record = recompute.read_sound_record(file)
-            if not record.is_complete:
-                raise UserError(
-                    f"{file}: the run is {record.content['status']} after {record.epochs_done} epochs; end it with "
-                    "`fit --resume` before it is judged"
-                )
-            records.setdefault(record.name, []).append(record)
-        except UserError as error:
-            problems.append(str(error))
-    verdicts: list[RowVerdict] = []
-    for name, found in records.items():
-        if found[0].content["row"] is None:
-            problems.append(f"{found[0].path}: {name} is a recipe, and no report says what it should reach")
-            continue
-        try:
-            verdicts += judge_row(rows.load_row(name).reproduction, found)
-        except UserError as error:
-            problems.append(f"{found[0].path}: {error}")
+        named = [file for row in asked for file in find_record_files(row) if _is_finished(file)]
+        return recompute.command(list(dict.fromkeys([*named, *files])), problems, json_file)
+    evidence: dict[str, list[Record]] = {}
+    if asked:
+        everything = reader.read_all()
+        problems += everything.problems
+        for row in asked:
+            evidence[row] = everything.evidence(rows.load_row(row))
+            if not evidence[row]:
+                problems.append(_nothing_on(row))
+    found = reader.read(files)
+    problems += found.problems
+    problems += [
+        f"{record.path}: the run is {record.content['status']} after {record.epochs_done} epochs; end it with "
+        "`fit --resume` before it is judged"
+        for record in found.unfinished
+    ]
+    for record in found.records:
+        if record.content["row"] is None:
+            problems.append(f"{record.path}: {record.name} is a recipe, and no report says what it should reach")
+        elif record not in (known := evidence.setdefault(record.name, [])):
+            known.append(record)
+    verdicts = [v for row, records in evidence.items() for v in judge_row(rows.load_row(row).reproduction, records)]
     status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
     if problems:
         status = 2
@@ -77,8 +78,9 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
     return status
 
 
-def _collect(targets: list[str]) -> tuple[list[Path], list[str]]:
-    """The record files that the targets name, and what is wrong with the targets."""
+def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
+    """The rows and the record files that the targets name, and what is wrong with the targets."""
+    asked: list[str] = []
     files: list[Path] = []
     problems = []
     known = {path.stem for path in rows.row_files()}
@@ -91,18 +93,20 @@ def _collect(targets: list[str]) -> tuple[list[Path], list[str]]:
             if not found:
                 problems.append(f"{path} holds no result.json: it is no run's directory, or the run has not begun")
         elif target in known:
-            # Runs that are under way or were left unfinished say nothing yet; naming one says so.
-            found = [f for f in find_record_files(target) if _is_finished(f)]
-            if not found:
-                problems.append(
-                    f"{target} has no finished record under results/ or runs/; make one with "
-                    f"`python -m cifar_hpc fit -c reproductions/{target}.yaml`"
-                )
+            asked += [target] if target not in asked else []
+            continue
         else:
             problems.append(f"{target} is no run directory, no record file and no row id; `rows` lists the ids")
             continue
         files += [file for file in found if file not in files]
-    return files, problems
+    return asked, files, problems
+
+
+def _nothing_on(row: str) -> str:
+    return (
+        f"{row} has no finished record under results/ or runs/; make one with "
+        f"`python -m cifar_hpc fit -c reproductions/{row}.yaml`"
+    )
 
 
 def _is_finished(file: Path) -> bool:

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cifar_hpc.collection.reproduction import read_yaml
 from cifar_hpc.data.datasets import DATASETS, Dataset
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.predictions import FILE_NAME, Answers, read_predictions
 from cifar_hpc.records.record import Record, read_record
-from cifar_hpc.reproduction import read_yaml
 
 TOLERANCE = 1e-6
 """The last decimal that a record keeps: its metrics are rounded to six, and were computed in float32."""
@@ -137,18 +137,22 @@ def _checks(record: Record) -> Iterator[Check]:
             yield Check(key, content[key], hashlib.sha256(file.read_bytes()).hexdigest(), name)
     yield from _check_config(record)
     yield from _check_labels(record, dataset, predictions.labels)
-    for selection, selected in content["selection"].items():
-        if selected is None:
-            continue
-        key = f"selection.{selection}"
-        answers = predictions.answers.get(selection)
+    selections = {f"selection.{name}": (name, selected) for name, selected in content["selection"].items() if selected}
+    last = content["selection"]["last"]["epoch"]
+    for epoch, selected in content.get("printed", {}).items():
+        selections[f"printed.{epoch}"] = ("last" if selected["epoch"] == last else f"epoch{epoch}", selected)
+    for key, (name, selected) in selections.items():
+        answers = predictions.answers.get(name)
         if answers is None:
             raise UserError(f"{record.path.with_name(FILE_NAME)} holds no predictions of {key}")
         for metric, value in metrics(answers, predictions.labels, dataset.classes).items():
-            recorded = selected[metric]
+            recorded = selected.get(metric)
             yield Check(f"{key}.{metric}", None if recorded is None else float(recorded), value, FILE_NAME)
         impossible = int(_impossible_losses(answers, predictions.labels).sum())
-        yield Check(f"number of {selection}'s losses that their confidences rule out", 0, impossible, FILE_NAME)
+        yield Check(f"number of {key}'s losses that their confidences rule out", 0, impossible, FILE_NAME)
+        if answers.ranks is not None:
+            misplaced = int(((answers.ranks == 0) != (answers.predicted == predictions.labels)).sum())
+            yield Check(f"number of {key}'s ranks that their classes rule out", 0, misplaced, FILE_NAME)
         if "test_accuracy_tta" in selected:
             views = predictions.answers.get("tta")
             if views is None:
@@ -196,12 +200,14 @@ def _check_curve(record: Record, key: str, selected: dict[str, Any]) -> Iterator
     """A selected epoch and the curve tell the same, and the best epoch is the curve's best."""
     curve = record.content["curve"]
     point: dict[str, Any] = next((point for point in curve if point["epoch"] == selected["epoch"]), {})
-    for name in ("train_accuracy", "train_loss"):
+    tested = ("test_accuracy", "test_loss", "precision", "recall", "f1", "top5_accuracy")
+    # Points of schema 1 hold no macro averages, and the last epoch is tested again, by the number of processes at hand.
+    for name in ("train_accuracy", "train_loss", *(tested if "f1" in point and key != "selection.last" else ())):
         if selected[name] is not None and point.get(name) is not None:
             yield Check(f"{key}.{name}", float(selected[name]), float(point[name]), "the curve")
-    tested = [point["test_accuracy"] for point in curve if point.get("test_accuracy") is not None]
-    if key == "selection.best_test" and tested:
-        yield Check(f"{key}.test_accuracy", float(selected["test_accuracy"]), float(max(tested)), "the curve")
+    accuracies = [point["test_accuracy"] for point in curve if point.get("test_accuracy") is not None]
+    if key == "selection.best_test" and accuracies:
+        yield Check(f"{key}.test_accuracy", float(selected["test_accuracy"]), float(max(accuracies)), "the curve")
 
 
 def metrics(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int) -> dict[str, float | None]:
@@ -231,6 +237,7 @@ def metrics(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int
         "test_accuracy": float(hits.sum() / len(labels)),
         **{name: float(values[occur].mean()) for name, values in per_class.items()},
         "test_loss": loss if math.isfinite(loss) else None,
+        **({} if answers.ranks is None else {"top5_accuracy": float((answers.ranks < 5).mean())}),
     }
 
 

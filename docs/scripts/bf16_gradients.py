@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cifar_hpc.data import arrays
 from cifar_hpc.models import SmallCNN
-from cifar_hpc.models.first_convolution import Float32Conv2d
+from cifar_hpc.speed.first_convolution import Float32Conv2d
 
 BATCHES, BATCH_SIZE = 150, 32
 LAYERS = ("conv1", "conv2", "conv3", "hidden", "output")

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.models import SmallCNN
+from cifar_hpc.speed.allocator import keep_memory
 
 TURNS, STEPS, BATCH_SIZE = 40, 25, 32
 

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.bench.peak import matrix_product_peak, training_flops
 from cifar_hpc.models import ResNet18, SmallCNN
 from cifar_hpc.models.airbench_network import AirbenchNetwork
+from cifar_hpc.speed.allocator import keep_memory
 
 TURNS, SECONDS = 7, 0.7
 BATCHES = (8, 32, 128, 512)

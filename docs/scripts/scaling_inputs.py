@@ -26,13 +26,14 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import distributed
 
-from cifar_hpc import reproduction
-from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.scaling_model import BYTES_PER_GRADIENT
 from cifar_hpc.bench.turns import Contestant, package_path
-from cifar_hpc.configuration import CIFARCLI
+from cifar_hpc.collection import reproduction
+from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.fit.training import quieten
+from cifar_hpc.machine import cpu_model, usable_cores
 from cifar_hpc.records import environment
-from cifar_hpc.training import quieten
+from cifar_hpc.speed.allocator import keep_memory
 
 ROWS, PRECISIONS = ("ghugre_sequential", "shahrin_table2_row3"), ("32-true", "bf16-mixed")
 TURNS, SECONDS = 9, 2.0
@@ -186,7 +187,7 @@ def main(what: str, file: str) -> None:
     """Writes the file."""
     measurements = {"machine": machine, "exchange": exchange, "networks": lambda _: {"networks": networks()}}
     found = measurements[what](Path(file))
-    about = {"cpu": environment.cpu_model(), "cores": environment.usable_cores(), "software": environment.software()}
+    about = {"cpu": cpu_model(), "cores": usable_cores(), "software": environment.software()}
     parameters = {"bytes_per_gradient": BYTES_PER_GRADIENT}
     Path(file).write_text(json.dumps(about | parameters | found, indent=1) + "\n")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cifar_hpc import models, reproduction
+from cifar_hpc import models
 from cifar_hpc.bench.peak import training_flops
 from cifar_hpc.bench.scaling_model import (
     BACKWARD_SHARE,
@@ -23,6 +23,7 @@ from cifar_hpc.bench.scaling_model import (
     weak_speed_up,
 )
 from cifar_hpc.bench.scaling_page import grid_text
+from cifar_hpc.collection import reproduction
 
 DOCS = Path(__file__).parents[1]
 DEVICES = [2**n for n in range(11)]

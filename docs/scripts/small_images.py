@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cifar_hpc.allocator import keep_memory
 from cifar_hpc.bench.medians import quartiles
-from cifar_hpc.models import ResNet18, ResNet50
-from cifar_hpc.models.small_images import use_matrix_products_on_small_images
+from cifar_hpc.machine import bf16_engine
+from cifar_hpc.models import VGG16, ResNet18, ResNet50
+from cifar_hpc.speed.allocator import keep_memory
+from cifar_hpc.speed.small_images import use_matrix_products_on_small_images
 
 TURNS, BATCH_SIZE = 15, 128
 
@@ -75,11 +76,11 @@ def main() -> None:
         return layers()
     images = torch.randn(BATCH_SIZE, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH_SIZE,))
-    for network in (ResNet18(stem="imagenet"), ResNet50(stem="imagenet")):
+    for network in (ResNet18(stem="imagenet"), ResNet50(stem="imagenet"), VGG16()):
         without = network.to(memory_format=torch.channels_last)
         short = deepcopy(without)
         use_matrix_products_on_small_images(short)
-        for bf16 in (False, True):
+        for bf16 in (False, True) if bf16_engine(on_cpu=True) else (False,):  # emulated, a step takes minutes
             pairs = [[seconds(each, images, labels, bf16) for each in (without, short)] for _ in range(TURNS + 2)]
             ratios = [long / brief for long, brief in pairs[2:]]  # the first two warm up
             low, high = quartiles(ratios)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cifar_hpc import machine
 from cifar_hpc.bench.memory import group_memory_mib
 from cifar_hpc.bench.scaling_grid import Plan, Point, choose, grid
 from cifar_hpc.bench.scaling_model import (
@@ -21,13 +22,12 @@ from cifar_hpc.bench.scaling_model import (
     strong_speed_up,
     weak_speed_up,
 )
-from cifar_hpc.records import environment
 from tests.conftest import Command, Refuse
 
 ROW = ("bench", "scaling", "--row", "ghugre_sequential", "--sample")
 
 
-@pytest.mark.skipif(environment.usable_cores() < 2, reason="two processes need two cores")
+@pytest.mark.skipif(machine.usable_cores() < 2, reason="two processes need two cores")
 def test_one_process_and_two(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     done = command(

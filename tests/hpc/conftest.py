@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lightning.pytorch import Callback
 
-from cifar_hpc.trainer import Trainer
+from cifar_hpc.fit.trainer import Trainer
 from tests.conftest import HANGING, REPRODUCTIONS, ROOT, Finished, record
 
 CLUSTER = ["-c", str(ROOT / "configs" / "cpu_cluster.yaml")]

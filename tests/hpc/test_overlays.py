@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cifar_hpc.experiment import experiment
-from cifar_hpc.reproduction import read_yaml
+from cifar_hpc.collection.experiment import experiment
+from cifar_hpc.collection.reproduction import read_yaml
 from tests.conftest import ROOT, SEQUENTIAL, Fit, record
 
 OVERLAYS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if file.stem != "smoke")

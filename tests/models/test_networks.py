@@ -18,7 +18,7 @@ from cifar_hpc.models import (
     SeparableMiniXception,
     SmallCNN,
 )
-from cifar_hpc.models.pooling import channel_means
+from cifar_hpc.speed.pooling import ChannelsLastAveragePooling
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_keras_same_pooling() -> None:
     assert torch.allclose(torch.stack(windows).mean(dim=0), kept["after"].double(), atol=1e-5)
 
 
-def test_channel_means_give_channels_last_images_gradients_in_channels_last_order() -> None:
+def test_global_pooling_gives_channels_last_images_gradients_in_channels_last_order() -> None:
     # Max-pooling below would copy everything from one order to the other otherwise.
     images = torch.rand(2, 8, 5, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
     pooled = images * 1
     gradients: list[Tensor] = []
     pooled.register_hook(gradients.append)
-    means = channel_means(pooled)
+    means = ChannelsLastAveragePooling()(pooled)
     assert torch.allclose(means.double(), images.double().mean(dim=(2, 3)))
     (means * torch.arange(8)).sum().backward()
     assert gradients[0].is_contiguous(memory_format=torch.channels_last)

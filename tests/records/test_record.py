@@ -33,7 +33,7 @@ def test_a_kept_record_is_read() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("schema", 2, "is no record of schema 1: its key schema is 2"),
+        ("schema", 3, "is no record of schema 1 or 2: its key schema is 3"),
         ("schema", ..., "its key schema is None"),
         ("hardware", ..., "misses the key hardware"),
         ("epochs.done", ..., "misses the key epochs.done"),

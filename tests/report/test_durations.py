@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
 from cifar_hpc.report import durations
+from cifar_hpc.verify import reader
 from tests.conftest import ROOT
 
 ROWS = [reproduction.read_row(path) for path in reproduction.row_files()]
@@ -35,17 +36,17 @@ def no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    page = durations.page(durations.durations(ROWS, committed_only=True))
+    page = durations.page(durations.durations(ROWS, reader.read_all(committed_only=True)))
     assert (ROOT / "docs" / "durations.md").read_text(encoding="utf-8") == page, "run `make results`"
 
 
 def test_nothing_is_made_up() -> None:
-    assert set(durations.durations(ROWS).values()) == {None}
+    assert set(durations.durations(ROWS, reader.read_all()).values()) == {None}
 
 
 def test_the_first_epoch_warms_up_and_alike_rows_share() -> None:
     keep(Path("results/luo_workload1_vgg/seed1"), "luo_workload1_vgg", [(90, 9), (20, 2), (30, 4)])
-    found = durations.durations(ROWS)
+    found = durations.durations(ROWS, reader.read_all())
     own, other = found["luo_workload1_vgg"], found["luo_workload2_p100"]
     assert own is not None
     assert other is not None
@@ -58,21 +59,21 @@ def test_the_quickest_of_a_rows_own_records_counts() -> None:
     keep(Path("results/luo_workload1_vgg/seed1"), "luo_workload1_vgg", [(40, 2)])
     keep(Path("runs/luo_workload1_vgg/seed2"), "luo_workload1_vgg", [(30, 2)])
     keep(Path("results/luo_workload2_p100/seed1"), "luo_workload2_p100", [(50, 2)])
-    found = durations.durations(ROWS)
+    found = durations.durations(ROWS, reader.read_all())
     rows = ("luo_workload1_vgg", "luo_workload2_p100")
     assert [getattr(found[row], "epoch_seconds", None) for row in rows] == [32, 52]
-    committed = durations.durations(ROWS, committed_only=True)["luo_workload1_vgg"]
+    committed = durations.durations(ROWS, reader.read_all(committed_only=True))["luo_workload1_vgg"]
     assert committed is not None
     assert committed.epoch_seconds == 42
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"status": "partial"}, {"changed_from_row": {"data.sample": [False, True]}}, {"curve": []}, {"schema": 2}],
+    [{"status": "partial"}, {"changed_from_row": {"data.sample": [False, True]}}, {"curve": []}, {"schema": 3}],
 )
 def test_other_records_do_not_count(changes: dict[str, Any]) -> None:
     keep(Path("runs/luo_workload1_vgg/seed1"), "luo_workload1_vgg", [(40, 2)], **changes)
-    assert set(durations.durations(ROWS).values()) == {None}
+    assert set(durations.durations(ROWS, reader.read_all()).values()) == {None}
 
 
 def test_in_words() -> None:
@@ -82,6 +83,6 @@ def test_in_words() -> None:
 
 def test_kept_records_have_times() -> None:
     shutil.copytree(ROOT / "results", "results", dirs_exist_ok=True)
-    found = durations.durations(ROWS, committed_only=True)
+    found = durations.durations(ROWS, reader.read_all(committed_only=True))
     assert found["ghugre_sequential"] is not None
     assert found["ghugre_sequential"].epochs == 15

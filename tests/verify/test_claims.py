@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify import audit, claims, claims_file, leads

@@ -127,7 +127,7 @@ def test_copies_count_once(command: Command, make: Make) -> None:
             {"selection__last__test_accuracy": 71.56},
             "selection.last.test_accuracy is 71.56; it must be a fraction",
         ),
-        ({"schema": 2}, "schema"),
+        ({"schema": 3}, "schema"),
         ({"curve": ...}, "misses the key curve"),
         ({"selection__last__f1": ...}, "misses the key selection.last.f1"),
         ({"seed": "one"}, "seed is 'one'; it must be int"),

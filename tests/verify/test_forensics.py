@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from cifar_hpc.cli import main
+from cifar_hpc.collection.reproduction import CurvePoint, Reported, Reproduction, Row
 from cifar_hpc.errors import UserError
-from cifar_hpc.reproduction import CurvePoint, Reported, Reproduction, Row
 from cifar_hpc.verify import audit
 from cifar_hpc.verify.forensics import statements, tables, texts
 from cifar_hpc.verify.forensics.printed import bounds

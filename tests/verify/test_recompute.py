@@ -158,7 +158,7 @@ def hidden_best(record: dict[str, Any], arrays: dict[str, Any]) -> None:
         (better_metrics, "selection.last.test_accuracy"),
         (one_image_better, "selection.last.test_accuracy"),
         (forged_labels, "digest of the test labels"),
-        (forged_classes, "number of last's losses that their confidences rule out"),
+        (forged_classes, "number of selection.last's losses that their confidences rule out"),
         (better_training, "selection.last.train_accuracy"),
         (another_dataset, "dataset.sha256"),
         (another_row, "row"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifar_hpc.verify import verdicts
-from cifar_hpc.verify.rows import exit_status
+from cifar_hpc.verify.judge import exit_status
 from cifar_hpc.verify.verdicts import PRIOR_SPREAD_PERCENT, judge
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from cifar_hpc import reproduction
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import REPORTS, CurvePoint, Reported
+from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
-from cifar_hpc.reproduction import REPORTS, CurvePoint, Reported
-from cifar_hpc.typed_yaml import read_lists
 
 Metric = Literal[
     "train_accuracy_percent",

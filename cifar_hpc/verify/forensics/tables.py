@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
-from cifar_hpc.reproduction import Row
+from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.verify.forensics.finding import Finding, Strength
 from cifar_hpc.verify.forensics.printed import EPSILON, bounds, differ
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from cifar_hpc.reproduction import CurvePoint, Row
+from cifar_hpc.collection.reproduction import CurvePoint, Row
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.forensics.printed import bounds, differ
 from cifar_hpc.verify.forensics.statements import WORDS, GivenAgain, Metric, Order, SpeedUp, Statements

@@ -1,0 +1,81 @@
+"""What of a configuration makes the experiment, and what only says where and how fast it runs."""
+
+from typing import Any
+
+_EXPERIMENT_TRAINER_KEYS = {
+    "accumulate_grad_batches",
+    "check_val_every_n_epoch",
+    "fast_dev_run",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "limit_test_batches",
+    "limit_train_batches",
+    "limit_val_batches",
+    "max_epochs",
+    "max_steps",
+    "max_time",
+    "min_epochs",
+    "min_steps",
+    "overfit_batches",
+    "sync_batchnorm",
+    "val_check_interval",
+}
+"""Trainer flags that belong to the experiment; all others say where and how fast it runs."""
+
+_ENGINE_DATA_KEYS = {"root", "num_workers", "eval_batch_size", "pipeline", "source"}
+"""Arguments of the DataModule that change no result."""
+
+_MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
+"""Networks whose schedule is laid over all planned epochs."""
+
+
+def experiment(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that make the experiment, flat, without those that say where and how fast it runs."""
+    settings = flat({key: value for key, value in config.items() if key != "seed_everything"})
+
+    def belongs(key: str) -> bool:
+        group, _, rest = key.partition(".")
+        if group == "trainer":
+            return rest in _EXPERIMENT_TRAINER_KEYS
+        return not (group == "data" and rest in _ENGINE_DATA_KEYS)
+
+    return {key: value for key, value in settings.items() if belongs(key)}
+
+
+def same_experiment(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two rows train the same network in the same way, if perhaps for another number of epochs.
+
+    The shorter run is then the beginning of the longer one. Networks and schedules that look at the number of planned
+    epochs are shared by rows of the same number only.
+
+    Args:
+        first: a row's configuration, as its file has it.
+        second: another's.
+    """
+    settings = [experiment({k: v for k, v in row.items() if k != "reproduction"}) for row in (first, second)]
+    epochs = [row.pop("trainer.max_epochs", None) for row in settings]
+    return settings[0] == settings[1] and (epochs[0] == epochs[1] or not _looks_at_the_end(settings[0]))
+
+
+def _looks_at_the_end(settings: dict[str, Any]) -> bool:
+    """Whether the learning rate may depend on how many epochs are planned: torch's own schedules cannot see that."""
+    schedule = settings.get("model.init_args.scheduler.class_path") or settings.get("model.init_args.scheduler")
+    torchs_own = schedule is None or str(schedule).startswith("torch.optim.lr_scheduler.")
+    return not torchs_own or settings.get("model.class_path") in _MODELS_THAT_LOOK_AT_THE_END
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Any]]:
+    """Keys whose values differ, with both values."""
+    keys = [*first, *(key for key in second if key not in first)]
+    return {key: [first.get(key), second.get(key)] for key in keys if first.get(key) != second.get(key)}
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; lists stay values."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    return {
+        key: value
+        for name, inner in config.items()
+        for key, value in flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

@@ -1,0 +1,127 @@
+"""Turns the parser's long messages into one sentence that names the file, the key and what would be right."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_HELP = "`--help` lists the known ones"
+
+# Where the type allows more than works: Lightning's also has names that need another library or a GPU of its maker.
+_RIGHT = {
+    "trainer.precision": (
+        "one of auto, 32-true, 64-true, bf16-mixed, bf16-true, 16-mixed and 16-true (configs/fast.yaml takes auto: "
+        "bf16-mixed where the machine computes it, else 32-true)"
+    ),
+}
+
+# What jsonargparse says of a type, and what a user calls it.
+_TYPES = (
+    (r"Not of type PositiveInt|<class 'jsonargparse.typing.PositiveInt'>", "a whole number of at least 1"),
+    (r"Not of type NonNegativeInt", "a whole number of at least 0"),
+    (r"Expected a <class 'int'>", "a whole number"),
+    (r"Expected a <class 'float'>", "a number"),
+    (r"Expected a <class 'bool'>", "true or false"),
+    (r"Expected a <class 'str'>", "a text"),
+    (r"Expected a tuple with (\d+) elements", r"a list of \1 numbers"),
+    (r"Expected a (?:list|List)\b|Expected a <class 'list'>", "a list"),
+    (r"Expected a dot import path string", "a mapping of class_path and init_args, or the import path of a class"),
+    (r"Expected a typing\.Literal\[([^\]]*)\]", r"one of \1"),
+)
+
+
+def one_sentence(message: str) -> str:
+    """A message on one line, with single spaces."""
+    return " ".join(message.split())
+
+
+def explain_parser_error(message: str, files: list[Path], arguments: list[str]) -> str:
+    """One sentence from a jsonargparse message.
+
+    Args:
+        message: the parser's, of many lines.
+        files: the configuration files of the command line, in order.
+        arguments: the command line.
+    """
+    text = one_sentence(message.partition("Given value type:")[0])
+    if found := re.search(r"unrecognized arguments?: (.*)", text):
+        help_ = _HELP if found[1].startswith("-") else "a row's file is named with -c before it"
+        return f"The argument {found[1]} is not known; {help_}"
+    if "arguments are required: model" in text:
+        return "There is no model to train; name a row's file, `-c reproductions/ROW.yaml`, before any overlay"
+    if text.startswith("argument -"):
+        return f"The command line: {text.removeprefix('argument ')}"
+    if found := re.search('Linked "([^"]+)" must be given via "([^"]+)"', text):
+        return f"{place_of(found[1], files, arguments)}: {found[1]} follows from {found[2]}; set that instead"
+    key = _key(text)
+    if key == "data.seed":  # which nobody can set
+        key = "seed_everything"
+    if found := re.search(r"Group '([^']+)' does not accept option '([^']+)'", text):
+        return _unknown(f"{found[1]}.{found[2]}", files, arguments)
+    if found := re.search(r"Option '([^']+)' is not accepted", text):
+        inside = key + (".init_args." if "class_path" in text else ".") if key else ""
+        return _unknown(inside + found[1], files, arguments)
+    place, value = place_of(key, files, arguments), _value(message)
+    if found := re.search(r"Importing '([^']+)' is not allowed", text):
+        place = place_of(f"{key}.class_path", files, arguments)
+        return (
+            f"{place}: {key} names {found[1]}, which a configuration may not import; "
+            "it may name what is in cifar_hpc, torch.optim, torch.nn, lightning.pytorch or torchmetrics"
+        )
+    if found := re.search(r"module '([^']+)' has no attribute '([^']+)'", text):
+        place = place_of(f"{key}.class_path", files, arguments)
+        return f"{place}: {key} names {found[1]}.{found[2]}, but {found[1]} has no {found[2]}"
+    if key in _RIGHT:
+        return f"{place}: {key} is {value}; it must be {_RIGHT[key]}"
+    if found := re.search("Unable to load config ['\"]([^'\"]+)['\"]", text):
+        key = _key(text[: found.start()])
+        return f"{place_of(key, files, arguments)}: {key} is {found[1]}; it must be a mapping or a file that holds one"
+    expected = [re.sub(pattern, right, found[0]) for pattern, right in _TYPES if (found := re.search(pattern, text))]
+    if key and expected:
+        return f"{place}: {key} is {value}; it must be {' or '.join(dict.fromkeys(expected))}"
+    return f"{place}: {text}"
+
+
+def _unknown(key: str, files: list[Path], arguments: list[str]) -> str:
+    return f"{place_of(key, files, arguments)}: {key} is not a known key; {_HELP}"
+
+
+def _key(text: str) -> str:
+    """The dotted key that a message is about; it names each level apart."""
+    levels = re.findall(r'Parser key "([^"]+)"', text)
+    if levels and levels[0].startswith("reproduction"):
+        return ".".join(levels)
+    return ".init_args.".join(levels)
+
+
+def _value(message: str) -> str:
+    found = re.findall(r"(?:Given value|Got value): (.*)", message)
+    if not found:
+        found = re.findall(r"Not of type \w+: (\S+) does not conform", message)
+    value = found[0].strip() if found else "wrong"
+    value = re.sub(r"^NestedArg\(key='[^']*', val='?(.*?)'?\)$", r"\1", value)
+    return value.partition(". Got value:")[0]
+
+
+def place_of(key: str, files: list[Path], arguments: list[str]) -> str:
+    """What sets the key: a flag, or the last of the files that goes deepest towards it; a later file wins."""
+    parts = key.split(".")
+    flags = [f"--{'.'.join(parts[:depth])}" for depth in range(1, len(parts) + 1)]
+    if any(argument.partition("=")[0] in flags for argument in arguments):
+        return "The command line"
+    deepest, place = 0, str(files[-1]) if files else "The command line"
+    for path in files:
+        try:
+            content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        depth = 0
+        for part in parts:
+            if not isinstance(content, dict) or part not in content:
+                break
+            content = content[part]
+            depth += 1
+        if depth and depth >= deepest:
+            deepest, place = depth, str(path)
+    return place

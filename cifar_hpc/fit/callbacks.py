@@ -1,0 +1,97 @@
+"""Small callbacks that every run has."""
+
+import sys
+import time
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from cifar_hpc.data.order import epoch_seed
+from cifar_hpc.machine import Precision, usable_cores
+from cifar_hpc.speed.epoch_callback import EpochCallback
+
+
+class EpochCheckpoint(EpochCallback, ModelCheckpoint):  # type: ignore[misc]
+    """Lightning's ModelCheckpoint for checkpoints at the end of epochs."""
+
+
+class EpochSeed(EpochCallback):
+    """Gives each epoch a random state of its own, for dropout and the like.
+
+    Checkpoints carry no random state; with this a run resumed after any epoch goes on as if it had never
+    stopped. Each process gets a stream of its own.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds torch for the epoch that begins."""
+        torch.manual_seed(epoch_seed(self.seed + (trainer.global_rank << 32), trainer.current_epoch))
+
+
+class Announcement(EpochCallback):
+    """Two lines on what is about to run and what it really got.
+
+    Args:
+        title: the first line.
+        what: what is trained on what.
+        precision: of the run, and why.
+        kernels: why they are not ours; empty where nothing is to be said.
+        resuming: from where; empty for a new run.
+    """
+
+    def __init__(self, title: str, what: str, precision: Precision, kernels: str, resuming: str) -> None:
+        self.title, self.what, self.kernels, self.resuming = title, what, kernels, resuming
+        self.precision = precision
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Prints them, once every process is in its place."""
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        device = trainer.strategy.root_device.type
+        threads, cores = torch.get_num_threads(), usable_cores()
+        told = f"{threads} threads{' each' * (trainer.world_size > 1)}"
+        if device == "cpu" and threads > cores:
+            told += f" on {cores} cores (trainer.threads: {cores} would be faster)"
+        slow = self.precision.emulated
+        print(
+            f"{self.title}\n{self.what}; {trainer.world_size} × {device}, {told}, precision {trainer.precision}"
+            + (f" ({self.precision.why})" if self.precision.why else "")
+            + self.kernels
+            + self.resuming
+            + ("\nwarning: bfloat16 is slow here; --trainer.precision auto would take 32-true" if slow else ""),
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class EpochLines(EpochCallback):
+    """One line an epoch, for logs that are no terminal."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the epoch's clock."""
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the epoch."""
+        seconds = time.perf_counter() - self._start
+        train = pl_module.train_metrics()  # type: ignore[operator]  # sums over all processes: all must ask
+        if not trainer.is_global_zero:
+            return
+        test = trainer.callback_metrics.get("test/accuracy")
+        print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: train loss {train['loss']:.4f}, "
+            f"train accuracy {100 * train['accuracy']:.2f} %, "
+            + (f"test accuracy {100 * float(test):.2f} %, " if test is not None else "")
+            + f"{seconds:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )

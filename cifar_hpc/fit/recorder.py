@@ -1,0 +1,335 @@
+"""The callback that writes a run's `result.json` and `predictions.npz`."""
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from cifar_hpc.data.datamodule import CIFARDataModule
+from cifar_hpc.errors import UserError
+from cifar_hpc.machine import Load
+from cifar_hpc.models.classifier import Classifier
+from cifar_hpc.models.evaluation import Evaluation
+from cifar_hpc.records import environment
+from cifar_hpc.records.record import SCHEMA
+from cifar_hpc.records.run_directory import write_json
+from cifar_hpc.speed.epoch_callback import EpochCallback
+
+_TESTED = {
+    "test_loss": "loss",
+    "test_accuracy": "accuracy",
+    "top5_accuracy": "top5_accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "f1",
+}
+"""What is kept of an evaluation of the test set, by the record's keys and the evaluation's."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run before it starts.
+
+    Attributes:
+        row: id of the row; null for a recipe.
+        recipe: name of the recipe; null for a row.
+        seed: of the run.
+        planned_epochs: of the row, whatever this run was told.
+        curve_epochs: epochs whose values the report prints.
+        printed_epochs: of which a row of the same experiment prints a number about the test set.
+        model_class_path: import path of the network.
+        trainable_parameters: of the whole network, of which ZeRO leaves each process a part.
+        config_sha256: digest of the run's config.yaml.
+        changed_from_row: experiment settings that differ from the row's, as [row's, run's].
+    """
+
+    row: str | None
+    recipe: str | None
+    seed: int
+    planned_epochs: int
+    curve_epochs: tuple[int, ...]
+    printed_epochs: tuple[int, ...]
+    model_class_path: str
+    trainable_parameters: int
+    config_sha256: str
+    changed_from_row: dict[str, list[Any]]
+
+
+class Recorder(EpochCallback):
+    """Measures a run and writes its record: after each epoch as `partial`, after the test as `complete`.
+
+    Times are wall clock, read after the device has finished. Training, evaluation and the first epoch are
+    told apart. The state travels in the checkpoints, so that a resumed run has one unbroken record.
+
+    Args:
+        run_dir: the run's directory.
+        facts: see `RunFacts`.
+    """
+
+    def __init__(self, run_dir: Path, facts: RunFacts) -> None:
+        self.run_dir = run_dir
+        self.facts = facts
+        self.curve: list[dict[str, Any]] = []
+        self.fit_seconds = 0.0
+        self.load = Load()
+        self.printed: dict[int, dict[str, Any]] = {}
+        self.best_test: dict[str, Any] | None = None
+        self.best_holdout: dict[str, Any] | None = None
+        self.test_seconds: float | None = None
+        self._fit_start: float | None = None
+        self._test_start = 0.0
+        self._epoch_start = 0.0
+        self._evaluation_start = 0.0
+        self._evaluation_seconds = 0.0
+        self._evaluated = False
+        self._learning_rate = 0.0
+        self._predictions_sha256: str | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._fit_start = time.perf_counter()
+        launcher = getattr(trainer.strategy, "cluster_environment", None)
+        self.load.start(launched=launcher is not None and launcher.creates_processes_externally)
+        self._write(trainer, "partial")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the epoch's clock."""
+        self._evaluation_seconds = 0.0
+        self._evaluated = False
+        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._epoch_start = _now(pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock of an evaluation."""
+        self._evaluation_start = _now(pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds an evaluation to the epoch's time; only one behind the last batch tells of the epoch."""
+        self._evaluation_seconds += _now(pl_module) - self._evaluation_start
+        self._evaluated = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the epoch to the curve."""
+        assert isinstance(pl_module, Classifier)
+        seconds = _now(pl_module) - self._epoch_start - self._evaluation_seconds
+        self.load.update()
+        epoch = trainer.current_epoch + 1
+        train = pl_module.train_metrics()
+        evaluations = pl_module.evaluations if self._evaluated else {}
+        metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
+        test = metrics.get("test", {})
+        point = {
+            "epoch": epoch,
+            "train_loss": train["loss"],
+            "train_accuracy": train["accuracy"],
+            **{key: test.get(name) for key, name in _TESTED.items()},
+            "train_seconds": seconds,
+            "eval_seconds": self._evaluation_seconds,
+            "learning_rate": self._learning_rate,
+        }
+        if "holdout" in metrics:
+            point |= {f"holdout_{name}": metrics["holdout"][name] for name in ("loss", "accuracy")}
+        self.curve.append(point)
+        if test:
+            if epoch in self.facts.printed_epochs:
+                self.printed[epoch] = _keep(epoch, evaluations["test"])
+            # The first of equals is kept: a later epoch must be better to replace it.
+            if self.best_test is None or test["accuracy"] > self.best_test["metrics"]["accuracy"]:
+                self.best_test = _keep(epoch, evaluations["test"])
+            holdout = metrics.get("holdout")
+            best = self.best_holdout
+            if holdout and (best is None or holdout["accuracy"] > best["holdout_accuracy"]):
+                self.best_holdout = _keep(epoch, evaluations["test"])
+                self.best_holdout["holdout_accuracy"] = holdout["accuracy"]
+        pl_module.log_dict(
+            {
+                "train/images_per_second": train["images"] / seconds,
+                "train/learning_rate": self._learning_rate,
+            }
+        )
+        self._write(trainer, "partial")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        self.load.update()
+        if self._fit_start is not None:
+            self.fit_seconds += time.perf_counter() - self._fit_start
+            self._fit_start = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock of the test, which comes after the fit."""
+        self._test_start = _now(pl_module)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Completes the record with the last epoch's answers on the test set."""
+        assert isinstance(pl_module, Classifier)
+        self.test_seconds = _now(pl_module) - self._test_start
+        last = _keep(len(self.curve), pl_module.evaluations["test"])
+        # Networks that are tested with test-time augmentation too evaluate that under a name of its own.
+        augmented = pl_module.evaluations.get("test_tta")
+        views = None if augmented is None else _keep(len(self.curve), augmented)
+        if views is not None:
+            last["accuracy_tta"] = views["metrics"]["accuracy"]
+        if last["epoch"] in self.facts.printed_epochs:
+            self.printed[last["epoch"]] = last
+        if trainer.is_global_zero:
+            arrays = _arrays(last) | _arrays(self.best_test, "best_test_") | _arrays(self.best_holdout, "best_holdout_")
+            arrays |= _arrays(views, "tta_")
+            for epoch, kept in self.printed.items():
+                if epoch != last["epoch"]:  # the last epoch's are there under plain names
+                    arrays |= _arrays(kept, f"epoch{epoch}_")
+            part = self.run_dir / ".predictions.part.npz"
+            np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
+            self._predictions_sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
+            os.replace(part, self.run_dir / "predictions.npz")
+        self._write(trainer, "complete", last)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Marks the record: `partial` when the run was stopped, `failed` when it broke."""
+        self.on_fit_end(trainer, pl_module)
+        stopped = not isinstance(exception, Exception)  # Ctrl-C, or a signal
+        self._write(trainer, "partial" if stopped else "failed")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know of the epochs before it."""
+        running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
+        return {
+            "curve": list(self.curve),
+            "fit_seconds": self.fit_seconds + running,
+            "best_test": self.best_test,
+            "best_holdout": self.best_holdout,
+            "printed": self.printed,
+            "load": (self.load.others, self.load.all_cores),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up where the checkpoint was written."""
+        if "printed" not in state_dict:
+            raise UserError(
+                f"The run in {self.run_dir} was begun by an earlier version of cifar_hpc, which kept less of each "
+                "epoch; end it with that version, or begin anew in another --run_dir"
+            )
+        self.curve = list(state_dict["curve"])
+        self.fit_seconds = state_dict["fit_seconds"]
+        self.best_test = state_dict["best_test"]
+        self.best_holdout = state_dict["best_holdout"]
+        self.printed = dict(state_dict["printed"])
+        self.load.others, self.load.all_cores = state_dict["load"]
+
+    def _write(
+        self,
+        trainer: Trainer,
+        status: str,
+        last: dict[str, Any] | None = None,
+    ) -> None:
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, CIFARDataModule)
+        done = len(self.curve)
+        train_seconds = sum(point["train_seconds"] for point in self.curve)
+        running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
+        test_set = getattr(data, "evaluation_sets", {}).get("test", ())
+        train_images = len(getattr(data, "train_set", ()))
+        whole = not data.sample and train_images == data.dataset.train_images - data.holdout_images
+        record = {
+            "schema": SCHEMA,
+            "row": self.facts.row,
+            **({"recipe": self.facts.recipe} if self.facts.recipe else {}),
+            "seed": self.facts.seed,
+            "status": status,
+            "tier": self._tier(trainer, whole),
+            "epochs": {"planned": self.facts.planned_epochs, "done": done},
+            "dataset": {
+                "name": data.dataset.name,
+                "train_images": train_images,
+                "test_images": len(test_set),
+                "sha256": data.sha256,
+            },
+            "model": {
+                "class_path": self.facts.model_class_path,
+                "trainable_parameters": self.facts.trainable_parameters,
+            },
+            "selection": {
+                "last": None if last is None else self._selected(last),
+                "best_test": None if self.best_test is None else self._selected(self.best_test),
+                **({} if self.best_holdout is None else {"best_holdout": self._selected(self.best_holdout)}),
+            },
+            "printed": {str(epoch): self._selected(kept) for epoch, kept in self.printed.items()},
+            "curve": self.curve,
+            "time": {
+                "fit_seconds": self.fit_seconds + running,
+                "train_seconds": train_seconds,
+                "eval_seconds": sum(point["eval_seconds"] for point in self.curve),
+                "test_seconds": self.test_seconds,
+                "first_epoch_seconds": self.curve[0]["train_seconds"] if self.curve else None,
+                "images_per_second": train_images * done / train_seconds if train_seconds else None,
+                "load": self.load.share,
+            },
+            "engine": {"kernels": getattr(trainer, "kernels", "stock")},
+            "hardware": environment.hardware(trainer),
+            "software": environment.software(),
+            "config_sha256": self.facts.config_sha256,
+            **({"predictions_sha256": self._predictions_sha256} if self._predictions_sha256 else {}),
+            "changed_from_row": self.facts.changed_from_row,
+        }
+        write_json(self.run_dir / "result.json", record)
+
+    def _tier(self, trainer: Trainer, whole_dataset: bool) -> str:
+        """`full`, `prefix` (the report prints a curve to compare with), or `smoke`."""
+        limited = any(
+            limit != 1.0
+            for limit in (trainer.limit_train_batches, trainer.limit_val_batches, trainer.limit_test_batches)
+        )
+        done = len(self.curve)
+        if not whole_dataset or limited or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return "smoke"
+        if done >= self.facts.planned_epochs:
+            return "full"
+        return "prefix" if any(epoch <= done for epoch in self.facts.curve_epochs) else "smoke"
+
+    def _selected(self, kept: dict[str, Any]) -> dict[str, Any]:
+        tested = {key: kept["metrics"][name] for key, name in _TESTED.items()}
+        point = self.curve[kept["epoch"] - 1] if 0 < kept["epoch"] <= len(self.curve) else {}
+        return {
+            "epoch": kept["epoch"],
+            **tested,
+            **({"test_accuracy_tta": kept["accuracy_tta"]} if "accuracy_tta" in kept else {}),
+            "train_accuracy": point.get("train_accuracy"),
+            "train_loss": point.get("train_loss"),
+        }
+
+
+def _keep(epoch: int, evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation in types that a checkpoint may hold."""
+    return {
+        "epoch": epoch,
+        "metrics": dict(evaluation.metrics),
+        # As predictions.npz has them: a checkpoint holds those of many epochs.
+        "label": evaluation.labels.to(torch.uint8),
+        "class": evaluation.predicted.to(torch.uint8),
+        "rank": evaluation.ranks.to(torch.uint8),
+        "confidence": evaluation.confidence.float(),
+        "loss": evaluation.losses.float(),
+    }
+
+
+def _arrays(kept: dict[str, Any] | None, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of predictions.npz: answers for each test image and, beside the last epoch's, its label."""
+    if kept is None:
+        return {}
+    arrays = {f"{prefix}{name}": kept[name].numpy() for name in ("class", "rank", "confidence", "loss")}
+    return arrays if prefix else {"label": kept["label"].numpy()} | arrays
+
+
+def _now(pl_module: LightningModule) -> float:
+    """Wall clock in seconds, once the device has done all it was given."""
+    if pl_module.device.type == "cuda":
+        torch.cuda.synchronize(pl_module.device)
+    return time.perf_counter()

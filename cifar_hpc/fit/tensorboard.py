@@ -1,0 +1,101 @@
+"""What TensorBoard shows besides the curves and the graph: confusion matrix, mistakes, settings."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from cifar_hpc.data.datamodule import CIFARDataModule
+from cifar_hpc.models.classifier import Classifier
+from cifar_hpc.models.evaluation import Evaluation
+from cifar_hpc.speed.epoch_callback import EpochCallback
+
+_MISTAKES = 32
+
+
+class TensorBoardExtras(EpochCallback):
+    """Adds pictures and hyperparameters after the test.
+
+    Args:
+        settings: the run's configuration, flat.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes confusion matrix, mistakes and hyperparameters of the last epoch."""
+        writer = _writer(trainer)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if writer is None or not isinstance(pl_module, Classifier) or not isinstance(data, CIFARDataModule):
+            return
+        evaluation = pl_module.evaluations["test"]
+        epoch = trainer.current_epoch
+        names = data.dataset.class_names
+        writer.add_figure("test/confusion_matrix", confusion_figure(evaluation, names), epoch)
+        writer.add_figure("test/mistakes", mistakes_figure(evaluation, data), epoch)
+        logger = trainer.logger
+        assert isinstance(logger, TensorBoardLogger)
+        settings = {key: value if value is not None else "null" for key, value in self.settings.items()}
+        metrics = {
+            f"last/{tested}_{name}": value
+            for tested, found in pl_module.evaluations.items()
+            for name, value in found.metrics.items()
+        }
+        logger.log_hyperparams(settings, metrics, step=epoch)
+        writer.flush()
+
+
+def confusion_figure(evaluation: Evaluation, names: tuple[str, ...]) -> Any:
+    """The confusion matrix as a matplotlib figure; counts are written in where they fit."""
+    from matplotlib.figure import Figure
+
+    matrix = MulticlassConfusionMatrix(len(names))
+    counts = matrix(evaluation.predicted, evaluation.labels).numpy()
+    few = len(names) <= 20
+    figure = Figure(figsize=(7, 6) if few else (14, 13), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts, cmap="Blues")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9 if few else 5)
+    axes.set_yticks(range(len(names)), names, fontsize=9 if few else 5)
+    if few:
+        for row in range(len(names)):
+            for column in range(len(names)):
+                dark = counts[row, column] > counts.max() / 2
+                axes.text(
+                    column, row, counts[row, column], ha="center", va="center", fontsize=8,
+                    color="white" if dark else "black",
+                )  # fmt: skip
+    return figure
+
+
+def mistakes_figure(evaluation: Evaluation, data: CIFARDataModule) -> Any:
+    """The wrongly classified test images of which the network was surest."""
+    from matplotlib.figure import Figure
+
+    wrong = (evaluation.predicted != evaluation.labels).nonzero().flatten()
+    surest = wrong[evaluation.confidence[wrong].argsort(descending=True)][:_MISTAKES]
+    images = data.evaluation_sets["test"].images
+    names = data.dataset.class_names
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    places = list(figure.subplots(4, 8).flat)
+    for axes in places:
+        axes.set_axis_off()
+    for axes, index in zip(places, surest.tolist(), strict=False):
+        axes.imshow(images[evaluation.indices[index]].cpu().numpy())
+        predicted, label = int(evaluation.predicted[index]), int(evaluation.labels[index])
+        axes.set_title(
+            f"{names[predicted]} {100 * float(evaluation.confidence[index]):.0f} %\nis {names[label]}",
+            fontsize=8,
+        )
+    return figure
+
+
+def _writer(trainer: Trainer) -> Any:
+    """TensorBoard's writer on the process that logs; None elsewhere or with another logger."""
+    if not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
+        return None
+    return trainer.logger.experiment

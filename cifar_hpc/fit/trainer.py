@@ -1,0 +1,89 @@
+"""Lightning's Trainer with one more flag, `threads`, and DeepSpeed on CPU processes too."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from jsonargparse.typing import PositiveInt
+from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
+from lightning.pytorch import Trainer as LightningTrainer
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import DDPStrategy
+
+from cifar_hpc.hpc.siblings import PATIENCE
+from cifar_hpc.machine import choose_precision
+from cifar_hpc.speed.kernels import FasterKernels, Kernels
+from cifar_hpc.speed.step_loop import StepLoop
+
+_STAGES = {"deepspeed": 2, "deepspeed_stage_1": 1, "deepspeed_stage_2": 2, "deepspeed_stage_3": 3}
+"""Stages of ZeRO by the names that Lightning gives them."""
+
+
+class NoProfiler(PassThroughProfiler):
+    """Lightning's absent profiler, without the generator that it starts forty times a step."""
+
+    _NOTHING = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """Does nothing."""
+        return self._NOTHING
+
+
+class Trainer(LightningTrainer):
+    """Lightning's Trainer, with intra-op threads beside accelerator, devices, strategy and precision.
+
+    Args:
+        precision: Lightning's names, and `auto`: bf16-mixed where the processor or GPU computes bfloat16, else
+            32-true.
+        kernels: `ours` takes the faster ways under `cifar_hpc/speed/`, `stock` torch's and Lightning's own.
+        threads: intra-op threads of each process, as `torch.set_num_threads` takes them; null leaves
+            torch's own choice (one for each core) alone.
+        kwargs: see Lightning's Trainer.
+    """
+
+    def __init__(
+        self,
+        *,
+        precision: _PRECISION_INPUT | Literal["auto"] | None = None,
+        kernels: Kernels = "ours",
+        threads: PositiveInt | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.kernels, self.threads = kernels, threads
+        self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
+        if kernels == "ours":
+            others = kwargs.get("callbacks") or []
+            kwargs["callbacks"] = [FasterKernels(), *(others if isinstance(others, list) else [others])]
+            kwargs["profiler"] = kwargs.get("profiler") or NoProfiler()
+        if kwargs.get("strategy") in _STAGES:
+            from cifar_hpc.hpc.zero import CPUZeroStrategy, ZeroStrategy
+
+            kind = CPUZeroStrategy if runs_on_cpu(kwargs) else ZeroStrategy
+            kwargs["strategy"] = kind(stage=_STAGES[kwargs["strategy"]])
+        kwargs["precision"] = choose_precision("auto", runs_on_cpu(kwargs)).name if precision == "auto" else precision
+        super().__init__(**kwargs)
+        if kernels == "ours":
+            lightnings_own = self.fit_loop.epoch_loop
+            self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
+        if isinstance(self.strategy, DDPStrategy) and self.strategy.root_device.type == "cpu":
+            self.strategy._timeout = PATIENCE
+        self._leave_signals_alone()
+        # Last, because strategies set a number of their own, silently.
+        if threads is not None:
+            torch.set_num_threads(threads)
+
+    def _leave_signals_alone(self) -> None:
+        """Takes SIGTERM from Lightning; `cifar_hpc.hpc.ending` handles it.
+
+        Lightning would broadcast inside the handler and, between several processes, before every step, waiting
+        for the device each time.
+        """
+        self._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        self.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+
+def runs_on_cpu(settings: Mapping[str, Any]) -> bool:
+    """Whether a Trainer with these settings takes the CPU."""
+    accelerator = settings.get("accelerator", "auto")
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())

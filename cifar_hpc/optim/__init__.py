@@ -1,1 +1,0 @@
-"""What optimisers do that torch's do not."""

@@ -1,0 +1,178 @@
+"""The command `rows`: every row, what it reports, and the best evidence so far."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_json_output
+from cifar_hpc.report import durations, origins
+from cifar_hpc.verify import reader
+from cifar_hpc.verify.judge import RowVerdict, judge_row
+from cifar_hpc.verify.reader import Found
+
+_NO_EVIDENCE = "not yet run"
+
+
+def command(json_file: str | None, readme: Path | None, origins_page: Path | None, durations_page: Path | None) -> int:
+    """Prints the table, writes JSON, or brings generated pages up to date.
+
+    Args:
+        json_file: where JSON goes; `-` for standard output.
+        readme: the README.
+        origins_page: the page on where every setting comes from.
+        durations_page: the page on how long each row takes.
+    """
+    rows = [reproduction.read_row(path) for path in reproduction.row_files()]
+    found = reader.read_all(committed_only=readme is not None)
+    described = [describe(row, found) for row in rows]
+    if origins_page is not None:
+        _write(origins_page, origins.page(rows), "--origins")
+    if durations_page is not None:
+        kept = reader.read_all(committed_only=True)
+        _write(durations_page, durations.page(durations.durations(rows, kept)), "--durations")
+    if readme is not None:
+        _write(readme, with_table(_read(readme), described), "--readme")
+    if json_file is not None:
+        for row, duration in zip(described, durations.durations(rows, found).values(), strict=True):
+            row["duration"] = duration and asdict(duration) | {"row_seconds": duration.row_seconds}
+        write_json_output({"rows": described}, json_file)
+    if json_file != "-":
+        print(table(described))
+    if found.problems:
+        raise UserError("; ".join(found.problems))
+    return 0
+
+
+def _read(readme: Path) -> str:
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--readme {readme} cannot be read: {getattr(error, 'strerror', 'it is no text')}") from error
+    if not 0 <= text.find(_BEGIN) < text.find(_END):
+        raise UserError(f"--readme {readme} has no table to bring up to date: no lines {_BEGIN} and {_END}")
+    return text
+
+
+def _write(page: Path, text: str, flag: str) -> None:
+    try:
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{flag} {page} cannot be written: {error.strerror}") from error
+
+
+def describe(row: Row, found: Found) -> dict[str, Any]:
+    """A row as plain data, with the evidence among what was found."""
+    group = row.reproduction
+    return {
+        "id": group.row,
+        "report": group.report,
+        "where": group.where,
+        "label": group.label,
+        "dataset": row.dataset,
+        "model": row.model,
+        "trainable_parameters": group.trainable_parameters,
+        "reported": reproduction.reported_values(group.reported),
+        "evidence": best_evidence(row, found),
+    }
+
+
+def best_evidence(row: Row, found: Found) -> dict[str, Any] | None:
+    """The verdicts of the strongest records: whole runs before prefixes, unchanged before changed."""
+    verdicts = judge_row(row.reproduction, found.evidence(row))
+    if not verdicts:
+        return None
+    best = verdicts[0]
+    return {
+        "tier": best.tier,
+        "epoch": best.epoch,
+        "seeds": list(best.seeds),
+        "shared_from": list(best.shared_from),
+        "reported": {metric: judgement.reported for metric, judgement in best.judgements.items()},
+        "verdicts": {metric: judgement.verdict for metric, judgement in best.judgements.items()},
+        "measured": {metric: judgement.measured for metric, judgement in best.judgements.items()},
+        "half_widths": {metric: judgement.half_width for metric, judgement in best.judgements.items()},
+        "summary": summary(best),
+    }
+
+
+def summary(verdict: RowVerdict) -> str:
+    """The evidence in a few words."""
+    accuracy = verdict.judgements.get("test_accuracy_percent") or verdict.judgements.get("train_accuracy_percent")
+    if accuracy is None or accuracy.measured is None:
+        return f"{verdict.tier}, nothing reported to compare"
+    if verdict.tier == "prefix":  # compared with the printed curve, and no answer to the row's own number
+        return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/{accuracy.reported:.2f} {accuracy.verdict}"
+    if verdict.tier == "smoke":
+        return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/– {accuracy.verdict}"
+    seeds = len(verdict.seeds)
+    shared = f", of {', '.join(verdict.shared_from)}" if verdict.shared_from else ""
+    return f"{accuracy.measured:.2f} {accuracy.verdict}, {verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''}{shared}"
+
+
+def table(described: list[dict[str, Any]]) -> str:
+    """One line a row, for a terminal of 80 columns; accuracies in percent."""
+    lines = [f"{'row':<25}{'model':<12}{'reported':>8}  evidence"]
+    for row in described:
+        reported = row["reported"]
+        value, mark = reported["test_accuracy_percent"], " "
+        if value is None:
+            value, mark = reported["train_accuracy_percent"], "t"
+        text = "–" if value is None else f"{value:.2f}{mark}"
+        evidence = row["evidence"]["summary"] if row["evidence"] else _NO_EVIDENCE
+        lines.append(f"{row['id']:<25}{row['model'][:11]:<12}{text:>8}  {evidence}")
+    lines += [
+        "Accuracies on the test set, in percent; t: of the training.",
+        "ep. k: a run of k epochs, measured/printed (–: the report prints nothing there)",
+    ]
+    return "\n".join(lines)
+
+
+def markdown(described: list[dict[str, Any]]) -> str:
+    """The README's table."""
+    lines = ["| row | network | metric | reported | measured | verdict |", "|---|---|---|---:|---:|---|"]
+    for row in described:
+        evidence = row["evidence"]
+        for metric, label in _README_METRICS.items():
+            reported = row["reported"][metric]
+            if reported is None:
+                continue
+            cells = [f"`{row['id']}`", row["model"], label, f"{reported:.2f} %", *_found(evidence, metric)]
+            lines.append("| " + " | ".join(cells) + " |")
+    silent = [f"`{row['id']}`" for row in described if all(row["reported"][m] is None for m in _README_METRICS)]
+    if silent:
+        lines += ["", f"Of {len(silent)} more rows the reports print no accuracy: {', '.join(silent)}."]
+    return "\n".join(lines)
+
+
+def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:
+    """What was measured and the verdict, as the README's table has them."""
+    if evidence is None or metric not in evidence["measured"]:
+        return "", _NO_EVIDENCE
+    half, verdict = evidence["half_widths"][metric], evidence["verdicts"][metric]
+    measured = f"{evidence['measured'][metric]:.2f}" + (f" ± {half:.2f} %" if half else " %")
+    seeds = f"seed{'s' if len(evidence['seeds']) > 1 else ''} {', '.join(map(str, evidence['seeds']))}"
+    if evidence["shared_from"]:
+        seeds += f"; with runs of {', '.join(f'`{name}`' for name in evidence['shared_from'])}"
+    if evidence["tier"] == "prefix":
+        printed = f"{evidence['reported'][metric]:.2f} %"
+        return "", f"not yet run in full; at epoch {evidence['epoch']} {measured} for {printed}: {verdict} ({seeds})"
+    if evidence["tier"] == "smoke":
+        return (
+            "",
+            f"not yet run in full; {measured} at epoch {evidence['epoch']}, for which nothing is printed ({seeds})",
+        )
+    return measured, f"{verdict} (epoch {evidence['epoch']}, {seeds})"
+
+
+def with_table(readme: str, described: list[dict[str, Any]]) -> str:
+    """The README's text with its table brought up to date."""
+    before, begin, rest = readme.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    return f"{before}{begin}\n{markdown(described)}\n{end}{after}"
+
+
+_README_METRICS = {"train_accuracy_percent": "training accuracy", "test_accuracy_percent": "test accuracy"}
+_BEGIN, _END = "<!-- rows: begin (`make results`) -->", "<!-- rows: end -->"

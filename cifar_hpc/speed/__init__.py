@@ -1,0 +1,1 @@
+"""What replaces torch's or Lightning's own way by a faster one with the same result."""

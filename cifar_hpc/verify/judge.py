@@ -1,0 +1,225 @@
+"""Judges the records of a row against what its report prints."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cifar_hpc.collection.reproduction import CurvePoint, Reproduction
+from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
+from cifar_hpc.records.record import Record
+from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
+
+_LAST = {
+    "train_accuracy_percent": "train_accuracy",
+    "test_accuracy_percent": "test_accuracy",
+    "precision_percent": "precision",
+    "recall_percent": "recall",
+    "f1_percent": "f1",
+}
+"""From a reported value to the record's key under selection.last."""
+
+_SELECTIONS = {
+    "last": ("last epoch", "the run was not tested"),
+    "best_holdout": ("best on a hold-out", "the row sets no training images aside"),
+    "best_test": ("best on the test set", "the test set was looked at once only"),
+}
+"""Under selection in the record: what it is called, and why a record may have none."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The test accuracy of the epoch that one rule chooses.
+
+    Attributes:
+        label: the rule.
+        accuracy: percent, mean over seeds; null where the records do not have it.
+        epochs: that were chosen, in the order of the records.
+        reason: why there is none.
+    """
+
+    label: str
+    accuracy: float | None
+    epochs: tuple[int, ...]
+    reason: str = ""
+
+    @property
+    def told_epochs(self) -> str:
+        """The epochs in words."""
+        if len(set(self.epochs)) == 1:
+            return f"epoch {self.epochs[0]}"
+        return f"epochs {', '.join(map(str, self.epochs))}"
+
+
+@dataclass(frozen=True)
+class RowVerdict:
+    """The judgements on one row by records that may be compared with one another.
+
+    Attributes:
+        row: id of the row, or name of the recipe.
+        tier: of the records: `full` ones decide the row.
+        epoch: the epoch that is compared.
+        seeds: of the records.
+        changed: settings that differ from the row's, which keep the records apart from the row's own.
+        judgements: by metric.
+        selections: last epoch, best on a hold-out, best on the test set; only the last is judged.
+        records: the files.
+        margin: half-width of what counts as the same, in percentage points.
+        shared_from: rows that are one experiment with this one, whose runs are among the records.
+        notes: what a reader should know of the records.
+    """
+
+    row: str
+    tier: str
+    epoch: int
+    seeds: tuple[int, ...]
+    changed: dict[str, list[Any]]
+    judgements: dict[str, Judgement]
+    selections: tuple[Selection, ...]
+    records: tuple[str, ...]
+    margin: float
+    shared_from: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def decides(self) -> bool:
+        """Whether these records decide the row: all its epochs, on all its images, nothing changed."""
+        return self.tier == "full" and not self.changed
+
+    @property
+    def choice_of_epoch(self) -> str:
+        """How much of the gap between the report and the last epoch the choice of an epoch can be."""
+        judged = self.judgements.get("test_accuracy_percent")
+        last, _, best = self.selections
+        if last.accuracy is None or best.accuracy is None:
+            return ""
+        gain = max(0.0, best.accuracy - last.accuracy)
+        told = f"Choosing the epoch on the test set adds {gain:.2f} points"
+        if self.tier != "full" or judged is None or judged.reported is None:
+            return f"{told}."
+        gap = judged.reported - last.accuracy
+        if gap <= 0:
+            return f"{told}; the report is {-gap:.2f} below the last epoch, so it needs no such choice."
+        share = "all" if gain >= gap else f"at most {100 * gain / gap:.0f} %"
+        return f"{told}; the report is {gap:.2f} above the last epoch: the choice could be {share} of that gap."
+
+
+def judge_row(reproduction: Reproduction, records: Sequence[Record]) -> list[RowVerdict]:
+    """Judges each set of like records of a row: those that decide it first.
+
+    Args:
+        reproduction: the row's group.
+        records: of this row.
+    """
+    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[_kind(record, reproduction)].append(record)
+    order = {"full": 0, "prefix": 1, "smoke": 2}
+    keys = sorted(groups, key=lambda key: (bool(groups[key][0].changed), order[key[0]], -key[1]))
+    return [_judge_group(reproduction, groups[key]) for key in keys]
+
+
+def exit_status(verdicts: Sequence[Verdict]) -> int:
+    """0 reproduced; 1 some value is above or below; 3 nothing was decided."""
+    if any(verdict in ("above", "below") for verdict in verdicts):
+        return 1
+    return 0 if "reproduced" in verdicts else 3
+
+
+def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
+    point = _printed(reproduction, record.epochs_done) if record.tier == "prefix" else None
+    epoch = point.epoch if point else record.epochs_done
+    return record.tier, epoch, repr(sorted(record.changed.items(), key=str))
+
+
+def _printed(reproduction: Reproduction, epoch: int) -> CurvePoint | None:
+    """The last epoch of the printed curve that a run of so many epochs has reached."""
+    reached = [point for point in reproduction.reported.curve if point.epoch <= epoch]
+    return reached[-1] if reached else None
+
+
+def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdict:
+    first = records[0]
+    tier, margin = first.tier, reproduction.margin_percent
+    point = _printed(reproduction, first.epochs_done) if tier == "prefix" else None
+    epoch = point.epoch if point else first.epochs_done
+    reported = reproduction.reported
+    judgements: dict[str, Judgement] = {}
+    for metric, key in _LAST.items():
+        printed = getattr(point, metric, None) if point else getattr(reported, metric)
+        if point:
+            values = by_seed(records, lambda r, key=key: _at_epoch(r, epoch, key))  # type: ignore[misc]
+        else:
+            values = by_seed(records, lambda r, key=key: r.last(key))  # type: ignore[misc]
+        percents = [100 * value for value in values]
+        if printed is None or not percents:
+            continue
+        if tier == "smoke":
+            mean = sum(percents) / len(percents)
+            judgements[metric] = Judgement(
+                printed, mean, None, len(percents), margin, "not comparable", reason="not the whole row"
+            )
+        else:
+            judgements[metric] = judge(printed, percents, margin)
+    if reported.training_seconds is not None and tier == "full":
+        seconds = by_seed(records, lambda r: float(r.content["time"]["fit_seconds"]))
+        judgements["training_seconds"] = Judgement(
+            reported.training_seconds,
+            sum(seconds) / len(seconds),
+            None,
+            len(seconds),
+            margin,
+            "not comparable",
+            reason="other hardware",
+        )
+    return RowVerdict(
+        row=first.name,
+        tier=tier,
+        epoch=epoch,
+        seeds=tuple(sorted({record.seed for record in records})),
+        changed=first.changed,
+        judgements=judgements,
+        selections=tuple(_selection(records, key, label, reason) for key, (label, reason) in _SELECTIONS.items()),
+        records=tuple(str(record.path) for record in records),
+        margin=margin,
+        shared_from=tuple(dict.fromkeys(r.shared_from for r in records if r.shared_from is not None)),
+        notes=_notes(records),
+    )
+
+
+def _notes(records: list[Record]) -> tuple[str, ...]:
+    """What a reader should know: whose runs these are, and what nobody can check."""
+    shared = {record.shared_from: None for record in records if record.shared_from is not None}
+    notes = [f"rests on {', '.join(shared)}, which is one experiment with it"] if shared else []
+    without = [record for record in records if not record.path.with_name(PREDICTIONS).is_file()]
+    if without:
+        count = f"{len(without)} of {len(records)} records"
+        notes.append(f"no {PREDICTIONS} beside {count}, whose metrics are taken as they are")
+    return tuple(notes)
+
+
+def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> list[float]:
+    """One value for each seed: runs that share a seed are no independent evidence, so they are averaged."""
+    seeds: dict[int, list[float]] = defaultdict(list)
+    for record in records:
+        found = value(record)
+        if found is not None:
+            seeds[record.seed].append(found)
+    return [sum(values) / len(values) for _, values in sorted(seeds.items())]
+
+
+def _at_epoch(record: Record, epoch: int, key: str) -> float | None:
+    for point in record.content["curve"]:
+        if point["epoch"] == epoch and point.get(key) is not None:
+            return float(point[key])
+    return None
+
+
+def _selection(records: list[Record], key: str, label: str, reason: str) -> Selection:
+    """The mean over the records that have this selection; a hold-out is part of few."""
+    chosen = [record for record in records if record.content["selection"].get(key)]
+    values = by_seed(chosen, lambda record: float(record.content["selection"][key]["test_accuracy"]))
+    if not values:
+        return Selection(label, None, (), reason)
+    epochs = tuple(int(record.content["selection"][key]["epoch"]) for record in chosen)
+    return Selection(label, 100 * sum(values) / len(values), epochs)

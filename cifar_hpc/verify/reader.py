@@ -1,0 +1,105 @@
+"""The one reader of records: what every command takes as evidence, and what is wrong with the rest."""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.errors import UserError
+from cifar_hpc.records.record import Record, find_all_record_files
+from cifar_hpc.verify.recompute import read_sound_record
+
+
+@dataclass(frozen=True)
+class Found:
+    """What some record files hold.
+
+    Attributes:
+        records: sound ones of runs that have ended, each once.
+        unfinished: sound ones of runs that have not.
+        problems: one sentence on each file that is refused.
+    """
+
+    records: tuple[Record, ...]
+    unfinished: tuple[Record, ...]
+    problems: tuple[str, ...]
+
+    def of(self, name: str) -> list[Record]:
+        """The records of a row or recipe itself."""
+        return [record for record in self.records if record.name == name]
+
+    def evidence(self, row: Row) -> list[Record]:
+        """The records that tell of a row: its own, and those of rows that are one experiment with it, as its own."""
+        own = self.of(row.reproduction.name)
+        others = {record.name for record in self.records if record.content["row"]} - {row.reproduction.name}
+        relatives = [r.reproduction.name for r in reproduction.relatives(row.reproduction.name)] if others else []
+        shared = (as_evidence(record, row) for name in relatives if name in others for record in self.of(name))
+        return own + [record for record in shared if record is not None]
+
+
+def read_all(committed_only: bool = False) -> Found:
+    """Reads every record under results/ and, if they are wanted, runs/."""
+    return read(find_all_record_files(committed_only))
+
+
+def read(files: Iterable[Path]) -> Found:
+    """Reads records; what is wrong with one ends nothing."""
+    known = {path.stem for path in reproduction.row_files()}
+    complete: list[Record] = []
+    unfinished: list[Record] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            record = read_sound_record(file)
+            if record.content["row"] is not None and record.name not in known:
+                raise UserError(f"{file}: There is no row {record.name} any more; `rows` lists the rows")
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if not record.is_complete:
+            unfinished.append(record)
+        # One that was kept under results/ is still in its run's directory.
+        elif all(record.content != other.content for other in complete):
+            complete.append(record)
+    return Found(tuple(complete), tuple(unfinished), tuple(problems))
+
+
+def as_evidence(record: Record, row: Row) -> Record | None:
+    """A relative's record as one of this row, which says whose it is; None where it does not reach the row's number.
+
+    Taken is the run's last epoch where the row trains as many, else the epoch on the way that was kept with its
+    predictions.
+
+    Args:
+        record: of a row that is one experiment with `row`.
+        row: to be judged.
+    """
+    epochs = int(row.config["trainer"]["max_epochs"])
+    if record.tier != "full" or record.changed:
+        return None
+    content = deepcopy(record.content)
+    if record.epochs_done != epochs:
+        kept = content.get("printed", {}).get(str(epochs))
+        if kept is None:
+            return None
+        _cut(content, kept)
+    content |= {"row": row.reproduction.row, "epochs": {"planned": epochs, "done": epochs}}
+    return replace(record, content=content, shared_from=record.name)
+
+
+def _cut(content: dict[str, Any], kept: Mapping[str, Any]) -> None:
+    """Takes a record back to an epoch that was kept on the way."""
+    epoch = kept["epoch"]
+    content["curve"] = [point for point in content["curve"] if point["epoch"] <= epoch]
+    # Of a best epoch before, all but the training's values are unknown, unless it was before this one as well.
+    best = content["selection"]["best_test"]
+    content["selection"] = {
+        "last": dict(kept),
+        "best_test": best if best is not None and best["epoch"] <= epoch else None,
+    }
+    names = ("train_seconds", "eval_seconds")
+    seconds = {name: sum(point[name] or 0 for point in content["curve"]) for name in names}
+    content["time"] |= seconds | {"fit_seconds": sum(seconds.values())}

@@ -1,0 +1,98 @@
+"""One switch for all that is faster: every network computes the same with it and without."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifar_hpc import models
+from cifar_hpc.data.sample import load_sample
+from cifar_hpc.fit.trainer import Trainer
+from cifar_hpc.models.classifier import Classifier
+from cifar_hpc.speed.fused import DirectAdam
+from cifar_hpc.speed.kernels import install
+from cifar_hpc.speed.step_loop import StepLoop
+from tests.conftest import SEQUENTIAL, SMOKE, Fit, record, weights
+
+NETWORKS = [name for name in models.__all__ if name not in ("Classifier", "Airbench")]
+
+
+def loss_and_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    torch.manual_seed(1)  # dropout's
+    logits = network(images)
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    return loss.detach(), {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_computes_the_same_both_ways(name: str) -> None:
+    torch.manual_seed(0)
+    stock: Classifier = getattr(models, name)()
+    stock.double()  # in which another order of additions shows no more, and another function does
+    ours = copy.deepcopy(stock)
+    install(ours)
+    sample = load_sample("cifar10")
+    images = torch.from_numpy(sample.train_images[:4]).permute(0, 3, 1, 2).double() / 255
+    labels = torch.from_numpy(sample.train_labels[:4]).long()
+    expected, gradients = loss_and_gradients(stock, images, labels)
+    found, others = loss_and_gradients(ours, images.contiguous(memory_format=torch.channels_last), labels)
+    assert torch.allclose(found, expected, rtol=1e-9)
+    assert gradients.keys() == others.keys()
+    for key, gradient in gradients.items():
+        # Of a part in a billion of the largest; a bias before batch norm has a gradient of rounding alone.
+        assert (others[key] - gradient).abs().max() <= 1e-9 * max(1.0, float(gradient.abs().max())), key
+    assert list(ours.state_dict()) == list(stock.state_dict())
+
+
+def test_the_switch_turns_everything_off_and_is_recorded(fit_here: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = ["--trainer.limit_train_batches=6", "--run_dir"]
+    fit_here(*SEQUENTIAL, *SMOKE, *steps, "ours")
+    assert record(Path("ours"))["engine"] == {"kernels": "ours"}
+
+    def never(*arguments: Any, **settings: Any) -> None:
+        raise AssertionError("the run was to take torch's and Lightning's own ways")
+
+    monkeypatch.setattr(StepLoop, "advance", never)
+    monkeypatch.setattr(DirectAdam, "__init__", never)
+    for name in ("kernels.install", "kernels.spare_copies_of_gradients"):
+        monkeypatch.setattr(f"cifar_hpc.speed.{name}", never)
+    monkeypatch.setattr("cifar_hpc.fit.training.keep_memory", never)
+    fit_here(*SEQUENTIAL, *SMOKE, "--trainer.kernels=stock", *steps, "stock")
+    found = record(Path("stock"))
+    assert found["engine"] == {"kernels": "stock"}
+    assert found["changed_from_row"] == record(Path("ours"))["changed_from_row"]  # no other experiment
+    for point, other in zip(record(Path("ours"))["curve"], found["curve"], strict=True):
+        assert point["train_loss"] == pytest.approx(other["train_loss"], rel=1e-5)
+    for key, value in weights(Path("ours"), 1).items():
+        # Adam divides tiny gradients by themselves: where one is rounding alone, six steps of 0.001 may part.
+        assert (value - weights(Path("stock"), 1)[key]).abs().max() <= 6 * 2 * 0.001, key
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--trainer.profiler=simple"], "trainer.profiler looks at every step of Lightning's own loop"),
+        (
+            ["--model.init_args.optimizer=torch.optim.LBFGS", "--model.init_args.optimizer.init_args.lr=0.1"],
+            "torch.optim.LBFGS takes weights in torch's default order only",
+        ),
+    ],
+    ids=["profiler", "LBFGS"],
+)
+def test_what_needs_the_stock_ways_gets_them_with_a_word(
+    flags: list[str], why: str, fit_here: Fit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit_here(*SEQUENTIAL, *SMOKE, "--trainer.limit_train_batches=2", *flags, "--run_dir", "run")
+    assert record(Path("run"))["engine"] == {"kernels": "stock"}
+    assert f"; kernels stock: {why}" in capsys.readouterr().err
+
+
+def test_the_trainer_itself_has_the_switch() -> None:
+    settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    assert isinstance(Trainer(**settings).fit_loop.epoch_loop, StepLoop)
+    assert not isinstance(Trainer(kernels="stock", **settings).fit_loop.epoch_loop, StepLoop)

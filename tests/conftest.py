@@ -14,6 +14,7 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 
 from cifar_hpc.cli import main
 from cifar_hpc.data import arrays
@@ -169,11 +170,20 @@ def cifar100() -> CIFARArrays:
     return full_dataset("cifar100")
 
 
+def shared_run(factory: pytest.TempPathFactory, epochs: int) -> Path:
+    """A complete run on the sample, which pytest's workers share: the first that needs it makes it."""
+    together = factory.getbasetemp().parent if os.environ.get("PYTEST_XDIST_WORKER") else factory.getbasetemp()
+    folder = together / f"run of {epochs} epochs"
+    with FileLock(together / f"{folder.name}.lock"):
+        if not (folder / "run" / "predictions.npz").exists():
+            folder.mkdir(exist_ok=True)
+            flags = [*SEQUENTIAL, f"--trainer.max_epochs={epochs}", "--run_dir", "run"]
+            line = [sys.executable, "-m", "cifar_hpc", "fit", *flags]
+            subprocess.run(line, check=True, capture_output=True, cwd=folder, timeout=HANGING)
+    return folder / "run"
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of one complete run of three epochs on the sample, shared by tests that only read it."""
-    folder = tmp_path_factory.mktemp("finished")
-    flags = [*SEQUENTIAL, "--trainer.max_epochs=3", "--run_dir", str(folder / "run")]
-    line = [sys.executable, "-m", "cifar_hpc", "fit", *flags]
-    subprocess.run(line, check=True, capture_output=True, cwd=folder, timeout=HANGING)
-    return folder / "run"
+    """The directory of one complete run of three epochs, for tests that only read it."""
+    return shared_run(tmp_path_factory, epochs=3)

@@ -36,6 +36,7 @@ from tests.conftest import (
     change,
     record,
     same,
+    shared_run,
     weights,
 )
 
@@ -111,14 +112,10 @@ EPOCHS = 12
 """Of runs that a signal stops: enough for it to arrive in time."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `EPOCHS` epochs that nothing stopped."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    threads = torch.get_num_threads()
-    assert main(["fit", *SEQUENTIAL, f"--trainer.max_epochs={EPOCHS}", "--run_dir", str(folder)]) == 0
-    torch.set_num_threads(threads)
-    return folder
+    return shared_run(tmp_path_factory, EPOCHS)
 
 
 @pytest.mark.parametrize(("stop", "epoch"), [(signal.SIGKILL, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])

@@ -70,14 +70,15 @@ class Airbench(Classifier):
         self.automatic_optimization = False
         self.network = AirbenchNetwork(num_classes, widths)
         self.make_filter_optimizer = filter_optimizer
-        self.bias_lr = bias_lr
-        self.weight_decay = weight_decay
-        self.whitening_bias_epochs = whitening_bias_epochs
-        self.decay_epochs = decay_epochs
-        self.lr_floor = lr_floor
-        self.lookahead_epochs = lookahead_epochs
-        self.lookahead_steps = lookahead_steps
-        self.lookahead_decay = lookahead_decay
+        # Plain numbers: the parser's own kinds, in a checkpoint, would be code to torch's safe way of loading.
+        self.bias_lr = float(bias_lr)
+        self.weight_decay = float(weight_decay)
+        self.whitening_bias_epochs = float(whitening_bias_epochs)
+        self.decay_epochs = float(decay_epochs)
+        self.lr_floor = float(lr_floor)
+        self.lookahead_epochs = float(lookahead_epochs)
+        self.lookahead_steps = int(lookahead_steps)
+        self.lookahead_decay = float(lookahead_decay)
         self.label_smoothing = label_smoothing
         self.resolutions = resolutions
         self.brightness = brightness

@@ -108,8 +108,8 @@ def summary(verdict: RowVerdict) -> str:
     if verdict.tier == "smoke":
         return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/– {accuracy.verdict}"
     seeds = len(verdict.seeds)
-    shared = f", of {', '.join(verdict.shared_from)}" if verdict.shared_from else ""
-    return f"{accuracy.measured:.2f} {accuracy.verdict}, {verdict.tier}, {seeds} seed{'s' if seeds > 1 else ''}{shared}"
+    counted = f"{seeds} seed{'s' if seeds > 1 else ''}" + ("*" if verdict.shared_from else f", {verdict.tier}")
+    return f"{accuracy.measured:.2f} {accuracy.verdict}, {counted}"
 
 
 def table(described: list[dict[str, Any]]) -> str:
@@ -125,6 +125,7 @@ def table(described: list[dict[str, Any]]) -> str:
         lines.append(f"{row['id']:<25}{row['model'][:11]:<12}{text:>8}  {evidence}")
     lines += [
         "Accuracies on the test set, in percent; t: of the training.",
+        "*: with runs of rows that are one experiment with it, in full",
         "ep. k: a run of k epochs, measured/printed (–: the report prints nothing there)",
     ]
     return "\n".join(lines)

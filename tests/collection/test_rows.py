@@ -12,6 +12,7 @@ from cifar_hpc.collection import reproduction
 from cifar_hpc.data import datamodule
 from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.data.sample import load_sample
+from cifar_hpc.records.checkpoints import newest_sound_checkpoint
 from tests.conftest import REPRODUCTIONS, ROOT, SMOKE, Command, Fit
 
 ROWS = {
@@ -63,6 +64,7 @@ def test_row_trains_and_tests_on_the_sample(path: Path, fit_here: Fit) -> None:
     assert record["dataset"]["test_images"] == 20
     assert record["model"]["trainable_parameters"] == reproduction.read_row(path).reproduction.trainable_parameters
     assert 0 <= record["selection"]["last"]["test_accuracy"] <= 1
+    assert newest_sound_checkpoint(Path("run")) is not None  # it loads without running code
     allowed = {
         "data.batch_size",
         "data.sample",

@@ -25,7 +25,7 @@ from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError, check_deepspeed
 from cifar_hpc.fit.callbacks import EpochLines
 from cifar_hpc.fit.limits import check_limits
-from cifar_hpc.fit.trainer import Trainer, runs_on_cpu
+from cifar_hpc.fit.trainer import Trainer, as_list, runs_on_cpu
 from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
 from cifar_hpc.hpc.placement import Place
@@ -230,9 +230,9 @@ class CIFARCLI(LightningCLI):
             settings["devices"], settings["num_nodes"] = self.launch.local_size, self.launch.nodes
         # Named, because Lightning would otherwise look for launchers itself and start MPI to do so.
         environment = LightningEnvironment() if self.launch is None else LaunchedEnvironment(self.launch)
-        settings["plugins"] = [*_as_list(settings.get("plugins")), environment]
+        settings["plugins"] = [*as_list(settings.get("plugins")), environment]
         callbacks = [Place(settings.get("threads")), *callbacks]
-        settings["callbacks"] = [*_as_list(settings.get("callbacks")), *callbacks]
+        settings["callbacks"] = [*as_list(settings.get("callbacks")), *callbacks]
         try:
             return Trainer(**settings)
         except (MisconfigurationException, TypeError, ValueError, RuntimeError, ModuleNotFoundError) as error:
@@ -277,11 +277,6 @@ def _can_draw_graph(settings: dict[str, Any]) -> bool:
     """Drawing runs the network on fp32 images in one process; ZeRO needs all of them, `bf16-true` other images."""
     draws = (None, 32, "32", "32-true", "16-mixed", "bf16-mixed")
     return settings["precision"] in draws and "deepspeed" not in str(settings["strategy"])
-
-
-def _as_list(value: Any) -> list[Any]:
-    """A flag that takes nothing, one thing or several."""
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _config_files(arguments: list[str]) -> list[Path]:

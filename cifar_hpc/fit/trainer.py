@@ -53,8 +53,7 @@ class Trainer(LightningTrainer):
         self.kernels, self.threads = kernels, threads
         self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
         if kernels == "ours":
-            others = kwargs.get("callbacks") or []
-            kwargs["callbacks"] = [FasterKernels(), *(others if isinstance(others, list) else [others])]
+            kwargs["callbacks"] = [FasterKernels(), *as_list(kwargs.get("callbacks"))]
             kwargs["profiler"] = kwargs.get("profiler") or NoProfiler()
         if kwargs.get("strategy") in _STAGES:
             from cifar_hpc.hpc.zero import CPUZeroStrategy, ZeroStrategy
@@ -81,6 +80,11 @@ class Trainer(LightningTrainer):
         """
         self._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         self.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+
+def as_list(value: Any) -> list[Any]:
+    """A flag that takes nothing, one thing or several."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def runs_on_cpu(settings: Mapping[str, Any]) -> bool:

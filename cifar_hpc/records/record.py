@@ -23,11 +23,13 @@ class Record:
         path: the file.
         content: as the contract has it.
         shared_from: whose run it is, where a record of another row of the experiment is taken for one of this row.
+        answers: which of the kept predictions `selection.last` follows from; see `Predictions`.
     """
 
     path: Path
     content: dict[str, Any]
     shared_from: str | None = None
+    answers: str = "last"
 
     @property
     def name(self) -> str:

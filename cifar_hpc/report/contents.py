@@ -253,7 +253,7 @@ def _confusion(records: Sequence[Record]) -> Confusion | None:
     counts = np.zeros((dataset.classes, dataset.classes))
     for record in kept:
         predictions = read_predictions(record.path.with_name(FILE_NAME))
-        counts += confusion(predictions.answers["last"], predictions.labels, dataset.classes)
+        counts += confusion(predictions.answers[record.answers], predictions.labels, dataset.classes)
     return Confusion(dataset.class_names, 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 

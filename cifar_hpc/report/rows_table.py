@@ -31,7 +31,7 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
     if origins_page is not None:
         _write(origins_page, origins.page(rows), "--origins")
     if durations_page is not None:
-        kept = reader.read_all(committed_only=True)
+        kept = found if readme is not None else reader.read_all(committed_only=True)
         _write(durations_page, durations.page(durations.durations(rows, kept)), "--durations")
     if readme is not None:
         _write(readme, with_table(_read(readme), described), "--readme")

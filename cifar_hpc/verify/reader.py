@@ -33,11 +33,10 @@ class Found:
 
     def evidence(self, row: Row) -> list[Record]:
         """The records that tell of a row: its own, and those of rows that are one experiment with it, as its own."""
-        own = self.of(row.reproduction.name)
-        others = {record.name for record in self.records if record.content["row"]} - {row.reproduction.name}
-        relatives = [r.reproduction.name for r in reproduction.relatives(row.reproduction.name)] if others else []
-        shared = (as_evidence(record, row) for name in relatives if name in others for record in self.of(name))
-        return own + [record for record in shared if record is not None]
+        name = row.reproduction.name
+        relatives = {relative.reproduction.name for relative in reproduction.relatives(name)} - {name}
+        shared = (as_evidence(record, row) for relative in sorted(relatives) for record in self.of(relative))
+        return self.of(name) + [record for record in shared if record is not None]
 
 
 def read_all(committed_only: bool = False) -> Found:
@@ -80,21 +79,22 @@ def as_evidence(record: Record, row: Row) -> Record | None:
     epochs = int(row.config["trainer"]["max_epochs"])
     if record.tier != "full" or record.changed:
         return None
-    content = deepcopy(record.content)
+    content, answers = deepcopy(record.content), "last"
     if record.epochs_done != epochs:
         kept = content.get("printed", {}).get(str(epochs))
         if kept is None:
             return None
         _cut(content, kept)
+        answers = f"epoch{epochs}"
     content |= {"row": row.reproduction.row, "epochs": {"planned": epochs, "done": epochs}}
-    return replace(record, content=content, shared_from=record.name)
+    return replace(record, content=content, shared_from=record.name, answers=answers)
 
 
 def _cut(content: dict[str, Any], kept: Mapping[str, Any]) -> None:
     """Takes a record back to an epoch that was kept on the way."""
     epoch = kept["epoch"]
     content["curve"] = [point for point in content["curve"] if point["epoch"] <= epoch]
-    # Of a best epoch before, all but the training's values are unknown, unless it was before this one as well.
+    # The whole run's best epoch is its beginning's too only where it lies there; of others not all is known.
     best = content["selection"]["best_test"]
     content["selection"] = {
         "last": dict(kept),

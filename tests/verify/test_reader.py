@@ -11,6 +11,7 @@ import pytest
 from cifar_hpc.collection import reproduction
 from cifar_hpc.collection.experiment import same_experiment
 from cifar_hpc.records.record import Record
+from cifar_hpc.report import contents
 from cifar_hpc.verify import reader
 from tests.conftest import ROOT, Command
 
@@ -49,6 +50,7 @@ def test_one_run_judges_the_rows_whose_epochs_it_reaches(epochs: int, row: str, 
     planned = reproduction.load_row(row).config["trainer"]["max_epochs"]
     assert found.last("test_accuracy") == accuracy
     assert (found.name, found.epochs_done, len(found.content["curve"])) == (row, planned, planned)
+    assert found.answers == ("epoch159" if (epochs, planned) == (349, 159) else "last")
     assert found.shared_from == f"shahrin_table2_row{3 if epochs == 349 else 2}"
     # What was best after the printed epoch is nothing that a run of so many epochs could have chosen.
     if planned == 159 and epochs == 349:
@@ -145,3 +147,14 @@ def test_a_forged_record_is_told_by_every_command(command: Command, tmp_path: Pa
     ):
         assert told in command(*line).sentence(), line
     assert "4 seeds" in command("rows").out  # the others count
+
+
+def test_the_page_shows_the_mistakes_of_the_epoch_that_is_judged() -> None:
+    # Fifty epochs of one row tell of the fifteenth of the other: the predictions are that epoch's.
+    row = reproduction.load_row("ghugre_sequential")
+    kept = reader.read([ROOT / "results" / "ghugre_parallel" / "seed2" / "result.json"])
+    (record,) = kept.evidence(row)
+    shown = contents._confusion([record])
+    assert shown is not None
+    assert shown.percent.diagonal().mean() / 100 == pytest.approx(record.last("recall"), abs=1e-6)
+    assert record.last("recall") != kept.records[0].last("recall")

@@ -100,6 +100,7 @@ results: $(VENV)/installed
 docs: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
+	@$(PY) docs/scripts/bench_table.py
 
 clean:
 	rm -rf $(VENV)

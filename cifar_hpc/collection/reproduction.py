@@ -21,6 +21,9 @@ REPORTS: tuple[str, ...] = get_args(ReportName)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where it is installed, which is ten times as fast."""
 
+TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
+"""Of CIFAR-10 and of CIFAR-100; both hold equally many images of each class (A. Krizhevsky, 2009)."""
+
 METRICS = (
     "train_accuracy_percent",
     "test_accuracy_percent",
@@ -29,6 +32,34 @@ METRICS = (
     "f1_percent",
 )
 """The reported values that a verdict can be given on, in the order in which tables show them."""
+
+
+AveragedOver = Literal["images", "batches", "runs", "unknown"]
+Averages = Literal["macro", "weighted", "micro", "unknown"]
+
+
+@dataclass
+class TestSet:
+    """What a row was tested on, where no dataset of ours says it.
+
+    Args:
+        images: their number.
+        classes: their number.
+        class_images: images of each class: one number for a balanced set, or a list; null where nobody says.
+    """
+
+    __test__ = False  # pytest, which collects classes by their names
+
+    images: int
+    classes: int
+    class_images: int | list[int] | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """Images of each class; none where nobody says."""
+        if isinstance(self.class_images, int):
+            return (self.class_images,) * self.classes
+        return None if self.class_images is None else tuple(self.class_images)
 
 
 @dataclass
@@ -64,6 +95,10 @@ class Reported:
         recall_percent: on the test set.
         f1_percent: on the test set.
         training_seconds: of the whole training, on the report's hardware.
+        runs: number of runs of which the printed values are the means; null for one.
+        std_percent: printed deviation of the accuracy between these runs.
+        averaged_over: what the printed values are means over: all images of the test set, batches of it, or runs.
+        averages: how precision, recall and F1 are averaged over classes.
         curve: the printed log, epoch by epoch.
     """
 
@@ -74,6 +109,10 @@ class Reported:
     recall_percent: float | None = None
     f1_percent: float | None = None
     training_seconds: float | None = None
+    runs: int | None = None
+    std_percent: float | None = None
+    averaged_over: AveragedOver = "unknown"
+    averages: Averages = "unknown"
     curve: list[CurvePoint] = field(default_factory=list)
 
 
@@ -104,6 +143,7 @@ class Reproduction:
         settings: origin of every hyperparameter.
         margin_percent: half-width, in percentage points, of what counts as the same accuracy.
         trainable_parameters: of the row's network; a run with another number is refused.
+        test_set: of a row that is for `audit` alone; a row that can be trained is tested on its dataset's.
     """
 
     row: str | None = None
@@ -115,6 +155,7 @@ class Reproduction:
     settings: dict[str, Setting] = field(default_factory=dict)
     margin_percent: float = 1.0
     trainable_parameters: int | None = None
+    test_set: TestSet | None = None
 
     @property
     def name(self) -> str:
@@ -140,6 +181,14 @@ class Row:
     def dataset(self) -> str:
         """`cifar10` or `cifar100`."""
         return str(self.config.get("data", {}).get("dataset", "cifar10"))
+
+    @property
+    def test_set(self) -> TestSet | None:
+        """What the row was tested on: what it says, else its dataset's test set, else nobody knows."""
+        if self.reproduction.test_set is not None or "data" not in self.config:
+            return self.reproduction.test_set
+        classes = 100 if self.dataset == "cifar100" else 10
+        return TestSet(TEST_IMAGES, classes, TEST_IMAGES // classes)
 
     @property
     def model(self) -> str:
@@ -275,6 +324,9 @@ def check(reproduction: Reproduction, path: Path) -> None:
     if reported.epochs is not None and reported.epochs < 1:
         raise UserError(f"{path}: reproduction.reported.epochs is {reported.epochs}; it must be at least 1")
     _check_numbers(asdict(reported), f"{path}: reproduction.reported")
+    if reported.runs is not None and reported.runs < 1:
+        raise UserError(f"{path}: reproduction.reported.runs is {reported.runs}; it must be at least 1")
+    _check_test_set(reproduction.test_set, f"{path}: reproduction.test_set")
     previous = 0
     for point in reported.curve:
         if point.epoch <= previous or point.epoch > (reported.epochs or point.epoch):
@@ -288,6 +340,22 @@ def check(reproduction: Reproduction, path: Path) -> None:
         raise UserError(f"{path}: reproduction.margin_percent is {reproduction.margin_percent}; it must lie in (0, 10]")
 
 
+def _check_test_set(test_set: TestSet | None, where: str) -> None:
+    if test_set is None:
+        return
+    for key, value, least in (("images", test_set.images, 1), ("classes", test_set.classes, 2)):
+        if value < least:
+            raise UserError(f"{where}.{key} is {value}; it must be at least {least}")
+    sizes = test_set.sizes
+    if sizes is None:
+        return
+    if len(sizes) != test_set.classes or min(sizes) < 1 or sum(sizes) != test_set.images:
+        raise UserError(
+            f"{where}.class_images is {test_set.class_images}; it must be one number for each of the "
+            f"{test_set.classes} classes, at least 1 each and {test_set.images} in all (or one number for all of them)"
+        )
+
+
 def _check_numbers(values: dict[str, Any], where: str) -> None:
     for key, value in values.items():
         if not isinstance(value, float | int):
@@ -299,5 +367,9 @@ def _check_numbers(values: dict[str, Any], where: str) -> None:
 
 
 def reported_values(reported: Reported) -> dict[str, Any]:
-    """The reported values without the curve, for tables and JSON."""
-    return {f.name: getattr(reported, f.name) for f in fields(reported) if f.name != "curve"}
+    """The reported numbers without the curve, for tables and JSON."""
+    return {f.name: getattr(reported, f.name) for f in fields(reported) if f.name not in NO_NUMBERS}
+
+
+NO_NUMBERS = ("curve", "averaged_over", "averages")
+"""What is reported and is no number."""

@@ -1,11 +1,35 @@
 """Turns plain data into dataclasses, by their annotations."""
 
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+
+class Printed(float):
+    """A number with its digits as they are printed: YAML's 55.50 is 55.5, and its "55.50" keeps the zero.
+
+    Attributes:
+        text: the digits.
+    """
+
+    text: str
+
+    def __new__(cls, text: str | float) -> "Printed":
+        """Reads the number.
+
+        Raises:
+            ValueError: if the text is none.
+        """
+        made = super().__new__(cls, text)
+        made.text = str(text).strip()
+        return made
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class MismatchError(Exception):
@@ -20,7 +44,7 @@ def build(kind: type[T], value: Any) -> T:
 
     Args:
         kind: a dataclass, whose fields are dataclasses, lists, mappings, literals, texts, numbers, or optional.
-        value: plain data.
+        value: plain data; a number may be a text, which keeps its digits.
 
     Raises:
         MismatchError: if anything is not of its type.
@@ -53,6 +77,12 @@ def _build(kind: Any, value: Any) -> Any:
     elif kind is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return Printed(value)
+    elif kind is int and isinstance(value, str):
+        with suppress(ValueError):
+            return int(value)
     elif kind is NoneType:
         if value is None:
             return None

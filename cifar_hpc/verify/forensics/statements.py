@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cifar_hpc.collection import reproduction
-from cifar_hpc.collection.reproduction import REPORTS, CurvePoint, Reported
+from cifar_hpc.collection.reproduction import NO_NUMBERS, REPORTS, CurvePoint, Reported
 from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
 
@@ -134,7 +134,7 @@ def read_statements(path: Path, rows: set[str]) -> Statements:
         UserError: if it is wrong; names the file and key.
     """
     found = Statements(**read_lists(path, {"given_again": GivenAgain, "orders": Order, "speed_ups": SpeedUp}))
-    known_values = {f.name for f in fields(Reported)} - {"curve"} | {"training_hours"}
+    known_values = {f.name for f in fields(Reported)} - set(NO_NUMBERS) | {"training_hours"}
     for again in found.given_again:
         if wrong := sorted(set(again.values) - known_values):
             raise UserError(f"{path}: given_again.values of {again.row} has {wrong[0]}, which no row reports")

@@ -1,5 +1,5 @@
 # make reproduce            ghugre_sequential, from a bare machine to the verdict
-# make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c configs/cpu.yaml" for an overlay
+# make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c cpu" for an overlay
 # make sweep STUDY=<folder in reproductions/> ROW=<id>   a report's study, one run for each of its values
 # make test                 ruff, mypy, hadolint and pytest
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)

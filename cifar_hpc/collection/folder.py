@@ -53,7 +53,7 @@ class Collection:
     def recipes(self) -> dict[str, Path]:
         """The files of recipes in the folder's own folders, which are added to a row: values of a study."""
         found = {}
-        for path in sorted(self.folder.glob("*/*.yaml")):
+        for path in _recipe_files(self.folder):
             group = read_yaml(path).get("reproduction")
             if isinstance(group, dict) and group.get("recipe"):
                 found[str(group["recipe"])] = path
@@ -178,8 +178,10 @@ def chosen() -> Collection:
     if not (folder / INDEX).is_file():
         raise UserError(f"{folder} is no collection: it holds no {INDEX}; `init {folder}` makes one")
     # Read again when a file has changed.
-    files = (folder / INDEX, *_row_files(folder))
-    return _read(folder, tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+    rows = _row_files(folder)
+    files = (folder / INDEX, *rows, *_recipe_files(folder))
+    state = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    return _read(folder, tuple(rows), state)
 
 
 def owner(path: Path) -> Path | None:
@@ -241,16 +243,20 @@ def _default() -> Path:
     return here if (here / INDEX).is_file() else packaged()
 
 
+def _recipe_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*.yaml"))
+
+
 def _row_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.yaml") if path.name not in _NO_ROWS)
 
 
 @lru_cache(maxsize=4)
-def _read(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> Collection:
+def _read(folder: Path, row_files: tuple[Path, ...], state: object) -> Collection:
     problems: list[str] = []
     reports = _read_reports(folder / INDEX, problems)
     rows = {}
-    for path, *_ in files[1:]:
+    for path in row_files:
         try:
             row = read_row(path, reports)
             if row.reproduction.row is None:

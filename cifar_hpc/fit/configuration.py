@@ -123,13 +123,13 @@ class CIFARCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line, with errors as one sentence and the whole of it checked."""
-        self.config = parse(parser, self.arguments)
         self.config_files = _config_files(self.arguments)
         self.collection = chosen()
         for path in self.config_files:
             group = read_yaml(path).get("reproduction")
             if isinstance(group, dict) and group.get("row") and not self.collection.read(path).trains:
                 raise UserError(f"{path} is for `audit` alone: it has no trainer, model and data to train")
+        self.config = parse(parser, self.arguments)
         self.precision = choose_precision(str(self.config["trainer"]["precision"]), runs_on_cpu(self.config["trainer"]))
         if self.config["trainer"]["precision"] == "auto":
             # The run's config.yaml names what was taken, so that it means the same on another machine.

@@ -93,11 +93,15 @@ def command(out: Path, csv_file: str | None) -> int:
 
 
 def draw(section: RowSection) -> RowPlots:
-    """The figures of a row, from the records that decide it or else the next best."""
+    """The figures of a row, from the records that decide it or else the next best; none where nothing is comparable.
+
+    A printed log on its own says nothing new, and those of three hundred rows took half a minute of a core to draw.
+    """
     group = section.row.reproduction
     best = section.evidence[0] if section.evidence else None
-    records = best.records if best else ()
-    confusion = best.confusion if best else None
+    if best is None or best.verdict.tier == "smoke":
+        return RowPlots(None, None, None, None)
+    records, confusion = best.records, best.confusion
     many = confusion is not None and len(confusion.names) > MANY_CLASSES
     return RowPlots(
         plots.intervals(f"{group.row}-intervals", section.numbers, LABELS, group.margin_percent),

@@ -15,7 +15,7 @@ _WIDTH = 80
 
 def table(contents: Contents) -> str:
     """One line for each report, of 80 columns at most."""
-    width = min(28, max(len(report.name) for report in contents.reports) + 2) if contents.reports else 8
+    width = min(28, max(map(len, ("report", *(report.name for report in contents.reports)))) + 2)
     lines = [f"{'report':<{width}}{'rows':>4}{'held':>6}{'off':>5}{'open':>6}  findings"]
     for report in contents.worst_first:
         counts = report.counts

@@ -171,6 +171,12 @@ def make_parser() -> argparse.ArgumentParser:
     audit.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     audit.set_defaults(run=_audit)
 
+    transcribe = commands.add_parser("transcribe", help="make the files of rows from a printed table or training log")
+    from cifar_hpc.transcribe import command as transcribing
+
+    transcribing.add_arguments(transcribe)
+    transcribe.set_defaults(run=transcribing.run)
+
     claims = commands.add_parser("claims", help="judge what the reports assert across rows (speed-ups, rankings)")
     claims.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
     claims.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")

@@ -67,6 +67,8 @@ class CurvePoint:
         epoch: counted from 1.
         train_loss: mean over the epoch, nats.
         train_accuracy_percent: running mean over the epoch.
+        validation_loss: after the epoch, nats, of the set that the log calls validation.
+        validation_accuracy_percent: after the epoch, on that set.
         test_loss: after the epoch, nats.
         test_accuracy_percent: after the epoch.
         seconds: for the epoch.
@@ -75,6 +77,8 @@ class CurvePoint:
     epoch: int
     train_loss: float | None = None
     train_accuracy_percent: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy_percent: float | None = None
     test_loss: float | None = None
     test_accuracy_percent: float | None = None
     seconds: float | None = None

@@ -18,7 +18,7 @@ from cifar_hpc.bench.keras_fit import NETWORKS as KERAS_NETWORKS
 from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.peak import matrix_product_peak, training_flops
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen, configuration_file
 from cifar_hpc.data import arrays
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.configuration import CIFARCLI
@@ -108,7 +108,7 @@ def command(
     Args:
         rows: ids; all if empty.
         exact: whether our side runs the rows as they are, instead of under the overlay.
-        overlay: for our side; None for configs/fast.yaml.
+        overlay: for our side, a file or an overlay's name; None for `fast`.
         turns: of each side.
         seconds: of each turn.
         tensorflow_python: a Python with TensorFlow; None to look in this one.
@@ -119,13 +119,15 @@ def command(
         UserError: if a row, a file or a dataset is missing or a number too small.
     """
     check_turns(turns, seconds)
-    overlay = overlay or reproduction.reproductions_folder().with_name("configs") / "fast.yaml"
+    overlay = configuration_file(str(overlay or "fast"))
     if not exact and not overlay.is_file():
         raise UserError(f"--overlay {overlay} does not exist; name the overlay for our side, or give --exact")
     if tensorflow_python is None and importlib.util.find_spec("tensorflow") is not None:
         tensorflow_python = sys.executable
     quieten()
-    paths = [reproduction.load_row(row).path for row in rows] if rows else reproduction.row_files()
+    collection = chosen()
+    asked = [collection.row(row) for row in rows] or [row for row in collection.rows.values() if row.trains]
+    paths = [row.path for row in asked]
     plan = Plan(None if exact else overlay, turns, seconds, tensorflow_python, against)
     results: list[Result] = []
     instructions, stream = list(machine.usable_instructions()), sys.stderr if json_file == "-" else sys.stdout

@@ -8,6 +8,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 
+def prefer_fused(optimizer: Any) -> None:
+    """Takes torch's fused kernel for the steps, where the configuration leaves the choice to torch.
+
+    Args:
+        optimizer: any, before its first step; DeepSpeed's hold torch's.
+    """
+    optimizer = getattr(optimizer, "optimizer", optimizer)
+    if type(optimizer) in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+        for group in (optimizer.defaults, *optimizer.param_groups):
+            if group["fused"] is None and not (group["foreach"] or group["differentiable"]):
+                group["fused"] = True
+
+
 def spare_copies_of_gradients(optimizer: Optimizer) -> None:
     """Hands fused kernels each channels_last gradient as a contiguous view of the same memory.
 
@@ -25,7 +38,9 @@ def spare_copies_of_gradients(optimizer: Optimizer) -> None:
     def gather_views(group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], *others: Any) -> Any:
         found = gather(group, parameters, gradients, *others)
         momenta = others[0]
-        if all(momentum is not None for momentum in momenta):  # SGD's first step makes them like the gradients
+        if group["fused"] and all(
+            momentum is not None for momentum in momenta
+        ):  # SGD's first step makes them like the gradients
             gradients[:] = [_contiguous_view(gradient) for gradient in gradients]
         return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cifar_hpc.collection.reproduction import read_yaml
+from cifar_hpc.collection.source import read_yaml
 from tests.conftest import REPRODUCTIONS, ROOT, record
 from tests.hpc.conftest import Launch, losses
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cifar_hpc.collection.experiment import experiment
-from cifar_hpc.collection.reproduction import read_yaml
+from cifar_hpc.collection.source import read_yaml
 from tests.conftest import ROOT, SEQUENTIAL, Fit, record
 
 OVERLAYS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if file.stem != "smoke")

@@ -28,6 +28,9 @@ NOT_RUN = "not yet run"
 STATES = ("reproduced", "above", "below", "inconclusive", "not comparable", NOT_RUN)
 """What can be said of a printed number: a verdict, or that no record decides its row."""
 
+WORST_FIRST = ("below", "above", "inconclusive", "plausible", "reproduced", "not comparable", NOT_RUN)
+"""States in the order in which a reader wants to see them."""
+
 
 @dataclass(frozen=True)
 class Number:
@@ -114,6 +117,21 @@ class RowSection:
         return bool(self.evidence) and self.evidence[0].verdict.decides
 
     @property
+    def state(self) -> str:
+        """The worst state of its numbers."""
+        return min((number.state for number in self.numbers), key=WORST_FIRST.index, default=NOT_RUN)
+
+    @property
+    def headline(self) -> Number | None:
+        """The first number that is in that state: the table of all rows shows it."""
+        return next((number for number in self.numbers if number.state == self.state), None)
+
+    @property
+    def impossible(self) -> int:
+        """Findings that no measurement could change."""
+        return sum(finding.strength == "impossible" for finding in self.findings)
+
+    @property
     def first_command(self) -> str:
         """What would make the first evidence; empty where nothing can be trained."""
         return self.collection.command("fit", "-c", self.row.reproduction.name) if self.row.trains else ""
@@ -196,6 +214,12 @@ class Contents:
     recipes: tuple[Recipe, ...]
     problems: tuple[str, ...]
     collection: Collection
+
+    @property
+    def rows_worst_first(self) -> list[RowSection]:
+        """Every row, in the order in which a reader wants to see them."""
+        rows = [row for report in self.reports for row in report.rows]
+        return sorted(rows, key=lambda row: (not row.is_decided, WORST_FIRST.index(row.state), -row.impossible))
 
     @property
     def worst_first(self) -> list[ReportSection]:

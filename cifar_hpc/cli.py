@@ -185,6 +185,14 @@ def make_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="one page over everything measured, HTML and Markdown, with plots")
     report.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
     report.add_argument("--csv", metavar="FILE", help="write a line for each report to FILE (- for standard output)")
+    report.add_argument(
+        "--crate",
+        metavar="DIR",
+        type=Path,
+        nargs="?",
+        const=Path("crate"),
+        help="instead, pack the kept records as an RO-Crate (default: crate)",
+    )
     report.set_defaults(run=_report)
 
     bench = commands.add_parser("bench", help="measure throughput against a plain PyTorch script of the same row")
@@ -301,6 +309,10 @@ def _claims(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    if arguments.crate is not None:
+        from cifar_hpc.report import crate
+
+        return crate.command(arguments.crate)
     from cifar_hpc.report.page import command
 
     return command(arguments.out, arguments.csv)

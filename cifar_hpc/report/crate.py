@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from cifar_hpc import __version__
 from cifar_hpc.collection import folder
 from cifar_hpc.errors import UserError
+from cifar_hpc.records.environment import cited_version
 from cifar_hpc.verify import reader
 
 _LICENCE = "https://spdx.org/licenses/MIT"
@@ -87,7 +87,7 @@ def write_crate(
     authors = crate.add(ContextEntity(crate, "#authors", {"@type": "Organization", "name": "The cifar_hpc authors"}))
     crate.root_dataset["author"] = authors
     software = crate.add(
-        SoftwareApplication(crate, "#cifar_hpc", {"name": "cifar_hpc", "softwareVersion": __version__})
+        SoftwareApplication(crate, "#cifar_hpc", {"name": "cifar_hpc", "softwareVersion": cited_version()})
     )
     for name, report in reports.items():
         known = {"@type": "Report", "name": report.get("title") or name, "datePublished": report.get("year")}
@@ -144,7 +144,7 @@ def _citation(title: str, reports: Mapping[str, Mapping[str, Any]]) -> str:
             "type": "dataset",
             "title": title,
             "authors": [{"name": "The cifar_hpc authors"}],
-            "version": __version__,
+            "version": cited_version(),
             "date-released": date.today().isoformat(),
             "license": "MIT",
             "references": references,

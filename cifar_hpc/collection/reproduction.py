@@ -298,17 +298,17 @@ def _check_numbers(group: dict[str, Any], source: Source) -> None:
     reported = group.get("reported")
     reported = reported if isinstance(reported, dict) else {}
     where: tuple[str | int, ...] = ("reproduction", "reported")
-    epochs = reported.get("epochs")
-    for key in ("epochs", "runs"):
-        if isinstance(reported.get(key), int) and reported[key] < 1:
-            source.refuse((*where, key), f"{name_of((*where, key))} is {reported[key]}; it must be at least 1")
+    epochs, runs = (_whole(reported.get(key)) for key in ("epochs", "runs"))
+    for key, value in (("epochs", epochs), ("runs", runs)):
+        if value is not None and value < 1:
+            source.refuse((*where, key), f"{name_of((*where, key))} is {value}; it must be at least 1")
     _refuse_impossible(reported, where, source)
     previous, curve = 0, reported.get("curve")
     for index, point in enumerate(curve if isinstance(curve, list) else []):
-        if not isinstance(point, dict) or not isinstance(point.get("epoch"), int):
+        epoch = _whole(point.get("epoch")) if isinstance(point, dict) else None
+        if epoch is None:
             continue
-        keys = (*where, "curve", index)
-        epoch, last = point["epoch"], epochs if isinstance(epochs, int) and epochs > 0 else math.inf
+        keys, last = (*where, "curve", index), epochs if epochs and epochs > 0 else math.inf
         if not previous < epoch <= last:
             source.refuse(
                 keys,
@@ -322,6 +322,14 @@ def _check_numbers(group: dict[str, Any], source: Source) -> None:
         source.refuse(
             ("reproduction", "margin_percent"), f"reproduction.margin_percent is {margin:g}; it must lie in (0, 10]"
         )
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, which may be a text; null for anything else."""
+    try:
+        return None if isinstance(value, bool | float) else int(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _check_test_set(test_set: TestSet, source: Source) -> None:

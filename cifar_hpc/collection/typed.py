@@ -40,7 +40,12 @@ class Printed(float):
 
     text: str
 
-    def __new__(cls, text: str | float) -> "Printed":  # noqa: D102
+    def __new__(cls, text: str | float) -> "Printed":
+        """Reads the number.
+
+        Raises:
+            ValueError: if the text is none.
+        """
         made = super().__new__(cls, text)
         made.text = str(text).strip()
         return made

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from cifar_hpc.collection.folder import Collection
-from cifar_hpc.collection.reproduction import CurvePoint, Reported
+from cifar_hpc.collection.reproduction import NO_NUMBERS, CurvePoint, Reported
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of
 from cifar_hpc.collection.typed_yaml import knows_report, knows_rows, read_lists
@@ -154,4 +154,4 @@ def read_statements(collection: Collection) -> tuple[Statements, list[str]]:
     return Statements(**found), mistakes
 
 
-_VALUES = {f.name for f in fields(Reported)} - {"curve"} | {"training_hours"}
+_VALUES = {f.name for f in fields(Reported)} - set(NO_NUMBERS) | {"training_hours"}

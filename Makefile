@@ -102,6 +102,7 @@ results: $(VENV)/installed
 docs: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
+	@$(PY) docs/scripts/bench_table.py
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile

@@ -196,6 +196,12 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("--turns", type=int, default=5, help="turns of each side (default: %(default)s)")
     bench.add_argument("--seconds", type=float, default=3, help="of a turn, at least (default: %(default)s)")
     bench.add_argument("--tensorflow-python", metavar="PYTHON", help="a Python with TensorFlow (default: this one)")
+    bench.add_argument(
+        "--against",
+        choices=["plain", "stock"],
+        default="plain",
+        help="the plain PyTorch script, or our side with torch's and Lightning's own kernels (default: %(default)s)",
+    )
     bench.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     bench.set_defaults(run=_bench)
     benches = bench.add_subparsers(metavar="WHAT", title="or measure something else")
@@ -316,6 +322,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         arguments.turns,
         arguments.seconds,
         arguments.tensorflow_python,
+        arguments.against,
         arguments.json,
     )
 

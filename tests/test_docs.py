@@ -17,6 +17,13 @@ def test_reports_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "reports.md").read_text(encoding="utf-8") == origins.page(COLLECTION), "run `make docs`"
 
 
+def test_the_table_on_performance_is_up_to_date() -> None:
+    with_table = runpy.run_path(str(ROOT / "docs" / "scripts" / "bench_table.py"))["with_table"]
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert with_table(page) == page, "run `make docs`"
+    assert page.count("\n") <= 120
+
+
 def test_tables_on_scaling_are_up_to_date() -> None:
     with_tables = runpy.run_path(str(ROOT / "docs" / "scripts" / "scaling_tables.py"))["with_tables"]
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import ArgumentError, Namespace, set_parsing_settings
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -24,8 +24,8 @@ from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError, check_deepspeed
-from cifar_hpc.fit.callbacks import EpochLines
 from cifar_hpc.fit.limits import check_limits
+from cifar_hpc.fit.progress import EpochBar, EpochLines
 from cifar_hpc.fit.trainer import Trainer, as_list, runs_on_cpu
 from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
@@ -225,10 +225,7 @@ class CIFARCLI(LightningCLI):
             settings["logger"] = False
         if settings.get("enable_progress_bar") is None:
             settings["enable_progress_bar"] = sys.stderr.isatty()
-            callbacks = [
-                *callbacks,
-                TQDMProgressBar(refresh_rate=20) if sys.stderr.isatty() else EpochLines(),
-            ]
+            callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]
         if self.launch is not None:
             settings["devices"], settings["num_nodes"] = self.launch.local_size, self.launch.nodes
         # Named, because Lightning would otherwise look for launchers itself and start MPI to do so.

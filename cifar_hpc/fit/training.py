@@ -264,11 +264,12 @@ def _keep_config(cli: CIFARCLI, run_dir: Path) -> bool:
 
 
 def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Announcement:
+    epochs = cli.plain_config["trainer"]["max_epochs"]
     place = ", ".join(filter(None, (cli.reproduction.report, cli.reproduction.where, cli.reproduction.label)))
     return Announcement(
         f"{cli.reproduction.name} ({place or 'no report'}), seed {cli.seed}, in {run_dir}",
         f"{type(cli.model).__name__}, {cli.trainable_parameters:,} parameters; "
-        f"{cli.plain_config['trainer']['max_epochs']} epochs on "
+        f"{epochs} epoch{'s' * (epochs != 1)} on "
         f"{'a sample of ' if cli.datamodule.sample else ''}{cli.datamodule.dataset.name}",
         cli.precision,
         f"; kernels stock: {cli.why_stock}" * bool(cli.why_stock),

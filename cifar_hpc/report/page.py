@@ -158,8 +158,9 @@ def sentence(contents: Contents) -> str:
     """The page in one sentence."""
     counts, rows = contents.counts, sum(len(report.rows) for report in contents.reports)
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    printed = "1 report prints" if len(contents.reports) == 1 else f"{len(contents.reports)} reports print"
     return (
-        f"{len(contents.reports)} reports print {sum(counts.values())} numbers in {rows} rows: {told}; "
+        f"{printed} {sum(counts.values())} numbers in {rows} rows: {told}; "
         f"{contents.strengths['impossible']} combinations of them are impossible as printed."
     )
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.collection.typed import build
 from cifar_hpc.records.predictions import Answers
 from cifar_hpc.records.record import Record, Result, as_json
 from cifar_hpc.verify.recompute import metrics
-from tests.conftest import ROOT, change
+from tests.conftest import REPRODUCTIONS, ROOT, change
 
 KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
 REAL: dict[str, Any] = json.loads((KEPT / "result.json").read_text(encoding="utf-8"))
@@ -105,8 +105,8 @@ def write(folder: Path, made: dict[str, Any] | Record) -> Path:
 def keep(folder: Path, row: str, seed: int) -> Path:
     """Makes a whole run of a row, with answers of its own, that follows from its evidence."""
     folder.mkdir(parents=True)
-    file = reproduction.reproductions_folder() / f"{row}.yaml"
-    config = reproduction.read_yaml(file if file.is_file() else ROOT / "reproductions" / "ghugre_sequential.yaml")
+    file = REPRODUCTIONS / f"{row}.yaml"
+    config = read_yaml(file if file.is_file() else REPRODUCTIONS / "ghugre_sequential.yaml")
     config = copy.deepcopy(config) | {"seed_everything": seed}
     config["reproduction"]["row"] = row
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")

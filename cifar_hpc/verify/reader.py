@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Epochs, Record, Selected, Selection, find_all_record_files
+from cifar_hpc.records.record import Epochs, Record, Selected, Selection, find_record_files
 from cifar_hpc.verify.recompute import read_sound_record
 
 
@@ -19,11 +20,13 @@ class Found:
         records: sound ones of runs that have ended, each once.
         unfinished: sound ones of runs that have not.
         problems: one sentence on each file that is refused.
+        collection: whose rows they tell of.
     """
 
     records: tuple[Record, ...]
     unfinished: tuple[Record, ...]
     problems: tuple[str, ...]
+    collection: Collection
 
     def of(self, name: str) -> list[Record]:
         """The records of a row or recipe itself."""
@@ -32,19 +35,42 @@ class Found:
     def evidence(self, row: Row) -> list[Record]:
         """The records that tell of a row: its own, and those of rows that are one experiment with it, as its own."""
         name = row.reproduction.name
-        relatives = {relative.reproduction.name for relative in reproduction.relatives(name)} - {name}
+        relatives = {relative.reproduction.name for relative in self.collection.relatives(row)} - {name}
         shared = (as_evidence(record, row) for relative in sorted(relatives) for record in self.of(relative))
         return self.of(name) + [record for record in shared if record is not None]
 
 
 def read_all(committed_only: bool = False) -> Found:
-    """Reads every record under results/ and, if they are wanted, runs/."""
-    return read(find_all_record_files(committed_only))
+    """Reads every record under results/ and, if they are wanted, runs/.
+
+    Records of other collections may lie in the current folder's: those are passed over.
+    """
+    return read(all_files(committed_only))
+
+
+def all_files(committed_only: bool = False) -> list[Path]:
+    """The files that `read_all` reads."""
+    collection = chosen()
+    return [file for file in find_record_files(committed_only=committed_only) if not _is_foreign(file, collection)]
+
+
+def _is_foreign(file: Path, collection: Collection) -> bool:
+    """Whether a record lies outside a collection's folder, and its run's configuration names no report of it."""
+    config = file.with_name("config.yaml")
+    if file.is_relative_to(collection.folder) or file.parent.parent.name in collection.rows or not config.is_file():
+        return False
+    try:
+        group = read_yaml(config).get("reproduction")
+    except UserError:
+        return False
+    report = group.get("report") if isinstance(group, dict) else None
+    return report is not None and report not in collection.reports
 
 
 def read(files: Iterable[Path]) -> Found:
     """Reads records; what is wrong with one ends nothing."""
-    known = {path.stem for path in reproduction.row_files()}
+    collection = chosen()
+    known = {path.stem for path in collection.row_files}
     complete: list[Record] = []
     unfinished: list[Record] = []
     problems: list[str] = []
@@ -54,7 +80,7 @@ def read(files: Iterable[Path]) -> Found:
             record = read_sound_record(file)
             if record.row is not None and record.row not in known:
                 raise UserError(f"{file}: There is no row {record.row} any more; `rows` lists the rows")
-            _check_original(record, seen)
+            _check_original(record, seen, collection)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -63,10 +89,10 @@ def read(files: Iterable[Path]) -> Found:
         # One that was kept under results/ is still in its run's directory.
         elif record not in complete:
             complete.append(record)
-    return Found(tuple(complete), tuple(unfinished), tuple(problems))
+    return Found(tuple(complete), tuple(unfinished), tuple(problems), collection)
 
 
-def _check_original(record: Record, seen: dict[str, Record]) -> None:
+def _check_original(record: Record, seen: dict[str, Record], collection: Collection) -> None:
     """Refuses a copy of a record that was read before it, and adds what tells one from all others.
 
     A run may be kept twice, and may be done again from its seed, under any row that is one experiment with its own.
@@ -74,6 +100,7 @@ def _check_original(record: Record, seen: dict[str, Record]) -> None:
     Args:
         record: just read.
         seen: records by their fingerprints.
+        collection: whose rows they tell of.
 
     Raises:
         UserError: if an earlier record of another seed or experiment learned or said the very same.
@@ -82,7 +109,7 @@ def _check_original(record: Record, seen: dict[str, Record]) -> None:
         other = seen.setdefault(mark, record)
         if other.seed != record.seed:
             told = f"under seed {other.seed} and this one under seed {record.seed}"
-        elif None not in (other.row, record.row) and not _one_experiment(str(other.row), str(record.row)):
+        elif not _one_experiment(other.row, record.row, collection):
             told = f"for {other.row} and this one for {record.row}, which is another experiment"
         else:
             continue
@@ -91,8 +118,11 @@ def _check_original(record: Record, seen: dict[str, Record]) -> None:
         )
 
 
-def _one_experiment(first: str, second: str) -> bool:
-    return first == second or second in {row.reproduction.name for row in reproduction.relatives(first)}
+def _one_experiment(first: str | None, second: str | None, collection: Collection) -> bool:
+    """Whether the rows are one experiment, as far as it is known: a recipe may come to the same as a row."""
+    if first == second or first not in collection.rows or second is None:
+        return True
+    return second in {row.reproduction.row for row in collection.relatives(collection.rows[first])}
 
 
 def as_evidence(record: Record, row: Row) -> Record | None:
@@ -105,7 +135,7 @@ def as_evidence(record: Record, row: Row) -> Record | None:
         record: of a row that is one experiment with `row`.
         row: to be judged.
     """
-    epochs = int(row.config["trainer"]["max_epochs"])
+    epochs = row.epochs
     if record.tier != "full" or record.changed:
         return None
     shared = replace(record, row=row.reproduction.row, epochs=Epochs(epochs, epochs), shared_from=record.name)

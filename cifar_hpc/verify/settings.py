@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.collection.defaults import GROUPS, resolve
 from cifar_hpc.collection.experiment import differences, experiment
-from cifar_hpc.collection.reproduction import Row, read_yaml
+from cifar_hpc.collection.folder import chosen
+from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Record, Tier
@@ -25,7 +26,7 @@ def check_settings(record: Record) -> Iterator[Check]:
     Raises:
         UserError: if config.yaml or the row's file is damaged.
     """
-    row = _row_of(record)
+    row = chosen().rows.get(record.row or "")
     if row is not None:
         planned = resolve(row.config)["trainer"]["max_epochs"]
         yield Check("epochs.planned", record.epochs.planned, planned, row.path.name)
@@ -49,15 +50,11 @@ def check_settings(record: Record) -> Iterator[Check]:
         yield Check("tier", record.tier, tier, f"{FILE_NAME} and the {record.epochs.done} epochs that are done")
 
 
-def _row_of(record: Record) -> Row | None:
-    """The record's row; null where there is none, which the reader tells."""
-    if record.row is None or record.row not in {path.stem for path in reproduction.row_files()}:
-        return None
-    return reproduction.load_row(record.row)
-
-
 def _read_config(file: Path) -> dict[str, Any]:
-    config = read_yaml(file)
+    try:
+        config = read_yaml(file)
+    except UserError as error:
+        raise UserError("; ".join(str(error).splitlines())) from error
     for name in (*GROUPS, "reproduction"):
         if not isinstance(config.get(name), dict):
             raise UserError(f"{file}: {name} must be a mapping of keys")

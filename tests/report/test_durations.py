@@ -7,20 +7,19 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.report import durations
 from cifar_hpc.verify import reader
 from tests import made_up
-from tests.conftest import ROOT
+from tests.conftest import COLLECTION, ROOT
 
-ROWS = [reproduction.read_row(path) for path in reproduction.row_files()]
+ROWS = list(COLLECTION.rows.values())
 KEPT = ROOT / "results" / "luo_workload1_vgg" / "seed1" / "result.json"
 
 
 def keep(folder: Path, row: str, seconds: list[tuple[float, float]], **changes: Any) -> None:
     """A real record with other times."""
     real = json.loads(KEPT.read_text())
-    planned = reproduction.load_row(row).config["trainer"]["max_epochs"]
+    planned = COLLECTION.row(row).epochs
     made = made_up.content(row, real=real, epochs=len(seconds), epochs__planned=planned, tier="smoke")
     for point, (train, evaluation) in zip(made["curve"], seconds, strict=True):
         point |= {"train_seconds": train, "eval_seconds": evaluation}

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.judge import RowVerdict, judge_row
 from tests import made_up
+from tests.conftest import COLLECTION
 
 # Reports 71.56 on the test set and 85.95 in training, with a margin of 2.
-ROW = reproduction.load_row("ghugre_sequential").reproduction
+ROW = COLLECTION.row("ghugre_sequential").reproduction
 REAL = made_up.REAL
 
 

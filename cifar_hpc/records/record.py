@@ -81,7 +81,7 @@ class Selected:
     """A selected epoch's metrics: fractions of 1 and mean losses, in nats.
 
     Attributes:
-        epoch: counted from 1.
+        epoch: counted from 1; 0 where something ended the run before one was whole.
         test_accuracy: on the test set.
         precision: macro average on the test set.
         recall: macro average on the test set.
@@ -93,7 +93,7 @@ class Selected:
         test_accuracy_tta: with test-time augmentation, for networks that have it.
     """
 
-    epoch: Epoch
+    epoch: Count
     test_accuracy: Fraction
     precision: Fraction
     recall: Fraction
@@ -232,6 +232,7 @@ class Result:
         recipe: name of a recipe that is no row.
         seed: of the run.
         status: whether the run ended and was tested.
+        ended: what ended it before its last epoch; null where it went to its end, or goes on.
         tier: `full`, `prefix` (the report prints a curve to compare with) or `smoke`.
         epochs: planned and done.
         dataset: what it was trained and tested on.
@@ -253,6 +254,7 @@ class Result:
     recipe: Name | None = None
     seed: Seed
     status: Status
+    ended: str | None = None
     tier: Tier
     epochs: Epochs
     dataset: DatasetFacts
@@ -394,8 +396,8 @@ def _contradiction(record: Record) -> str:
     done, curve = record.epochs.done, record.curve
     if [point.epoch for point in curve] != list(range(1, done + 1)):
         return f"curve must hold one mapping for each of the {done} epochs that are done, with ascending numbers from 1"
-    if record.is_complete and record.selection.last is None:
-        return "selection.last is null, but the run's status is complete"
+    if record.is_complete and (record.selection.last is None or not done):
+        return "the run's status is complete, but selection.last is null or no epoch is done"
     if record.selection.last is not None and record.selection.last.epoch != done:
         return f"selection.last.epoch is {record.selection.last.epoch}, but {done} epochs are done"
     for key, selected in record.selections.items():
@@ -411,18 +413,20 @@ def _contradiction(record: Record) -> str:
 
 def _odd_time(record: Record) -> str:
     """A time that does not follow from the curve's; empty where all do."""
-    curve, time, done = record.curve, record.time, record.epochs.done
+    curve, time = record.curve, record.time
     train, evaluation = sum(point.train_seconds for point in curve), sum(point.eval_seconds for point in curve)
     follows = {
         "train_seconds": train,
         "eval_seconds": evaluation,
         "first_epoch_seconds": curve[0].train_seconds if curve else None,
-        "images_per_second": record.dataset.train_images * done / train if train else None,
     }
     for key, value in follows.items():
         told = getattr(time, key)
         if (told is None) != (value is None) or not math.isclose(told or 0, value or 0, rel_tol=1e-6, abs_tol=1e-6):
             return f"time.{key} is {shown(told)}, but from the curve follows {shown(value)}"
+    most = record.dataset.train_images * len(curve)  # an epoch may leave out the last batch
+    if (time.images_per_second or 0) * train > most * (1 + 1e-6):
+        return f"time.images_per_second is {shown(time.images_per_second)}, but all {most} images took {shown(train)}"
     if time.fit_seconds + 1e-3 < train + evaluation:
         return f"time.fit_seconds is {shown(time.fit_seconds)}, but its epochs alone take {shown(train + evaluation)}"
     return ""

@@ -63,7 +63,7 @@ def _read_config(file: Path) -> dict[str, Any]:
 
 def _check_changes(record: Record, row: Row, run: dict[str, Any]) -> Iterator[Check]:
     """What the run changed of the row's experiment; what belongs to the experiment today counts, on both sides."""
-    told = {key: pair for key, pair in record.changed_from_row.items() if _is_experiment(key)}
+    told = {key: pair for key, pair in record.changed_from_row.items() if _is_experiment(key, pair)}
     follows = differences(experiment(resolve(row.config)), experiment(run))
     source = f"{FILE_NAME} and {row.path.name}"
     if not told and not follows:
@@ -72,9 +72,9 @@ def _check_changes(record: Record, row: Row, run: dict[str, Any]) -> Iterator[Ch
         yield Check(f"changed_from_row.{key}", told.get(key), follows.get(key), source)
 
 
-def _is_experiment(key: str) -> bool:
+def _is_experiment(key: str, values: list[Any]) -> bool:
     group, _, rest = key.partition(".")
-    return group in GROUPS and bool(experiment({group: {rest: None}}))
+    return group in GROUPS and any(key in experiment({group: {rest: value}}) for value in values)
 
 
 def _tier(record: Record, row: Row | None, run: dict[str, Any]) -> Tier:

@@ -1,5 +1,8 @@
 """What is read back, and what is refused, in one sentence that names the file and the key."""
 
+import dataclasses
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +10,11 @@ import numpy as np
 import pytest
 
 from cifar_hpc.errors import UserError
+from cifar_hpc.records import record
 from cifar_hpc.records.predictions import read_predictions
 from cifar_hpc.records.record import read_record
 from tests import made_up
+from tests.conftest import ROOT
 
 KEPT = made_up.KEPT
 
@@ -48,7 +53,7 @@ def test_a_kept_record_is_read() -> None:
         ("seed", True, "seed is true; it must be a whole number"),
         ("status", "done", 'status is "done"; it must be one of complete, partial, failed'),
         ("epochs.done", 14, "each of the 14 epochs that are done"),
-        ("selection.last", None, "selection.last is null, but the run's status is complete"),
+        ("selection.last", None, "the run's status is complete, but selection.last is null"),
     ],
 )
 def test_bad_records_are_refused(tmp_path: Path, key: str, value: Any, told: str) -> None:
@@ -98,3 +103,19 @@ def test_wrong_predictions_are_refused(tmp_path: Path, name: str, array: Any, to
     np.savez(tmp_path / "predictions.npz", **(arrays if array is None else arrays | {name: array}))
     with pytest.raises(UserError, match=told):
         read_predictions(tmp_path / "predictions.npz")
+
+
+def test_the_page_names_every_key() -> None:
+    page = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+    kinds = [kind for kind in vars(record).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    own = [kind for kind in kinds if kind.__module__ == record.__name__ and kind is not record.Record]
+    assert record.Result in own
+    named = set(re.findall(r"`(\w+)`", page))
+    assert {f.name for kind in own for f in dataclasses.fields(kind)} <= named
+
+
+def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
+    first = read_record(made_up.KEPT / "result.json")
+    again = read_record(made_up.write(tmp_path, first))
+    assert again == first
+    assert json.loads((tmp_path / "result.json").read_text()) == made_up.REAL | {"printed": {}}

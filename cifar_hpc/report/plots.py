@@ -128,7 +128,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
                 ends.append((*theirs[-1], f"{word}, reported", colour))
             key = f"{split}_{quantity}"
             ours = [
-                [(p["epoch"], factor * p[key]) for p in r.content["curve"] if p.get(key) is not None] for r in records
+                [(p.epoch, factor * getattr(p, key)) for p in r.curve if getattr(p, key) is not None] for r in records
             ]
             ours = [line for line in ours if line]
             for line in ours:

@@ -1,5 +1,6 @@
 """The command `report`: one page over everything measured, as HTML and as Markdown, with plots."""
 
+import argparse
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -51,6 +52,16 @@ class RowPlots:
     def drawn(self) -> list[Plot]:
         """Those that there are."""
         return [plot for plot in (self.intervals, self.accuracy, self.loss, self.confusion) if plot is not None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `report`."""
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `report`."""
+    return command(arguments.out)
 
 
 def command(out: Path) -> int:

@@ -1,5 +1,6 @@
 """The command `claims`: what the reports assert across rows, judged from records."""
 
+import argparse
 import math
 import textwrap
 from collections import Counter
@@ -81,6 +82,17 @@ def judge_all(reports: Sequence[str] = ()) -> list[JudgedClaim]:
         UserError: if there is no such report, or a file of ours is wrong.
     """
     return _judge_and_tell(reports)[0]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `claims`."""
+    parser.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `claims`."""
+    return command(arguments.report, arguments.json)
 
 
 def command(reports: Sequence[str], json_file: str | None) -> int:

@@ -53,7 +53,7 @@ def _is_engine(key: str) -> bool:
         return bool(rest) and rest[0] in _ENGINE_TRAINER_KEYS
     if group == "data":
         return bool(rest) and rest[0] in _ENGINE_DATA_KEYS
-    return group == "model" and rest[-2:-1] == ["init_args"] and rest[-1] in _ENGINE_OPTIMIZER_KEYS
+    return group == "model" and "optimizer.init_args." in key and rest[-1] in _ENGINE_OPTIMIZER_KEYS
 
 
 def _class_path(callback: Any) -> str:

@@ -34,11 +34,11 @@ class EpochCheckpoint(EpochCallback, Checkpoint):
             return
         epoch = trainer.current_epoch + 1
         path = self.folder / f"epoch{epoch:04d}.ckpt"
-        if path.is_dir():  # DeepSpeed writes into it file by file
+        if trainer.is_global_zero and path.is_dir():  # DeepSpeed's processes write into it file by file
             trainer.strategy.remove_checkpoint(path)
-            trainer.strategy.barrier()
+        trainer.strategy.barrier()
         trainer.save_checkpoint(path)
-        for old in self.folder.glob("epoch*.ckpt"):
+        for old in self.folder.glob("epoch*.ckpt") if trainer.is_global_zero else ():
             number = re.fullmatch(r"epoch(\d+)\.ckpt", old.name)
             if number and int(number[1]) <= epoch - _KEPT:
                 trainer.strategy.remove_checkpoint(old)

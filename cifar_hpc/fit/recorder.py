@@ -89,6 +89,7 @@ class Recorder(EpochCallback):
         self.best_test: dict[str, Any] | None = None
         self.best_holdout: dict[str, Any] | None = None
         self.test_seconds: float | None = None
+        self.trains = False
         self._fit_start: float | None = None
         self._test_start = 0.0
         self._epoch_start = 0.0
@@ -106,6 +107,7 @@ class Recorder(EpochCallback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the epoch's clock."""
+        self.trains = True
         self._evaluation_seconds = 0.0
         self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._epoch_start = _now(pl_module)
@@ -192,7 +194,8 @@ class Recorder(EpochCallback):
         # A test of some batches says nothing on the images that answers from epochs before it are about.
         self.best_test, self.best_holdout = (_if_like(kept, last) for kept in (self.best_test, self.best_holdout))
         self.printed = {epoch: kept for epoch, kept in self.printed.items() if _if_like(kept, last)}
-        if last["epoch"] in self.facts.printed_epochs:
+        whole = len(last["label"]) == len(trainer.datamodule.evaluation_sets["test"])  # type: ignore[attr-defined]
+        if last["epoch"] in self.facts.printed_epochs and whole:
             self.printed[last["epoch"]] = last
         if trainer.is_global_zero:
             arrays = _arrays(last) | _arrays(self.best_test, "best_test_") | _arrays(self.best_holdout, "best_holdout_")
@@ -207,7 +210,9 @@ class Recorder(EpochCallback):
         self._write(trainer, "partial" if self.ended else "complete", last)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Marks the record: `partial` when the run was stopped, `failed` when it broke."""
+        """Marks the record: `partial` when the run was stopped, `failed` when it broke; nothing before it began."""
+        if self._fit_start is None and not self.trains:
+            return
         self._stop_clock()
         stopped = not isinstance(exception, Exception)  # Ctrl-C, or a signal
         self._write(trainer, "partial" if stopped else "failed")
@@ -233,7 +238,7 @@ class Recorder(EpochCallback):
                 "epoch; end it with that version, or begin anew in another --run_dir"
             )
         self.curve = list(state_dict["curve"])
-        self.images = state_dict.get("images", 0.0)
+        self.images = state_dict.get("images", float("nan"))  # earlier versions kept none
         self.fit_seconds = state_dict["fit_seconds"]
         self.best_test = state_dict["best_test"]
         self.best_holdout = state_dict["best_holdout"]

@@ -104,6 +104,7 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
     files, only_files = _config_files(arguments)
     contents = {path: read_yaml(path) for path in files}  # says what is wrong with a file better than the parser does
     for path, content in contents.items():
+        _check_dots(path, content)
         _check_seed(content.get("seed_everything", 0), str(path))
         if _named(content, "row"):
             read_row(path)
@@ -182,6 +183,15 @@ def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Pa
         return parser.parse_args(arguments)
     except ArgumentError as error:
         raise UserError(explain_parser_error(str(error), files, arguments)) from error
+
+
+def _check_dots(path: Path, content: Any) -> None:
+    """The parser takes `trainer.max_epochs: 3` for the nested key, which may stand beside it: the later would win."""
+    if isinstance(content, dict):
+        for key, inner in content.items():
+            if "." in str(key):
+                raise UserError(f"{path}: the key {key} has dots; write its parts as nested mappings")
+            _check_dots(path, inner)
 
 
 def _check_seed(seed: Any, place: str) -> None:

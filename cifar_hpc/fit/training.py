@@ -73,7 +73,8 @@ def train(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path | N
     if checkpoint is not None and checkpoints.deepspeed_parts(checkpoint):
         checkpoints.allow_deepspeeds_classes()  # in every process: each loads its part
     with resumable(trainer, run_dir), _flags_that_fit():
-        trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+        with _checkpoint_that_fits(checkpoint, recorder):
+            trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         if recorder.curve:
             # Weights from amid an epoch are nobody's: such a run is tested at its last whole epoch.
             whole = None if is_whole_epoch(trainer) else checkpoints.newest_sound_checkpoint(run_dir)
@@ -96,6 +97,22 @@ def _tell_outcome(cli: CIFARCLI, trainer: Trainer, recorder: Recorder) -> None:
     logger = tensorboard_logger(trainer)
     if logger is not None and event_files(Path(logger.log_dir)):
         print(f"TensorBoard: {_program('tensorboard')} --logdir {Path(logger.log_dir)}")
+
+
+@contextmanager
+def _checkpoint_that_fits(checkpoint: Path | None, recorder: Recorder) -> Iterator[None]:
+    """Tells in one sentence what is wrong with a checkpoint that reads well and cannot be gone on from."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if checkpoint is None or recorder.trains:
+            raise
+        told = one_sentence(str(error))[:200]
+        raise UserError(
+            f"{checkpoint} does not fit this run ({told}); without it the one before it is taken"
+        ) from error
 
 
 @contextmanager

@@ -28,6 +28,15 @@ def test_any_other_key_is_the_experiment(group: str) -> None:
     assert experiment.experiment({group: {"a_key": 1}}) == {f"{group}.a_key": 1}
 
 
+def test_which_kernel_takes_an_optimisers_steps_is_none() -> None:
+    settings = {"class_path": "torch.optim.Adam", "init_args": {"fused": True, "foreach": False, "lr": 1}}
+    found = experiment.experiment({"model": {"init_args": {"filter_optimizer": settings, "fused": True}}})
+    assert set(found) == {
+        "model.init_args.filter_optimizer.class_path", "model.init_args.filter_optimizer.init_args.lr",
+        "model.init_args.fused",
+    }  # fmt: skip
+
+
 CALLBACKS = {name for name in callbacks.__all__ if name not in ("Callback", "Checkpoint", "ProgressBar")}
 LOOK_ON = {
     "DeviceStatsMonitor", "LearningRateMonitor", "ThroughputMonitor", "ModelSummary", "RichModelSummary",

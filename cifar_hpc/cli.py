@@ -6,21 +6,26 @@ import importlib
 import os
 import signal
 import sys
+from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
 
 from cifar_hpc import __version__
+from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, implied
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.errors import EndedEarly, UserError
 
+_PROGRAM = "python -m cifar_hpc"
 _COMMANDS = {
     "fit": ("cifar_hpc.fit.training", "train a row or recipe, test it on the full test set, leave a record"),
     "validate": ("cifar_hpc.fit.training", "evaluate a checkpoint on the sets looked at after each epoch"),
     "test": ("cifar_hpc.fit.training", "evaluate a checkpoint on the full test set"),
     "predict": ("cifar_hpc.fit.training", "write class and confidence of each test image"),
     "rows": ("cifar_hpc.report.rows_table", "list every row, what it reports and the best evidence so far"),
+    "init": ("cifar_hpc.collection.start", "make a collection of one's own, ready to run"),
     "verify": ("cifar_hpc.verify.command", "compare what was measured with what was reported"),
     "audit": ("cifar_hpc.verify.audit", "check what the reports print against itself, without training anything"),
+    "transcribe": ("cifar_hpc.transcribe.command", "make the files of rows from a printed table or training log"),
     "claims": ("cifar_hpc.verify.claims", "judge what the reports assert across rows (speed-ups, rankings)"),
     "report": ("cifar_hpc.report.page", "one page over everything measured, HTML and Markdown, with plots"),
     "bench": ("cifar_hpc.bench.command", "measure throughput against a plain PyTorch script of the same row"),
@@ -40,24 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
         Exit status: 0 fine; 1 the answer is no; 2 a bad request or something missing; 3 undecided; above 128 a
         signal ended it.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments and arguments[0] in _LIGHTNINGS:
-            if not os.environ.get("CIFAR_HPC_DEBUG"):
-                # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
-                os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-            _load()
-            from cifar_hpc.fit.training import run
-
-            return run(arguments[0], arguments[1:])
-        parsed = make_parser(arguments).parse_args(arguments)
-        signal.signal(signal.SIGTERM, _end)
-        status: int = parsed.run(parsed)
-        return status
+        folder, arguments = _take_collection(sys.argv[1:] if arguments is None else arguments)
+        with choosing(folder or implied(_files(arguments))):
+            return _run(arguments)
     except UserError as error:
         if os.environ.get("CIFAR_HPC_DEBUG"):
             raise
-        print(f"cifar_hpc: {error}", file=sys.stderr)
+        for sentence in str(error).splitlines():
+            print(f"cifar_hpc: {sentence}", file=sys.stderr)
         return 2
     except EndedEarly as end:
         print(f"cifar_hpc: {end}", file=sys.stderr)
@@ -69,6 +65,36 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cifar_hpc: interrupted", file=sys.stderr)
         return 130
+
+
+def _take_collection(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Takes `--collection DIR`, which all commands have, from a command line; gives the folder and the rest."""
+    finder = Parser(prog=_PROGRAM, add_help=False)
+    found, rest = argparse.ArgumentParser.parse_known_args(finder, arguments)
+    return found.collection, rest
+
+
+def _files(arguments: list[str]) -> list[str]:
+    """What may be a file of a collection on a command line: behind -c, and the targets of `verify`."""
+    if arguments[:1] == ["verify"]:
+        return arguments[1:]
+    return [name for flag, name in pairwise(arguments) if flag in ("-c", "--config")]
+
+
+def _run(arguments: list[str]) -> int:
+    """Carries out a command; its exit status."""
+    if arguments and arguments[0] in _LIGHTNINGS:
+        if not os.environ.get("CIFAR_HPC_DEBUG"):
+            # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+        _load()
+        from cifar_hpc.fit.training import run
+
+        return run(arguments[0], arguments[1:])
+    parsed = make_parser(arguments).parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    status: int = parsed.run(parsed)
+    return status
 
 
 def _load() -> None:
@@ -101,6 +127,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False} | settings)
+        self.add_argument("--collection", metavar="DIR", help=COLLECTION_HELP)
 
     def error(self, message: str) -> NoReturn:
         """Refuses the command line."""
@@ -118,7 +145,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser(arguments: list[str]) -> argparse.ArgumentParser:
     """The parser of all commands, with the arguments of the one that a command line names."""
     parser = Parser(
-        prog="python -m cifar_hpc",
+        prog=_PROGRAM,
         description="Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold.",
     )
     parser.add_argument("--version", action="version", version=f"cifar_hpc {__version__}")

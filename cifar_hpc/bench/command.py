@@ -10,19 +10,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exact", action="store_true", help="our side as the row is, in fp32, without an overlay but on all cores"
     )
-    parser.add_argument("--overlay", metavar="FILE", type=Path, help="for our side (default: configs/fast.yaml)")
+    parser.add_argument("--overlay", metavar="FILE", type=Path, help="for our side (default: fast)")
     parser.add_argument("--tensorflow-python", metavar="PYTHON", help="a Python with TensorFlow (default: this one)")
+    parser.add_argument(
+        "--against",
+        choices=["plain", "stock"],
+        default="plain",
+        help="the plain PyTorch script, or our side with torch's and Lightning's own kernels (default: %(default)s)",
+    )
     _add_turns(parser, turns=5, seconds=3)
     parser.set_defaults(measure=_throughput)
     kinds = parser.add_subparsers(metavar="WHAT", title="or measure something else")
 
     pipeline = kinds.add_parser("data", help="the input pipeline alone against torchvision's DataLoader")
-    pipeline.add_argument("--row", default="shahrin_table2_row1", help="id of a row (default: %(default)s)")
+    pipeline.add_argument("--row", help="id of a row (default: the smallest network whose images are cropped)")
     _add_turns(pipeline, turns=7, seconds=2)
     pipeline.set_defaults(measure=_pipeline)
 
     overhead = kinds.add_parser("overhead", help="fit against a bare PyTorch loop over the same batches")
-    overhead.add_argument("--row", default="ghugre_sequential", help="id of a row (default: %(default)s)")
+    overhead.add_argument("--row", help="id of a row (default: the smallest network)")
     overhead.add_argument("--steps", type=int, default=20, help="steps in each turn (default: %(default)s)")
     overhead.add_argument("--repeats", type=int, default=70, help="turns of each side (default: %(default)s)")
     _add_json(overhead)
@@ -72,8 +78,8 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 def _throughput(asked: argparse.Namespace) -> int:
     from cifar_hpc.bench.throughput import command
 
-    python = asked.tensorflow_python
-    return command(asked.row, asked.exact, asked.overlay, asked.turns, asked.seconds, python, asked.json)
+    turns, others = (asked.turns, asked.seconds), (asked.tensorflow_python, asked.against)
+    return command(asked.row, asked.exact, asked.overlay, *turns, *others, asked.json)
 
 
 def _pipeline(asked: argparse.Namespace) -> int:

@@ -61,19 +61,28 @@ def _class_path(callback: Any) -> str:
     return str(callback.get("class_path") if isinstance(callback, dict) else callback)
 
 
-def same_experiment(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two rows train the same network in the same way, if perhaps for another number of epochs.
+def kind_of_experiment(config: dict[str, Any]) -> Any:
+    """What rows have in common that train the same network in the same way, if perhaps for another number of epochs.
 
     The shorter run is then the beginning of the longer one. Networks and schedules that look at the number of planned
     epochs are shared by rows of the same number only.
 
     Args:
-        first: a row's configuration, as its file has it.
-        second: another's.
+        config: of a row, as its file has it.
+
+    Returns:
+        Something that can be compared and looked up.
     """
-    settings = [experiment({k: v for k, v in row.items() if k != "reproduction"}) for row in (first, second)]
-    epochs = [row.pop("trainer.max_epochs", None) for row in settings]
-    return settings[0] == settings[1] and (epochs[0] == epochs[1] or not _looks_at_the_end(settings[0]))
+    settings = experiment({key: value for key, value in config.items() if key != "reproduction"})
+    epochs = settings.pop("trainer.max_epochs", None)
+    return _frozen(settings), epochs if _looks_at_the_end(settings) else None
+
+
+def _frozen(value: Any) -> Any:
+    """Plain data as something that can be looked up by."""
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(part)) for key, part in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _looks_at_the_end(settings: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cifar_hpc.collection.experiment import differences, experiment, resumed_changes
-from cifar_hpc.collection.reproduction import read_yaml
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.configuration import CIFARCLI, config_text, count_processes
 from cifar_hpc.fit.request import parse_files

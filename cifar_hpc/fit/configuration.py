@@ -9,16 +9,17 @@ import torch
 import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from cifar_hpc.collection.folder import COLLECTION_HELP, chosen
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
-from cifar_hpc.fit.callbacks import EpochLines
-from cifar_hpc.fit.request import read_request
+from cifar_hpc.fit.progress import EpochBar, EpochLines
+from cifar_hpc.fit.request import read_request, with_files
 from cifar_hpc.fit.trainer import Trainer, as_list
 from cifar_hpc.hpc.launch import Launch, count_devices
 from cifar_hpc.hpc.launched_environment import LaunchedEnvironment
@@ -75,7 +76,8 @@ class CIFARCLI(LightningCLI):
     """
 
     def __init__(self, command: str, arguments: list[str], launch: Launch | None = None) -> None:
-        self.command, self.arguments, self.launch = command, arguments, launch
+        self.command, self.arguments, self.launch = command, with_files(arguments), launch
+        self.collection = chosen()
         super().__init__(
             model_class=Classifier,
             datamodule_class=CIFARDataModule,
@@ -91,13 +93,14 @@ class CIFARCLI(LightningCLI):
                 "exit_on_error": False,
                 "allow_abbrev": False,
             },
-            args=arguments,
+            args=self.arguments,
             run=False,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the group `reproduction`, the run's directory, and what the command needs beside them."""
         parser.add_class_arguments(Reproduction, "reproduction")
+        parser.add_argument("--collection", metavar="DIR", help=COLLECTION_HELP)  # taken before this parser sees it
         for name, (commands, settings) in _ARGUMENTS.items():
             if self.command in commands:
                 parser.add_argument(name, **settings)
@@ -185,7 +188,7 @@ def make_trainer(
             )
     if settings.get("enable_progress_bar") is None:
         settings["enable_progress_bar"] = sys.stderr.isatty()
-        callbacks = [*callbacks, TQDMProgressBar(refresh_rate=20) if sys.stderr.isatty() else EpochLines()]
+        callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]
     if launch is not None:
         settings["devices"], settings["num_nodes"] = launch.local_size, launch.nodes
     # Named, because Lightning would otherwise look for launchers itself and start MPI to do so.

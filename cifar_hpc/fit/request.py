@@ -12,9 +12,9 @@ from jsonargparse import ArgumentError, Namespace, get_loader, set_loader, set_p
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cifar_hpc.collection.experiment import differences, experiment
+from cifar_hpc.collection.folder import chosen, configuration_file
 from cifar_hpc.collection.messages import explain_parser_error, place_of
-from cifar_hpc.collection.reproduction import load_row, read_row, read_yaml
-from cifar_hpc.collection.yaml_loader import RepeatedKeyError, UniqueKeys
+from cifar_hpc.collection.source import read_yaml, refuse_repeated_keys
 from cifar_hpc.errors import UserError, check_deepspeed
 from cifar_hpc.fit.limits import check_limits
 from cifar_hpc.fit.trainer import runs_on_cpu
@@ -33,18 +33,13 @@ _load_yaml = get_loader("yaml")
 
 def _load_unique_keys(text: str) -> Any:
     """Loads YAML for the parser, also from files that a key names, and refuses a key that stands in it twice."""
-    try:
-        yaml.load(text, Loader=UniqueKeys)
-    except RepeatedKeyError as error:
-        raise UserError(f"A file or value of the configuration is wrong: {error}; each key must stand once") from error
-    except yaml.YAMLError:
-        pass  # the parser's to tell
+    refuse_repeated_keys(text)
     return _load_yaml(text)
 
 
 set_loader("yaml", _load_unique_keys, (yaml.YAMLError,))
 
-_RUN_KEYS = ("run_dir", "resume", "ckpt_path", "output", "config")
+_RUN_KEYS = ("run_dir", "resume", "ckpt_path", "output", "config", "collection")
 """Arguments that belong to one run, not to what it does; they stay out of its config.yaml."""
 
 _TOLD, _LONG = 6, 60
@@ -106,8 +101,8 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
     for path, content in contents.items():
         _check_dots(path, content)
         _check_seed(content.get("seed_everything", 0), str(path))
-        if _named(content, "row"):
-            read_row(path)
+        if _named(content, "row") and not chosen().read(path).trains:
+            raise UserError(f"{path} is for `audit` alone: it has no trainer, model and data to train")
     config = _parse(parser, arguments, files)
     _check_seed(config["seed_everything"], "The command line")
     precision = choose_precision(str(config["trainer"]["precision"]), runs_on_cpu(config["trainer"]))
@@ -130,6 +125,24 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
     return request
 
 
+def with_files(arguments: list[str]) -> list[str]:
+    """A command line with the files in place of the names that it gives behind -c.
+
+    Raises:
+        UserError: if nothing is called so.
+    """
+    found = []
+    for before, argument in zip([None, *arguments], arguments, strict=False):
+        flag, equals, name = argument.partition("=")
+        if before in ("-c", "--config"):
+            found.append(str(configuration_file(argument)))
+        elif equals and flag in ("-c", "--config"):
+            found += [flag, str(configuration_file(name))]
+        else:
+            found.append(argument)
+    return found
+
+
 def _config_files(arguments: list[str]) -> tuple[list[Path], bool]:
     """The configuration files that a command line names, in order, and whether it sets nothing else of a run."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -146,7 +159,7 @@ def _config_files(arguments: list[str]) -> tuple[list[Path], bool]:
 def _base_files(contents: dict[Path, dict[str, Any]], row: str | None) -> list[Path]:
     """The files that make the row or recipe by themselves; those behind them, and flags, change it."""
     if row is not None:
-        return [load_row(row).path]
+        return [chosen().row(row).path]
     files = list(contents)
     named = [number for number, path in enumerate(files) if _named(contents[path], "recipe")]
     return files[: named[-1] + 1 if named else 1]
@@ -223,7 +236,7 @@ def _check_hardware(config: dict[str, Any], contents: dict[Path, dict[str, Any]]
     file = asking[-1] if asking else "The command line"
     raise UserError(
         f"{file} asks for trainer.accelerator: {accelerator}, and this machine has no usable GPU; add "
-        "`-c configs/cpu.yaml` to run it on the CPU"
+        "`-c cpu` to run it on the CPU"
     )
 
 

@@ -20,7 +20,6 @@ from lightning.pytorch.callbacks import Callback
 
 from cifar_hpc.collection.experiment import flat
 from cifar_hpc.collection.messages import one_sentence
-from cifar_hpc.collection.reproduction import printed_epochs
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.beginning import place_of_run
 from cifar_hpc.fit.callbacks import Announcement, CurvePoints, EpochSeed
@@ -93,7 +92,7 @@ def _tell_outcome(cli: CIFARCLI, trainer: Trainer, recorder: Recorder) -> None:
     if recorder.ended:
         print(f"Ended by {recorder.ended}, {how_to_go_on(trainer, run_dir, done=len(recorder.curve))}")
     elif cli.reproduction.row is not None:  # of a recipe no report says what it should reach
-        print(f"Verdict: python -m cifar_hpc verify {run_dir}")
+        print(f"Verdict: {cli.collection.command('verify', run_dir)}")
     logger = tensorboard_logger(trainer)
     if logger is not None and event_files(Path(logger.log_dir)):
         print(f"TensorBoard: {_program('tensorboard')} --logdir {Path(logger.log_dir)}")
@@ -135,13 +134,14 @@ def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Call
         run_dir: the run's directory.
         config_sha256: digest of the run's config.yaml.
     """
+    row = cli.reproduction.row
     facts = RunFacts(
-        row=cli.reproduction.row,
+        row=row,
         recipe=cli.reproduction.recipe,
         seed=cli.seed,
         planned_epochs=(cli.request.base or cli.plain_config)["trainer"]["max_epochs"],
         curve_epochs=tuple(point.epoch for point in cli.reproduction.reported.curve),
-        printed_epochs=printed_epochs(cli.reproduction.row) if cli.reproduction.row else (),
+        printed_epochs=cli.collection.printed_epochs(cli.collection.row(row)) if row else (),
         model_class_path=cli.plain_config["model"]["class_path"],
         trainable_parameters=cli.trainable_parameters,
         config_sha256=config_sha256,
@@ -190,7 +190,7 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
     """The checkpoint to evaluate, and the file for predictions."""
     checkpoint: Path | None = cli.config["ckpt_path"]
     if checkpoint is None:
-        folder = cli.config["run_dir"] or run_directory.RUNS / cli.reproduction.name / f"seed{cli.seed}"
+        folder = cli.config["run_dir"] or run_directory.runs() / cli.reproduction.name / f"seed{cli.seed}"
         checkpoint = checkpoints.newest_sound_checkpoint(folder)
         if checkpoint is None:
             raise UserError(f"{folder} has no sound checkpoint to {command}; name one with --ckpt_path or --run_dir")
@@ -214,11 +214,12 @@ def _gather_columns(batches: list[dict[str, torch.Tensor]], world_size: int) -> 
 
 
 def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Announcement:
+    epochs = cli.plain_config["trainer"]["max_epochs"]
     place = ", ".join(filter(None, (cli.reproduction.report, cli.reproduction.where, cli.reproduction.label)))
     return Announcement(
         f"{cli.reproduction.name} ({place or 'no report'}), seed {cli.seed}, in {run_dir}",
         f"{type(cli.model).__name__}, {cli.trainable_parameters:,} parameters; "
-        f"{cli.plain_config['trainer']['max_epochs']} epochs on "
+        f"{epochs} epoch{'s' * (epochs != 1)} on "
         f"{'a sample of ' if cli.datamodule.sample else ''}{cli.datamodule.dataset.name}",
         cli.request.told_changes(),
         cli.request.precision,

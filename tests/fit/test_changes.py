@@ -43,7 +43,7 @@ def test_a_key_twice_in_a_file_is_refused_wherever_the_file_is_named(refuse: Ref
     twice = tmp_path / "twice.yaml"
     twice.write_text("trainer:\n  max_epochs: 1\ndata:\n  sample: true\ntrainer:\n  accelerator: cpu\n")
     told = refuse("fit", "-c", ROW, "-c", twice)
-    assert f"{twice}: the key trainer stands on line 1 and again on line 5" in told
+    assert f"{twice}:5: the key trainer stands on line 1 and again on line 5" in told
     (tmp_path / "dotted.yaml").write_text("trainer:\n  max_epochs: 1\ntrainer.max_epochs: 2\n")
     assert "dotted.yaml: the key trainer.max_epochs has dots" in refuse("fit", "-c", ROW, "-c", "dotted.yaml")
     (tmp_path / "data.yaml").write_text("sample: true\nbatch_size: 32\nbatch_size: 64\n")

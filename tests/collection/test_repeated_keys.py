@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cifar_hpc.collection.reproduction import read_yaml
-from cifar_hpc.collection.yaml_loader import UniqueKeys
+from cifar_hpc.collection.source import read_yaml, refuse_repeated_keys
 from cifar_hpc.errors import UserError
 
 TWICE = {
@@ -24,7 +23,10 @@ def test_a_key_that_stands_twice_is_told_with_both_lines(text: str, tmp_path: Pa
     file.write_text(text)
     with pytest.raises(UserError, match="each key must stand once") as told:
         read_yaml(file)
-    assert f"{file}: {TWICE[text]}" in str(told.value)
+    assert str(told.value).startswith(f"{file}:{TWICE[text].rpartition(' ')[2]}: {TWICE[text]}")
+    with pytest.raises(UserError) as told:
+        refuse_repeated_keys(text)
+    assert TWICE[text] in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +38,9 @@ def test_a_key_that_stands_twice_is_told_with_both_lines(text: str, tmp_path: Pa
         "one: &one {a: 1}\ntwo: &two {<<: *one, a: 2}\nthree: {deep: {<<: *two, a: 3}}\n",
         "deep: {deeper: {<<: &x {<<: &y {a: 1}, a: 2}, a: 3}}\nagain: *x\n",
         "self: &self [1, *self]\n",
-        "",
-        "- 1\n- {a: 2}\n",
     ],
 )
-def test_what_is_no_repetition_loads_as_ever(text: str) -> None:
-    assert repr(yaml.load(text, Loader=UniqueKeys)) == repr(yaml.safe_load(text))
+def test_what_is_no_repetition_loads_as_ever(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sound.yaml").write_text(text)
+    assert repr(read_yaml(tmp_path / "sound.yaml")) == repr(yaml.safe_load(text))
+    refuse_repeated_keys(text)

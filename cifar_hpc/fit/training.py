@@ -90,7 +90,9 @@ def _tell_outcome(cli: CIFARCLI, trainer: Trainer, recorder: Recorder) -> None:
         print(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
     print(f"Record: {run_dir}/result.json")
     if recorder.ended:
-        print(f"Ended by {recorder.ended}, {how_to_go_on(trainer, run_dir, done=len(recorder.curve))}")
+        limit = recorder.ended.partition(":")[0]
+        more = f" and a larger {limit}, or none," if limit.startswith("trainer.") else ""
+        print(f"Ended by {recorder.ended}, {how_to_go_on(trainer, run_dir, done=len(recorder.curve), more=more)}")
     elif cli.reproduction.row is not None:  # of a recipe no report says what it should reach
         print(f"Verdict: {cli.collection.command('verify', run_dir)}")
     logger = tensorboard_logger(trainer)

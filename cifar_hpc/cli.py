@@ -10,7 +10,6 @@ from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
 
-from cifar_hpc import __version__
 from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, implied
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.errors import EndedEarly, UserError
@@ -142,13 +141,23 @@ class Parser(argparse.ArgumentParser):
         return parsed, unknown
 
 
+class _Version(argparse.Action):
+    """Prints the version, which takes a look at git, only when it is asked for."""
+
+    def __call__(self, *_: Any) -> NoReturn:
+        from cifar_hpc.records.environment import cited_version
+
+        print(f"cifar_hpc {cited_version()}")
+        raise SystemExit(0)
+
+
 def make_parser(arguments: list[str]) -> argparse.ArgumentParser:
     """The parser of all commands, with the arguments of the one that a command line names."""
     parser = Parser(
         prog=_PROGRAM,
         description="Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold.",
     )
-    parser.add_argument("--version", action="version", version=f"cifar_hpc {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and of which commit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (module, text) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, add_help=name not in _LIGHTNINGS)

@@ -49,7 +49,7 @@ def place_of_run(cli: CIFARCLI, siblings: Siblings) -> Iterator[tuple[Path, Path
 
 
 def _choose(cli: CIFARCLI) -> tuple[Path, Path | None]:
-    name, run_dir = cli.reproduction.name, cli.config["run_dir"]
+    name, run_dir = cli.place, cli.config["run_dir"]
     if cli.config["resume"] and (found := run_directory.find_unfinished(name, cli.seed, run_dir)) is not None:
         _check_same_experiment(cli, found)
         # Without a sound checkpoint the run starts again in its place: there is nothing to lose.

@@ -11,15 +11,16 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from cifar_hpc.collection.folder import COLLECTION_HELP, chosen
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.limits import is_smoke
 from cifar_hpc.fit.progress import EpochBar, EpochLines
 from cifar_hpc.fit.request import read_request, with_files
+from cifar_hpc.fit.tensorboard import RunLogger
 from cifar_hpc.fit.trainer import Trainer, as_list
 from cifar_hpc.hpc.launch import Launch, count_devices
 from cifar_hpc.hpc.launched_environment import LaunchedEnvironment
@@ -117,6 +118,8 @@ class CIFARCLI(LightningCLI):
         self.datamodule, self.model = self.config_init["data"], self.config_init["model"]
         self.reproduction: Reproduction = self.config_init["reproduction"]
         self.seed = int(self.config["seed_everything"])
+        # Runs on a part of the dataset lie where no real run goes.
+        self.place = self.reproduction.name + "/smoke" * is_smoke(self.plain_config)
         self.trainable_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self._check_network()
 
@@ -140,7 +143,8 @@ class CIFARCLI(LightningCLI):
 
     def make_trainer(self, run_dir: Path | None, callbacks: list[Callback]) -> Trainer:
         """Instantiates the Trainer, logging to the run's directory where there is one."""
-        return make_trainer(dict(self.config_init["trainer"]), run_dir, callbacks, self.launch)
+        settings = dict(self.config_init["trainer"])
+        return make_trainer(settings, self.plain_config, run_dir, callbacks, self.launch)
 
 
 def config_text(cli: CIFARCLI) -> str:
@@ -157,12 +161,17 @@ def count_processes(cli: CIFARCLI) -> int:
 
 
 def make_trainer(
-    settings: dict[str, Any], run_dir: Path | None, callbacks: list[Callback], launch: Launch | None
+    settings: dict[str, Any],
+    config: dict[str, Any],
+    run_dir: Path | None,
+    callbacks: list[Callback],
+    launch: Launch | None,
 ) -> Trainer:
     """Makes the Trainer of a run.
 
     Args:
         settings: its flags.
+        config: the run's configuration, for those who read its logs.
         run_dir: where it logs to; null for a Trainer that logs nothing.
         callbacks: behind those that the flags name.
         launch: what a launcher started; None without one.
@@ -179,13 +188,7 @@ def make_trainer(
     else:
         settings["default_root_dir"] = str(run_dir)
         if settings.get("logger") in (None, True):
-            settings["logger"] = TensorBoardLogger(
-                run_dir.parent,
-                name=run_dir.name,
-                version="",
-                log_graph=_can_draw_graph(settings),
-                default_hp_metric=False,
-            )
+            settings["logger"] = RunLogger(run_dir, config, _can_draw_graph(settings))
     if settings.get("enable_progress_bar") is None:
         settings["enable_progress_bar"] = sys.stderr.isatty()
         callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]

@@ -141,7 +141,7 @@ def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Call
         row=row,
         recipe=cli.reproduction.recipe,
         seed=cli.seed,
-        planned_epochs=(cli.request.base or cli.plain_config)["trainer"]["max_epochs"],
+        planned_epochs=(cli.request.base if row and cli.request.base else cli.plain_config)["trainer"]["max_epochs"],
         curve_epochs=tuple(point.epoch for point in cli.reproduction.reported.curve),
         printed_epochs=cli.collection.printed_epochs(cli.collection.row(row)) if row else (),
         model_class_path=cli.plain_config["model"]["class_path"],
@@ -192,7 +192,7 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
     """The checkpoint to evaluate, and the file for predictions."""
     checkpoint: Path | None = cli.config["ckpt_path"]
     if checkpoint is None:
-        folder = cli.config["run_dir"] or run_directory.runs() / cli.reproduction.name / f"seed{cli.seed}"
+        folder = cli.config["run_dir"] or run_directory.runs() / cli.place / f"seed{cli.seed}"
         checkpoint = checkpoints.newest_sound_checkpoint(folder)
         if checkpoint is None:
             raise UserError(f"{folder} has no sound checkpoint to {command}; name one with --ckpt_path or --run_dir")

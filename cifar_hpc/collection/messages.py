@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _HELP = "`--help` lists the known ones"
 
 # Where the type allows more than works: Lightning's also has names that need another library or a GPU of its maker.
@@ -113,7 +114,7 @@ def place_of(key: str, files: list[Path], arguments: list[str]) -> str:
     deepest, place = 0, str(files[-1]) if files else "The command line"
     for path in files:
         try:
-            content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
         except (OSError, ValueError, yaml.YAMLError):
             continue
         depth = 0

@@ -103,13 +103,13 @@ def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
         if not trainer.is_global_zero:
             raise SystemExit(status) from stopped
         again = requeue_job() if stopped.signal == signal.SIGUSR1 else ""
-        raise EndedEarly(f"stopped by {stopped.signal.name} {_how_to_go_on(trainer, run_dir, again)}", status) from None
+        raise EndedEarly(f"stopped by {stopped.signal.name} {how_to_go_on(trainer, run_dir, again)}", status) from None
     except RuntimeError as error:  # gloo and NCCL have no kind of their own
         if trainer.world_size == 1 or not re.search(_LOST, str(error)):
             raise
         raise EndedEarly(
             f"process {trainer.global_rank} on {socket.gethostname()} lost contact with another one "
-            f"({' '.join(str(error).split())[:200]}) {_how_to_go_on(trainer, run_dir)}",
+            f"({' '.join(str(error).split())[:200]}) {how_to_go_on(trainer, run_dir)}",
             1,
         ) from error
 
@@ -118,8 +118,16 @@ _LOST = "gloo|NCCL|onnection|imed out|Broken pipe|recv|TCPStore"
 """What torch's messages on a lost process contain."""
 
 
-def _how_to_go_on(trainer: Trainer, run_dir: Path, again: str = "") -> str:
-    done = trainer.fit_loop.epoch_progress.current.completed
+def how_to_go_on(trainer: Trainer, run_dir: Path, again: str = "", done: int | None = None) -> str:
+    """Says how far a run came and how it is resumed, as half a sentence.
+
+    Args:
+        trainer: the run's.
+        run_dir: the run's directory.
+        again: who starts it again; empty where the user must.
+        done: whole epochs; null for those that Lightning counts.
+    """
+    done = trainer.fit_loop.epoch_progress.current.completed if done is None else done
     by_hand = f"the same command with `--run_dir {run_dir} --resume` goes on from there"
     return f"after {done} of {trainer.max_epochs} epochs; {again or by_hand}"
 

@@ -124,10 +124,19 @@ def status(folder: Path) -> str | None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON so that a reader sees the old file or the new one, never half of it."""
+    """Writes JSON in one step."""
+    write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never half of it."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _finite(content: Any) -> Any:

@@ -1,5 +1,6 @@
 """The command `report`: one page over everything measured, as HTML and as Markdown, with plots."""
 
+import argparse
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import jinja2
 from cifar_hpc import __version__
 from cifar_hpc.collection.reproduction import METRICS
 from cifar_hpc.errors import UserError
-from cifar_hpc.report import plots, summary
+from cifar_hpc.report import crate, plots, summary
 from cifar_hpc.report.contents import NOT_RUN, STATES, Contents, ReportSection, RowSection, gather
 from cifar_hpc.report.plots import Plot
 from cifar_hpc.verify.command import LABELS, explain
@@ -51,6 +52,27 @@ class RowPlots:
     def drawn(self) -> list[Plot]:
         """Those that there are."""
         return [plot for plot in (self.intervals, self.accuracy, self.loss, self.confusion) if plot is not None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `report`."""
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each report to FILE (- for standard output)")
+    parser.add_argument(
+        "--crate",
+        metavar="DIR",
+        type=Path,
+        nargs="?",
+        const=Path("crate"),
+        help="instead, pack the kept records as an RO-Crate (default: crate)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `report`."""
+    if arguments.crate is not None:
+        return crate.command(arguments.crate)
+    return command(arguments.out, arguments.csv)
 
 
 def command(out: Path, csv_file: str | None) -> int:

@@ -100,6 +100,7 @@ results: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --readme README.md --durations docs/durations.md > /dev/null
 
 docs: $(VENV)/installed
+	@$(PY) docs/scripts/defaults.py
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
 	@$(PY) docs/scripts/bench_table.py

@@ -142,7 +142,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Prints the version; looks at git for it only when it is asked for."""
+    """Prints the version, which takes a look at git, only when it is asked for."""
 
     def __call__(self, *_: Any) -> NoReturn:
         from cifar_hpc.records.environment import cited_version

@@ -9,7 +9,7 @@ from pathlib import Path
 from cifar_hpc.collection.experiment import differences, experiment, resumed_changes
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.fit.configuration import CIFARCLI, config_text, count_processes, place_of_runs
+from cifar_hpc.fit.configuration import CIFARCLI, config_text, count_processes
 from cifar_hpc.fit.request import parse_files
 from cifar_hpc.hpc.siblings import Siblings
 from cifar_hpc.records import checkpoints, run_directory
@@ -49,7 +49,7 @@ def place_of_run(cli: CIFARCLI, siblings: Siblings) -> Iterator[tuple[Path, Path
 
 
 def _choose(cli: CIFARCLI) -> tuple[Path, Path | None]:
-    name, run_dir = place_of_runs(cli), cli.config["run_dir"]
+    name, run_dir = cli.place, cli.config["run_dir"]
     if cli.config["resume"] and (found := run_directory.find_unfinished(name, cli.seed, run_dir)) is not None:
         _check_same_experiment(cli, found)
         # Without a sound checkpoint the run starts again in its place: there is nothing to lose.

@@ -118,6 +118,8 @@ class CIFARCLI(LightningCLI):
         self.datamodule, self.model = self.config_init["data"], self.config_init["model"]
         self.reproduction: Reproduction = self.config_init["reproduction"]
         self.seed = int(self.config["seed_everything"])
+        # Runs on a part of the dataset lie where no real run goes.
+        self.place = self.reproduction.name + "/smoke" * is_smoke(self.plain_config)
         self.trainable_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self._check_network()
 
@@ -141,12 +143,8 @@ class CIFARCLI(LightningCLI):
 
     def make_trainer(self, run_dir: Path | None, callbacks: list[Callback]) -> Trainer:
         """Instantiates the Trainer, logging to the run's directory where there is one."""
-        return make_trainer(dict(self.config_init["trainer"]), run_dir, callbacks, self.launch)
-
-
-def place_of_runs(cli: CIFARCLI) -> str:
-    """The folder under `runs/` for runs like this one: those on a part of the dataset lie where no real run goes."""
-    return cli.reproduction.name + "/smoke" * is_smoke(cli.plain_config)
+        settings = dict(self.config_init["trainer"])
+        return make_trainer(settings, self.plain_config, run_dir, callbacks, self.launch)
 
 
 def config_text(cli: CIFARCLI) -> str:
@@ -163,12 +161,17 @@ def count_processes(cli: CIFARCLI) -> int:
 
 
 def make_trainer(
-    settings: dict[str, Any], run_dir: Path | None, callbacks: list[Callback], launch: Launch | None
+    settings: dict[str, Any],
+    config: dict[str, Any],
+    run_dir: Path | None,
+    callbacks: list[Callback],
+    launch: Launch | None,
 ) -> Trainer:
     """Makes the Trainer of a run.
 
     Args:
         settings: its flags.
+        config: the run's configuration, for those who read its logs.
         run_dir: where it logs to; null for a Trainer that logs nothing.
         callbacks: behind those that the flags name.
         launch: what a launcher started; None without one.
@@ -185,7 +188,7 @@ def make_trainer(
     else:
         settings["default_root_dir"] = str(run_dir)
         if settings.get("logger") in (None, True):
-            settings["logger"] = RunLogger(run_dir, _can_draw_graph(settings))
+            settings["logger"] = RunLogger(run_dir, config, _can_draw_graph(settings))
     if settings.get("enable_progress_bar") is None:
         settings["enable_progress_bar"] = sys.stderr.isatty()
         callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]

@@ -10,6 +10,7 @@ from cifar_hpc.errors import UserError
 MANY = 64
 """Threads, or worker processes, that any machine may be asked for; more only where it has a quarter as many cores."""
 
+_SHARES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches")
 _WHOLE = "a whole number of at least 1"
 _SHARE = "a share of the batches up to 1.0, or a number of them of at least 2"
 
@@ -39,6 +40,13 @@ def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Cal
             group, _, name = key.partition(".")
             value = "null" if config[group][name] is None else config[group][name]
             raise UserError(f"{place(key)}: {key} is {value}; it must be {right}")
+
+
+def is_smoke(config: Mapping[str, Any]) -> bool:
+    """Whether a run sees less than the whole dataset: it shows that something works, and is evidence of nothing."""
+    trainer = config["trainer"]
+    cut = any(trainer[key] not in (None, 1.0) for key in _SHARES)
+    return bool(cut or config["data"]["sample"] or trainer["fast_dev_run"] or trainer["overfit_batches"])
 
 
 def _limits(command: str, trainer: Any, data: Any, cores: int) -> list[tuple[str, bool, str]]:
@@ -74,19 +82,12 @@ def _limits(command: str, trainer: Any, data: Any, cores: int) -> list[tuple[str
                 _is_share(trainer[key]) or (trainer[key] == 0 and key in without),
                 "0 for none, " * (key in without) + _SHARE,
             )
-            for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches")
+            for key in _SHARES
         ),
         ("trainer.val_check_interval", trainer["val_check_interval"] != 0, _SHARE),
         ("trainer.threads", (trainer["threads"] or 0) <= most, few),
         ("data.num_workers", data["num_workers"] <= most, few),
     ]
-
-
-def is_smoke(config: Mapping[str, Any]) -> bool:
-    """Whether a run sees less than the whole dataset: it shows that something works, and is evidence of nothing."""
-    trainer = config["trainer"]
-    cut = any(trainer[f"limit_{part}_batches"] not in (None, 1.0) for part in ("train", "val", "test"))
-    return bool(cut or config["data"]["sample"] or trainer["fast_dev_run"] or trainer["overfit_batches"])
 
 
 def _is_share(value: float | None) -> bool:

@@ -10,7 +10,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
@@ -23,14 +22,16 @@ class RunLogger(TensorBoardLogger):
     """Lightning's logger for one run, a fit with a test behind it: one file of events, one graph, the settings.
 
     Args:
-        run_dir: the run's directory, which holds its config.yaml.
+        run_dir: the run's directory.
+        settings: the run's configuration, which hparams.yaml gets.
         draw_graph: whether the network can be drawn.
     """
 
-    def __init__(self, run_dir: Path, draw_graph: bool) -> None:
-        draw_graph = draw_graph and not event_files(run_dir)  # a run that goes on has drawn it already
+    def __init__(self, run_dir: Path, settings: dict[str, Any], draw_graph: bool) -> None:
+        # A run that goes on has drawn its graph already.
+        draw_graph = draw_graph and not event_files(run_dir)
         super().__init__(run_dir.parent, run_dir.name, version="", log_graph=draw_graph, default_hp_metric=False)
-        self.hparams = read_yaml(run_dir / "config.yaml")
+        self.hparams = settings
 
     def log_graph(self, model: LightningModule, input_array: Tensor | None = None) -> None:  # type: ignore[override]
         """Draws the network once; the test asks again."""
@@ -81,7 +82,9 @@ class TensorBoardExtras(EpochCallback):
         from torch.utils.tensorboard.summary import hparams
 
         plain = bool | int | float | str
-        settings = {name: each if isinstance(each, plain) else json.dumps(each) for name, each in self.settings.items()}
+        settings = {
+            key: value if isinstance(value, plain) else json.dumps(value) for key, value in self.settings.items()
+        }
         # Names curves, whose last points stand beside the settings; a number of its own would be a card with one dot.
         metrics = {f"{name}/{metric}": 0.0 for name in ("train", "test") for metric in ("loss", "accuracy")}
         for summary in hparams(settings, metrics):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from jsonargparse.typing import PositiveInt
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.profilers import PassThroughProfiler
@@ -75,7 +76,7 @@ class Trainer(LightningTrainer):
             self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
         if isinstance(self.strategy, DDPStrategy) and self.strategy.root_device.type == "cpu":
             self.strategy._timeout = PATIENCE
-        if self.strategy._checkpoint_io is None:
+        if type(self.strategy.checkpoint_io) is TorchCheckpointIO:
             self.strategy.checkpoint_io = CheckpointFile()
         # Else Lightning takes any run with `max_steps` for one stopped amid an epoch, and ends that epoch twice.
         self.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]

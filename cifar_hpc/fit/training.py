@@ -24,7 +24,7 @@ from cifar_hpc.errors import UserError
 from cifar_hpc.fit.beginning import place_of_run
 from cifar_hpc.fit.callbacks import Announcement, CurvePoints, EpochSeed
 from cifar_hpc.fit.checkpoint import EpochCheckpoint, is_whole_epoch
-from cifar_hpc.fit.configuration import CIFARCLI, count_processes, place_of_runs
+from cifar_hpc.fit.configuration import CIFARCLI, count_processes
 from cifar_hpc.fit.recorder import Recorder, RunFacts
 from cifar_hpc.fit.tensorboard import TensorBoardExtras, event_files, tensorboard_logger
 from cifar_hpc.hpc.ending import how_to_go_on, resumable
@@ -90,7 +90,9 @@ def _tell_outcome(cli: CIFARCLI, trainer: Trainer, recorder: Recorder) -> None:
         print(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
     print(f"Record: {run_dir}/result.json")
     if recorder.ended:
-        print(f"Ended by {recorder.ended}, {how_to_go_on(trainer, run_dir, done=len(recorder.curve))}")
+        limit = recorder.ended.partition(":")[0]
+        more = f" and a larger {limit}, or none," if limit.startswith("trainer.") else ""
+        print(f"Ended by {recorder.ended}, {how_to_go_on(trainer, run_dir, done=len(recorder.curve), more=more)}")
     elif cli.reproduction.row is not None:  # of a recipe no report says what it should reach
         print(f"Verdict: {cli.collection.command('verify', run_dir)}")
     logger = tensorboard_logger(trainer)
@@ -139,7 +141,7 @@ def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Call
         row=row,
         recipe=cli.reproduction.recipe,
         seed=cli.seed,
-        planned_epochs=(cli.request.base or cli.plain_config)["trainer"]["max_epochs"],
+        planned_epochs=(cli.request.base if row and cli.request.base else cli.plain_config)["trainer"]["max_epochs"],
         curve_epochs=tuple(point.epoch for point in cli.reproduction.reported.curve),
         printed_epochs=cli.collection.printed_epochs(cli.collection.row(row)) if row else (),
         model_class_path=cli.plain_config["model"]["class_path"],
@@ -190,7 +192,7 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
     """The checkpoint to evaluate, and the file for predictions."""
     checkpoint: Path | None = cli.config["ckpt_path"]
     if checkpoint is None:
-        folder = cli.config["run_dir"] or run_directory.runs() / place_of_runs(cli) / f"seed{cli.seed}"
+        folder = cli.config["run_dir"] or run_directory.runs() / cli.place / f"seed{cli.seed}"
         checkpoint = checkpoints.newest_sound_checkpoint(folder)
         if checkpoint is None:
             raise UserError(f"{folder} has no sound checkpoint to {command}; name one with --ckpt_path or --run_dir")

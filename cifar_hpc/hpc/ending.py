@@ -118,7 +118,7 @@ _LOST = "gloo|NCCL|onnection|imed out|Broken pipe|recv|TCPStore"
 """What torch's messages on a lost process contain."""
 
 
-def how_to_go_on(trainer: Trainer, run_dir: Path, again: str = "", done: int | None = None) -> str:
+def how_to_go_on(trainer: Trainer, run_dir: Path, again: str = "", done: int | None = None, more: str = "") -> str:
     """Says how far a run came and how it is resumed, as half a sentence.
 
     Args:
@@ -126,9 +126,10 @@ def how_to_go_on(trainer: Trainer, run_dir: Path, again: str = "", done: int | N
         run_dir: the run's directory.
         again: who starts it again; empty where the user must.
         done: whole epochs; null for those that Lightning counts.
+        more: what the same command needs besides.
     """
     done = trainer.fit_loop.epoch_progress.current.completed if done is None else done
-    by_hand = f"the same command with `--run_dir {run_dir} --resume` goes on from there"
+    by_hand = f"the same command with `--run_dir {run_dir} --resume`{more} goes on from there"
     return f"after {done} of {trainer.max_epochs} epochs; {again or by_hand}"
 
 

@@ -11,7 +11,7 @@ import jinja2
 from cifar_hpc import __version__
 from cifar_hpc.collection.reproduction import METRICS
 from cifar_hpc.errors import UserError
-from cifar_hpc.report import crate, plots, summary
+from cifar_hpc.report import plots, summary
 from cifar_hpc.report.contents import NOT_RUN, STATES, Contents, ReportSection, RowSection, gather
 from cifar_hpc.report.plots import Plot
 from cifar_hpc.verify.command import LABELS, explain
@@ -58,19 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `report`."""
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
     parser.add_argument("--csv", metavar="FILE", help="write a line for each report to FILE (- for standard output)")
-    parser.add_argument(
-        "--crate",
-        metavar="DIR",
-        type=Path,
-        nargs="?",
-        const=Path("crate"),
-        help="instead, pack the kept records as an RO-Crate (default: crate)",
-    )
+    crate_help = "instead, pack the kept records as an RO-Crate (default: crate)"
+    parser.add_argument("--crate", metavar="DIR", type=Path, nargs="?", const=Path("crate"), help=crate_help)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carries out `report`."""
     if arguments.crate is not None:
+        from cifar_hpc.report import crate
+
         return crate.command(arguments.crate)
     return command(arguments.out, arguments.csv)
 
@@ -166,7 +162,6 @@ def render(
         claim_plots=claim_plots,
         sentence=sentence(contents),
         beyond=beyond(contents),
-        rows=[row for report in contents.reports for row in report.rows],
         report_sentence=report_sentence,
         metric_labels=LABELS,
         symbols=SYMBOLS,
@@ -177,14 +172,21 @@ def render(
 
 
 def sentence(contents: Contents) -> str:
-    """The page in one sentence."""
+    """The answer to the page's title, in one sentence."""
     counts, rows = contents.counts, sum(len(report.rows) for report in contents.reports)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    printed = "1 report prints" if len(contents.reports) == 1 else f"{len(contents.reports)} reports print"
+    printed, measured = sum(counts.values()), sum(counts.values()) - counts[NOT_RUN]
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count and state != NOT_RUN)
+    impossible, reports = contents.strengths["impossible"], len(contents.reports)
     return (
-        f"{printed} {sum(counts.values())} numbers in {rows} rows: {told}; "
-        f"{contents.strengths['impossible']} combinations of them are impossible as printed."
+        f"Of the {printed} numbers that {_counted(reports, 'report')} print{'s' * (reports == 1)} in "
+        f"{_counted(rows, 'row')}, {measured} were measured{f' ({told})' if told else ''} and {counts[NOT_RUN]} are "
+        f"not yet run; {_counted(impossible, 'combination')} of them {'is' if impossible == 1 else 'are'} impossible "
+        "as printed."
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def beyond(contents: Contents) -> str:

@@ -32,7 +32,7 @@ def test_steps_end_a_run_that_goes_on_to_the_same_bits(
     ended = command(*fit, f"--trainer.max_steps={steps}")
     assert ended.status == 0, ended.err
     assert f"Ended by trainer.max_steps: {steps}, after {done} of 3 epochs" in ended.out
-    assert "`--run_dir run --resume` goes on" in ended.out
+    assert "`--run_dir run --resume` and a larger trainer.max_steps, or none, goes on" in ended.out
     assert "Verdict" not in ended.out
     found = record(Path("run"))
     assert (found["status"], found["ended"], found["epochs"]["done"]) == (
@@ -97,6 +97,7 @@ def test_early_stopping_ends_a_run_that_goes_on_with_it_only(command: Command, t
     ended = command(*fit, *stop)
     assert ended.status == 0, ended.err
     assert "Ended by EarlyStopping" in ended.out
+    assert "`--run_dir run --resume` goes on" in ended.out
     found = record(Path("run"))
     assert found["status"] == "partial"
     assert found["ended"].startswith("EarlyStopping: Monitored metric train/loss did not improve")

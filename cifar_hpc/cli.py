@@ -2,16 +2,20 @@
 
 import argparse
 import gc
+import io
 import os
 import signal
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from cifar_hpc import __version__
 from cifar_hpc.collection.messages import one_sentence
-from cifar_hpc.errors import EndedEarly, UserError
+from cifar_hpc.errors import EndedEarly, UserError, machine_refuses, one_line
+from cifar_hpc.output import tell
 
 _LIGHTNING_COMMANDS = {
     "fit": "train a row or recipe, test it on the full test set, leave a record",
@@ -29,34 +33,77 @@ def main(arguments: list[str] | None = None) -> int:
         signal ended it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where the terminal's encoding lacks a character
     try:
-        if arguments and arguments[0] in _LIGHTNING_COMMANDS:
-            if not os.environ.get("CIFAR_HPC_DEBUG"):
-                # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
-                os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-            _load()
-            from cifar_hpc.fit.training import run
-
-            return run(arguments[0], arguments[1:])
-        parsed = make_parser().parse_args(arguments)
-        signal.signal(signal.SIGTERM, _end)
-        status: int = parsed.run(parsed)
+        status = _run(arguments)
+        if sys.stdout is not None:  # which a shell can close
+            sys.stdout.flush()
         return status
     except UserError as error:
         if os.environ.get("CIFAR_HPC_DEBUG"):
             raise
-        print(f"cifar_hpc: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except EndedEarly as end:
-        print(f"cifar_hpc: {end}", file=sys.stderr)
+        _refuse(str(end))
         return end.status
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("cifar_hpc: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupted:
+        _refuse(str(interrupted) or "interrupted")
         return 130
+    except Exception as error:  # what nobody foresaw
+        if os.environ.get("CIFAR_HPC_DEBUG"):
+            raise
+        return _refuse(_unforeseen(error))
+
+
+def _run(arguments: list[str]) -> int:
+    """Carries out a command; its exit status."""
+    if arguments and arguments[0] in _LIGHTNING_COMMANDS:
+        if not os.environ.get("CIFAR_HPC_DEBUG"):
+            # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+        _load()
+        from cifar_hpc.fit.training import run
+
+        return run(arguments[0], arguments[1:])
+    parsed = make_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    status: int = parsed.run(parsed)
+    return status
+
+
+def _refuse(sentence: str) -> int:
+    """Tells why a command ends, and gives the status of a refused one."""
+    tell(f"cifar_hpc: {' '.join(sentence.split())}", sys.stderr)
+    return 2
+
+
+def _unforeseen(error: Exception) -> str:
+    """What nobody foresaw in one sentence; the traceback goes where it can be looked at and sent."""
+    if isinstance(error, OSError) and machine_refuses(error):
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is the output itself that cannot be written, and Python would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return f"The output cannot be written: {error.strerror}"
+        return f"{error.filename or 'A file'} cannot be read or written: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this"
+    try:
+        handle, path = tempfile.mkstemp(prefix="cifar_hpc-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        path = "no file (the folder of temporary files cannot be written)"
+    told = f"{type(error).__name__}: {one_line(error)}"
+    return (
+        f"Something went wrong that nobody foresaw ({told}); the traceback is in {path}, please send it to the authors"
+    )
 
 
 def _load() -> None:

@@ -6,11 +6,13 @@ Plain dataclasses without torch, so that commands which only read rows start at 
 import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 
+from cifar_hpc.collection.bounded_yaml import guarded, read_bounded
 from cifar_hpc.collection.experiment import same_experiment
 from cifar_hpc.collection.messages import explain_parser_error
 from cifar_hpc.collection.typed import MismatchError, build
@@ -18,7 +20,7 @@ from cifar_hpc.errors import UserError
 
 ReportName = Literal["shahrin", "ashraf", "ghugre", "aamir", "luo"]
 REPORTS: tuple[str, ...] = get_args(ReportName)
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_load = guarded(partial(yaml.load, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 """libyaml's where it is installed, which is ten times as fast."""
 
 METRICS = (
@@ -209,7 +211,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: if it is missing, no YAML, or no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        content = _load(read_bounded(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

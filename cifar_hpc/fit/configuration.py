@@ -4,13 +4,15 @@ import argparse
 import json
 import os
 import sys
+import traceback
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ArgumentError, Namespace, set_parsing_settings
+from jsonargparse import ArgumentError, Namespace, get_loader, set_loader, set_parsing_settings
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
@@ -18,13 +20,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from cifar_hpc.collection import reproduction as rows
+from cifar_hpc.collection.bounded_yaml import BoundsError, bounded, guarded
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.messages import explain_parser_error, one_sentence, place_of
 from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
-from cifar_hpc.errors import UserError, check_deepspeed
+from cifar_hpc.errors import UserError, check_deepspeed, one_line
 from cifar_hpc.fit.callbacks import EpochLines
-from cifar_hpc.fit.limits import check_limits
+from cifar_hpc.fit.limits import check_groups, check_limits
 from cifar_hpc.fit.trainer import Trainer, as_list, runs_on_cpu
 from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
@@ -38,6 +41,8 @@ set_parsing_settings(
     import_path_denylist=["*"],
     import_path_allowlist=["cifar_hpc", "torch.optim", "torch.nn", "lightning.pytorch", "torchmetrics"],
 )
+
+set_loader("yaml", guarded(get_loader("yaml")), (yaml.YAMLError,))
 
 _RUN_KEYS = ("run_dir", "resume", "ckpt_path", "output", "config")
 """Arguments that belong to one run, not to what it does; they stay out of its config.yaml."""
@@ -147,7 +152,7 @@ class CIFARCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Instantiates model and data; the trainer waits for the run's directory."""
-        self.config_init = self.parser.instantiate_classes(self.config)
+        self.config_init = _instantiate(self.parser, self.config, self.plain_config, self.config_files, self.arguments)
         self.datamodule = self.config_init["data"]
         self.model = self.config_init["model"]
         self._check_classes()
@@ -246,15 +251,68 @@ def parse(parser: LightningArgumentParser, arguments: list[str]) -> Namespace:
         UserError: one sentence that names the file and key.
     """
     files = _config_files(arguments)
+    for argument in arguments:
+        try:
+            bounded(argument)
+        except BoundsError as error:
+            raise UserError(f"The command line: {argument[:60]}… is no value of a key: {error}") from error
     for path in files:
         content = rows.read_yaml(path)  # says what is wrong with a file better than the parser does
+        check_groups(path, content)
         _check_seed(content.get("seed_everything", 0), str(path))
     try:
         config = parser.parse_args(arguments)
     except ArgumentError as error:
         raise UserError(explain_parser_error(str(error), files, arguments)) from error
+    except UserError:
+        raise
+    except Exception as error:  # what is of no type that it foresees, the parser stumbles over
+        where = " or ".join(map(str, files)) or "The command line"
+        raise UserError(f"{where}: the configuration is not understood ({one_line(error)})") from error
     _check_seed(config["seed_everything"], "The command line")
     return config
+
+
+def _instantiate(
+    parser: LightningArgumentParser,
+    config: Namespace,
+    plain: dict[str, Any],
+    files: list[Path],
+    arguments: list[str],
+) -> Namespace:
+    """Makes what the configuration names.
+
+    Raises:
+        UserError: if a class refuses its arguments or lacks a package; names the file, the key and the class.
+    """
+    try:
+        made: Namespace = parser.instantiate_classes(config)
+        return made
+    except UserError:
+        raise
+    except Exception as error:  # classes refuse in their own ways
+        key, name = blamed(error, plain)
+        raise UserError(f"{place_of(key, files, arguments)}: {key}: {name} refuses: {one_line(error)}") from error
+
+
+def blamed(error: Exception, plain: dict[str, Any]) -> tuple[str, str]:
+    """The key and the class whose making raised an error: of those that the configuration names, the innermost."""
+    classes = {path.rpartition(".")[2]: key for key, path in _class_paths(plain)}
+    making = [type(frame.f_locals.get("self")).__name__ for frame, _ in traceback.walk_tb(error.__traceback__)]
+    name = next((name for name in reversed(making) if name in classes), "")
+    return (classes[name], name) if name else ("model", "what it names")
+
+
+def _class_paths(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each key of a configuration that names a class, with its import path."""
+    if isinstance(content, dict):
+        if isinstance(content.get("class_path"), str):
+            yield key, content["class_path"]
+        for name, inner in content.items():
+            yield from _class_paths(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, list):
+        for inner in content:
+            yield from _class_paths(inner, key)
 
 
 def _check_seed(seed: Any, place: str) -> None:

@@ -1,17 +1,32 @@
 """Values that the types of a configuration allow, and with which no run could be what it was asked to be."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, shortened
 
 MANY = 64
 """Threads, or worker processes, that any machine may be asked for; more only where it has a quarter as many cores."""
 
 _AT_LEAST_ONE = ("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes")
 _SHARES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches")
+
+
+def check_groups(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuses groups of a configuration file that are none, over which the parser would stumble.
+
+    Raises:
+        UserError: naming the file and the key.
+    """
+    for key in ("reproduction", "trainer", "model", "data"):
+        value = content.get(key, {})
+        if not isinstance(value, dict | str):  # a text is the name of a file that holds the group
+            told = shortened(json.dumps(value, default=str), 60)
+            raise UserError(f"{path}: {key} is {told}; it must be a mapping of keys")
 
 
 def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Callable[[str], str]) -> None:

@@ -1,11 +1,13 @@
 """The commands `fit`, `validate`, `test` and `predict`, over a run's directory."""
 
 import hashlib
+import io
 import logging
 import os
 import re
 import shutil
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,8 +21,7 @@ from lightning.pytorch.callbacks import Callback
 
 from cifar_hpc.collection import reproduction as rows
 from cifar_hpc.collection.experiment import differences, experiment, flat
-from cifar_hpc.collection.messages import one_sentence
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, machine_refuses, one_line
 from cifar_hpc.fit.callbacks import Announcement, EpochCheckpoint, EpochSeed
 from cifar_hpc.fit.configuration import CIFARCLI
 from cifar_hpc.fit.recorder import Recorder, RunFacts
@@ -28,6 +29,7 @@ from cifar_hpc.fit.tensorboard import TensorBoardExtras
 from cifar_hpc.hpc.ending import resumable
 from cifar_hpc.hpc.launch import find_launch
 from cifar_hpc.hpc.siblings import Siblings
+from cifar_hpc.output import tell, write_file
 from cifar_hpc.records import checkpoints, run_directory
 from cifar_hpc.speed.allocator import keep_memory
 
@@ -91,24 +93,28 @@ def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path |
     if trainer.is_global_zero:
         for name, evaluation in cli.model.evaluations.items():
             what = "Test accuracy" + (", with test-time augmentation" if name == "test_tta" else "")
-            print(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
-        print(f"Record: {run_dir}/result.json")
+            tell(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
+        tell(f"Record: {run_dir}/result.json")
         if cli.reproduction.row is not None:  # of a recipe no report says what it should reach
-            print(f"Verdict: python -m cifar_hpc verify {run_dir}")
-        print(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
+            tell(f"Verdict: python -m cifar_hpc verify {run_dir}")
+        tell(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
     return 0
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tells in one sentence what Lightning finds wrong with a flag once it has seen the data."""
+    """Tells in one sentence what Lightning, torch or the machine refuse once the configuration is parsed."""
     try:
         yield
+    except ImportError as error:
+        raise UserError(f"The configuration needs a package that is not installed: {one_line(error)}") from error
     except (MisconfigurationException, ValueError) as error:
         flag = re.search(r"`(limit_\w+_batches|val_check_interval|overfit_batches)", str(error))
-        if flag is None:
-            raise
-        raise UserError(f"trainer.{flag[1]} does not fit the data: {one_sentence(str(error))}") from error
+        if flag is not None:
+            raise UserError(f"trainer.{flag[1]} does not fit the data: {one_line(error)}") from error
+        if isinstance(error, MisconfigurationException):
+            raise UserError(f"Lightning refuses the configuration: {one_line(error)}") from error
+        raise
 
 
 def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Callback]:
@@ -158,22 +164,22 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
     siblings.join_process_group(trainer.strategy.root_device)
     action = getattr(trainer, command)
     quiet = {} if command == "predict" else {"verbose": False}
-    found = action(cli.model, datamodule=cli.datamodule, **quiet)
+    with _told():
+        found = action(cli.model, datamodule=cli.datamodule, **quiet)
     if command == "predict":
         columns = _gather_columns(found, trainer.world_size)
     if not trainer.is_global_zero:
         return 0
     for name, evaluation in cli.model.evaluations.items():
         metrics = ", ".join(f"{metric} {value:.6f}" for metric, value in evaluation.metrics.items())
-        print(f"{name} ({len(evaluation.labels)} images, {checkpoint}): {metrics}")
+        tell(f"{name} ({len(evaluation.labels)} images, {checkpoint}): {metrics}")
     if output is not None:
         order = columns.pop("index").argsort()
         arrays: dict[str, Any] = {key: values[order].numpy() for key, values in columns.items()}
-        part = output.with_name(f".{output.name}.part")
-        with part.open("wb") as file:  # given a name, NumPy would add a suffix to one that has none
-            np.savez_compressed(file, **arrays)
-        os.replace(part, output)
-        print(f"Predictions of {len(order)} test images: {output}")
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)
+        write_file(output, content.getvalue(), "--output")
+        tell(f"Predictions of {len(order)} test images: {output}")
     return 0
 
 
@@ -218,7 +224,7 @@ def _choose_run_directory(cli: CIFARCLI) -> tuple[Path, Path | None]:
         return found, checkpoint
     folder = run_directory.new_run_directory(name, cli.seed, run_dir)
     if cli.config["resume"] and run_dir is None and (complete := run_directory.newest(name, cli.seed, "complete")):
-        print(f"{complete} is complete, so there is nothing to resume: a new run starts", file=sys.stderr, flush=True)
+        tell(f"{complete} is complete, so there is nothing to resume: a new run starts", sys.stderr)
     return folder, None
 
 
@@ -258,7 +264,11 @@ def _keep_config(cli: CIFARCLI, run_dir: Path) -> bool:
     """Writes the settings of a run that begins here; false for one that goes on."""
     if run_directory.holds_run(run_dir):
         return False
-    (run_dir / "config.yaml").write_text(cli.config_text(), encoding="utf-8")
+    try:
+        write_file(run_dir / "config.yaml", cli.config_text())
+    except UserError:
+        run_directory.remove(run_dir)
+        raise
     return True
 
 
@@ -283,8 +293,15 @@ def _program(name: str) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def _in_thread(failed: threading.ExceptHookArgs) -> None:
+    """Keeps silent of a full disk, on which TensorBoard's writer stumbles: the next call to it raises the same."""
+    if not (isinstance(failed.exc_value, OSError) and machine_refuses(failed.exc_value)):
+        threading.__excepthook__(failed)
+
+
 def quieten() -> None:
     """Silences what Lightning says to developers; CIFAR_HPC_DEBUG=1 brings it back."""
+    threading.excepthook = _in_thread
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

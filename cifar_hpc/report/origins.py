@@ -9,6 +9,7 @@ from typing import Any
 from cifar_hpc.collection import reproduction
 from cifar_hpc.collection.reproduction import REPORTS, Row
 from cifar_hpc.errors import UserError
+from cifar_hpc.report.markdown import escape
 
 ORIGINS = {
     "stated": "the report says so",
@@ -50,13 +51,13 @@ def _section(report: str, note: dict[str, Any], rows: Sequence[Row]) -> list[str
     lines = [
         f"## {report}",
         "",
-        f"{note['title']}. {len(rows)} row{'s' if len(rows) != 1 else ''}.",
+        f"{escape(str(note['title']))}. {len(rows)} row{'s' if len(rows) != 1 else ''}.",
         "",
-        f"**HPC tools.** {note['hpc_tools']}",
+        f"**HPC tools.** {escape(str(note['hpc_tools']))}",
         "",
     ]
     lines += ["| the report's | here |", "|---|---|"]
-    lines += [f"| {theirs} | `{ours}` |" for theirs, ours in note["mapping"].items()]
+    lines += [f"| {escape(str(theirs))} | `{escape(str(ours))}` |" for theirs, ours in note["mapping"].items()]
     lines += ["", "| setting | origin | where, or why | rows |", "|---|---|---|---|"]
     names = {row.reproduction.name: row.reproduction.name.removeprefix(f"{report}_") for row in rows}
     together: dict[tuple[str, str, str], list[str]] = {}
@@ -65,5 +66,6 @@ def _section(report: str, note: dict[str, Any], rows: Sequence[Row]) -> list[str
             together.setdefault((setting, found.origin, found.where), []).append(names[row.reproduction.name])
     settings = list(dict.fromkeys(setting for setting, _, _ in together))
     for (setting, origin, where), which in sorted(together.items(), key=lambda item: settings.index(item[0][0])):
-        lines.append(f"| {setting} | {origin} | {where} | {'all' if len(which) == len(rows) else ', '.join(which)} |")
+        told = (setting, origin, where, "all" if len(which) == len(rows) else ", ".join(which))
+        lines.append(f"| {' | '.join(map(escape, told))} |")
     return [*lines, ""]

@@ -12,7 +12,7 @@ from typing import Literal
 from cifar_hpc.collection import reproduction
 from cifar_hpc.collection.reproduction import Reproduction, Row
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.audit import audit, check_reports
 from cifar_hpc.verify.claims_evidence import Records, evidence, measured
@@ -100,12 +100,12 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
         write_json_output(content, json_file)
     if json_file != "-":
         for claim in judged:
-            print(as_text(claim))
+            tell(as_text(claim))
         counts = Counter(claim.verdict for claim in judged)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        print(f"{len(judged)} claims: {told or f'none is in {claims_file()}'}")
+        tell(f"{len(judged)} claims: {told or f'none is in {claims_file()}'}")
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError(*problems)
     return status
 
 

@@ -19,7 +19,7 @@ from cifar_hpc.collection.reproduction import read_yaml
 from cifar_hpc.data.datasets import DATASETS, Dataset
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.predictions import FILE_NAME, Answers, read_predictions
 from cifar_hpc.records.record import Record, read_record
 
@@ -80,7 +80,7 @@ def command(files: Iterable[Path], problems: list[str], json_file: str | None) -
     broken = any(not check.agrees for _, checks in found for check in checks)
     if json_file != "-":
         for file, checks in found:
-            print(_told(file, checks))
+            tell(_told(file, checks))
     if json_file is not None:
         records = [
             {"record": str(file), "checks": [asdict(check) | {"agrees": check.agrees} for check in checks]}
@@ -88,7 +88,7 @@ def command(files: Iterable[Path], problems: list[str], json_file: str | None) -
         ]
         write_json_output({"problems": problems, "records": records}, json_file)
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError(*problems)
     return 1 if broken else 0
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -36,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # where the terminal's encoding lacks a character
+    if any(option.startswith("error") for option in sys.warnoptions):  # a library's warnings are no errors of ours
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
     try:
         status = _run(arguments)
         if sys.stdout is not None:  # which a shell can close

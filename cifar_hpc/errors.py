@@ -27,7 +27,7 @@ def shortened(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[: longest - tail - 3]} … {text[-tail:]}"
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What another library says is wrong, on one line and of bearable length."""
     return shortened(" ".join(str(error).split()), 300) or type(error).__name__
 

@@ -75,8 +75,9 @@ def explain_parser_error(message: str, files: list[Path], arguments: list[str]) 
     if found := re.search(r"module '([^']+)' has no attribute '([^']+)'", text):
         place = place_of(f"{key}.class_path", files, arguments)
         return f"{place}: {key} names {found[1]}.{found[2]}, but {found[1]} has no {found[2]}"
-    if found := re.search(r"[Kk]ey \"?'?([\w.]+)\"?'? is required", text):
-        return f"{place}: {key} needs init_args.{found[1]}, which is not given"
+    if found := re.search(r"class_path '([^']+)': the following arguments are required: ([\w, ]+)", text):
+        needed = ", ".join(f"init_args.{name}" for name in re.findall(r"\w+", found[2].partition(" - ")[0]))
+        return f"{place}: {key} names {found[1]}, which needs {needed} beside it"
     if key in _RIGHT:
         return f"{place}: {key} is {value}; it must be {_RIGHT[key]}"
     if found := re.search("Unable to load config ['\"]([^'\"]+)['\"]", text):

@@ -3,8 +3,8 @@
 import argparse
 import json
 import os
+import re
 import sys
-import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -291,16 +291,17 @@ def _instantiate(
     except UserError:
         raise
     except Exception as error:  # classes refuse in their own ways
-        key, name = blamed(error, plain)
-        raise UserError(f"{place_of(key, files, arguments)}: {key}: {name} refuses: {one_line(error)}") from error
+        path = (re.findall(r"class_path '([^']+)'", str(error)) or [""])[-1]
+        key = next((key for key, named in _class_paths(plain) if named == path), "the configuration")
+        told = f"{path.rpartition('.')[2]} refuses: " if path else ""
+        raise UserError(f"{place_of(key, files, arguments)}: {key}: {told}{one_line(_first_cause(error))}") from error
 
 
-def blamed(error: Exception, plain: dict[str, Any]) -> tuple[str, str]:
-    """The key and the class whose making raised an error: of those that the configuration names, the innermost."""
-    classes = {path.rpartition(".")[2]: key for key, path in _class_paths(plain)}
-    making = [type(frame.f_locals.get("self")).__name__ for frame, _ in traceback.walk_tb(error.__traceback__)]
-    name = next((name for name in reversed(making) if name in classes), "")
-    return (classes[name], name) if name else ("model", "what it names")
+def _first_cause(error: BaseException) -> BaseException:
+    """What an error goes back to; jsonargparse wraps what a class raises, once for each level."""
+    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        error = error.__cause__ or error.__context__ or error
+    return error
 
 
 def _class_paths(content: Any, key: str = "") -> Iterator[tuple[str, str]]:

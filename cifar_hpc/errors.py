@@ -14,11 +14,11 @@ class UserError(Exception):
     right. The command line prints it without a traceback and ends with exit status 2.
 
     Args:
-        sentences: one, or several where several things are wrong; the middle of overlong ones is left out.
+        message: the sentence, or a line for each where several things are wrong; overlong ones lose their middle.
     """
 
-    def __init__(self, *sentences: str) -> None:
-        super().__init__("; ".join(shortened(sentence) for sentence in sentences))
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(map(shortened, message.split("\n"))))
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:

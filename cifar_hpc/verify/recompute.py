@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cifar_hpc.collection.reproduction import read_yaml
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datasets import DATASETS, Dataset
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.errors import UserError
@@ -88,7 +88,7 @@ def command(files: Iterable[Path], problems: list[str], json_file: str | None) -
         ]
         write_json_output({"problems": problems, "records": records}, json_file)
     if problems:
-        raise UserError(*problems)
+        raise UserError("\n".join(problems))
     return 1 if broken else 0
 
 

@@ -1,5 +1,6 @@
 """The command `doctor`: what this machine offers, and what is wrong with it."""
 
+import argparse
 import os
 import sys
 from dataclasses import asdict
@@ -23,6 +24,17 @@ _THREAD_VARIABLES = (
 )
 _OPTIONAL = ("deepspeed", "mpi4py", "dask")
 _REFUSED_LIGHTNING = ("2.6.2", "2.6.3")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `doctor`."""
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    parser.add_argument("--root", type=Path, help="where datasets live (default: CIFAR_HPC_DATA or the cache)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `doctor`."""
+    return command(arguments.json, arguments.root)
 
 
 def command(json_file: str | None, root: Path | None) -> int:

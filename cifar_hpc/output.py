@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from cifar_hpc.errors import UserError
 
 
-def write_file(path: Path, content: str | bytes, what: str = "") -> None:
+def write_file(path: Path, content: str | bytes | memoryview, what: str = "") -> None:
     """Writes a file beside its place and moves it there: a reader sees the old one or the new one, never half of it.
 
     What is no regular file, such as /dev/stdout or a pipe, is written to as it is. Where this fails, even for want of

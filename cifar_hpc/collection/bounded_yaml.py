@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from cifar_hpc.errors import one_line
+from cifar_hpc.errors import UserError, one_line
 
 MOST_CHARACTERS = 1 << 20
 DEEPEST = 50
@@ -94,7 +94,7 @@ def guarded(load: Callable[[str], Any]) -> Callable[[str], Any]:
     def load_bounded(text: str) -> Any:
         try:
             return load(bounded(text))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, UserError):
             raise
         except Exception as error:
             raise yaml.YAMLError(f"a value in it is none: {one_line(error)}") from error

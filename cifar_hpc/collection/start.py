@@ -1,5 +1,6 @@
 """The command `init`: a collection of one's own, ready to run."""
 
+import argparse
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,16 @@ from cifar_hpc.output import tell, write_file
 _TEMPLATE = Path(__file__).parent / "template"
 _PLACES = {"github.yml": ".github/workflows/reports.yml", "gitlab-ci.yml": ".gitlab-ci.yml"}
 """Files that lie elsewhere in a collection than in the template."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `init`."""
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder to make it in")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `init`."""
+    return command(arguments.folder)
 
 
 def command(folder: Path) -> int:

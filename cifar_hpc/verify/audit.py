@@ -1,5 +1,6 @@
 """The command `audit`: what the reports print, checked without training anything."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -36,6 +37,17 @@ def audit(collection: Collection, reports: Sequence[str] = ()) -> tuple[list[Fin
     order = list(collection.reports)
     asked = [finding for finding in found if not reports or finding.report in reports]
     return sorted(asked, key=lambda finding: order.index(finding.report)), mistakes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `audit`."""
+    parser.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `audit`."""
+    return command(arguments.report, arguments.json)
 
 
 def command(reports: Sequence[str], json_file: str | None) -> int:

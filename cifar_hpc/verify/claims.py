@@ -1,5 +1,6 @@
 """The command `claims`: what the reports assert across rows, judged from records."""
 
+import argparse
 import math
 import textwrap
 from collections import Counter
@@ -118,6 +119,17 @@ def judge_everything(reports: Sequence[str] = ()) -> Everything:
             except UserError as error:
                 problems.append(str(error))
     return Everything(found, tuple(findings), tuple(judged), tuple(problems))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `claims`."""
+    parser.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `claims`."""
+    return command(arguments.report, arguments.json)
 
 
 def command(reports: Sequence[str], json_file: str | None) -> int:

@@ -1,5 +1,6 @@
 """The command `verify`: records in, verdicts out, as a table, JSON and JUnit XML."""
 
+import argparse
 import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -27,6 +28,21 @@ LABELS = {
     "training_seconds": "training seconds",
     "seconds_per_epoch": "seconds per epoch",
 }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `verify`."""
+    targets = "a run directory, a record file, or a row id (all its records)"
+    parser.add_argument("target", metavar="TARGET", nargs="+", help=targets)
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report to FILE")
+    recompute_help = "judge nothing; recompute every metric from predictions.npz and compare the digests"
+    parser.add_argument("--recompute", action="store_true", help=recompute_help)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `verify`."""
+    return command(arguments.target, arguments.json, arguments.junit, arguments.recompute)
 
 
 def command(targets: list[str], json_file: str | None, junit_file: Path | None, recomputed: bool) -> int:

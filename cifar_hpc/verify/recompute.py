@@ -51,7 +51,7 @@ def command(files: Iterable[Path], problems: list[str], json_file: str | None) -
     broken = any(not check.agrees for _, checks in found for check in checks)
     if json_file != "-":
         for file, checks in found:
-            tell(_told(file, checks))
+            tell(_checks_as_text(file, checks))
     if json_file is not None:
         records = [
             {"record": str(file), "checks": [asdict(check) | {"agrees": check.agrees} for check in checks]}
@@ -255,7 +255,7 @@ def _impossible_losses(answers: Answers, labels: npt.NDArray[np.integer[Any]]) -
     return impossible
 
 
-def _told(file: Path, checks: list[Check]) -> str:
+def _checks_as_text(file: Path, checks: list[Check]) -> str:
     broken = [check for check in checks if not check.agrees]
     if not broken:
         return f"{file}: all {len(checks)} values follow from the evidence"

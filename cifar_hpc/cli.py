@@ -3,16 +3,21 @@
 import argparse
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
+import tempfile
+import traceback
+import warnings
 from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
 
 from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, implied
 from cifar_hpc.collection.messages import one_sentence
-from cifar_hpc.errors import EndedEarly, UserError
+from cifar_hpc.errors import EndedEarly, UserError, machine_refuses, one_line
+from cifar_hpc.output import tell
 
 _PROGRAM = "python -m cifar_hpc"
 _COMMANDS = {
@@ -44,26 +49,68 @@ def main(arguments: list[str] | None = None) -> int:
         Exit status: 0 fine; 1 the answer is no; 2 a bad request or something missing; 3 undecided; above 128 a
         signal ended it.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where the terminal's encoding lacks a character
+    if any(option.startswith("error") for option in sys.warnoptions):  # a library's warnings are no errors of ours
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
     try:
         folder, arguments = _take_collection(sys.argv[1:] if arguments is None else arguments)
         with choosing(folder or implied(_files(arguments))):
-            return _run(arguments)
+            status = _run(arguments)
+        if sys.stdout is not None:  # which a shell can close
+            sys.stdout.flush()
+        return status
     except UserError as error:
         if os.environ.get("CIFAR_HPC_DEBUG"):
             raise
-        for sentence in str(error).splitlines():
-            print(f"cifar_hpc: {sentence}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except EndedEarly as end:
-        print(f"cifar_hpc: {end}", file=sys.stderr)
+        _refuse(str(end))
         return end.status
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("cifar_hpc: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupted:
+        _refuse(str(interrupted) or "interrupted")
         return 130
+    except Exception as error:  # what nobody foresaw
+        if os.environ.get("CIFAR_HPC_DEBUG"):
+            raise
+        return _refuse(_unforeseen(error))
+
+
+def _refuse(sentence: str) -> int:
+    """Tells why a command ends, a sentence a line, and gives the status of a refused one."""
+    for line in sentence.splitlines():
+        tell(f"cifar_hpc: {line}", sys.stderr)
+    return 2
+
+
+def _unforeseen(error: Exception) -> str:
+    """What nobody foresaw in one sentence; the traceback goes where it can be looked at and sent."""
+    if isinstance(error, OSError) and machine_refuses(error):
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is the output itself that cannot be written, and Python would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return f"The output cannot be written: {error.strerror}"
+        return f"{error.filename or 'A file'} cannot be read or written: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this"
+    try:
+        handle, path = tempfile.mkstemp(prefix="cifar_hpc-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        path = "no file (the folder of temporary files cannot be written)"
+    told = f"{type(error).__name__}: {one_line(error)}"
+    return (
+        f"Something went wrong that nobody foresaw ({told}); the traceback is in {path}, please send it to the authors"
+    )
 
 
 def _take_collection(arguments: list[str]) -> tuple[str | None, list[str]]:

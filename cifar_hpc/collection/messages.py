@@ -6,7 +6,9 @@ from typing import Any
 
 import yaml
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from cifar_hpc.collection.bounded_yaml import guarded, read_bounded
+from cifar_hpc.errors import shortened
+
 _HELP = "`--help` lists the known ones"
 
 # Where the type allows more than works: Lightning's also has names that need another library or a GPU of its maker.
@@ -73,6 +75,9 @@ def explain_parser_error(message: str, files: list[Path], arguments: list[str]) 
     if found := re.search(r"module '([^']+)' has no attribute '([^']+)'", text):
         place = place_of(f"{key}.class_path", files, arguments)
         return f"{place}: {key} names {found[1]}.{found[2]}, but {found[1]} has no {found[2]}"
+    if found := re.search(r"class_path '([^']+)': the following arguments are required: ([\w, ]+)", text):
+        needed = ", ".join(f"init_args.{name}" for name in re.findall(r"\w+", found[2].partition(" - ")[0]))
+        return f"{place}: {key} names {found[1]}, which needs {needed} beside it"
     if key in _RIGHT:
         return f"{place}: {key} is {value}; it must be {_RIGHT[key]}"
     if found := re.search("Unable to load config ['\"]([^'\"]+)['\"]", text):
@@ -102,7 +107,7 @@ def _value(message: str) -> str:
         found = re.findall(r"Not of type \w+: (\S+) does not conform", message)
     value = found[0].strip() if found else "wrong"
     value = re.sub(r"^NestedArg\(key='[^']*', val='?(.*?)'?\)$", r"\1", value)
-    return value.partition(". Got value:")[0]
+    return shortened(value.partition(". Got value:")[0], 200)
 
 
 def place_of(key: str, files: list[Path], arguments: list[str]) -> str:
@@ -114,8 +119,8 @@ def place_of(key: str, files: list[Path], arguments: list[str]) -> str:
     deepest, place = 0, str(files[-1]) if files else "The command line"
     for path in files:
         try:
-            content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-        except (OSError, ValueError, yaml.YAMLError):
+            content: Any = guarded(yaml.safe_load)(read_bounded(path))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
             continue
         depth = 0
         for part in parts:

@@ -19,7 +19,7 @@ from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.limits import is_smoke
 from cifar_hpc.fit.progress import EpochBar, EpochLines
-from cifar_hpc.fit.request import read_request, with_files
+from cifar_hpc.fit.request import instantiate, read_request, with_files
 from cifar_hpc.fit.tensorboard import RunLogger
 from cifar_hpc.fit.trainer import Trainer, as_list
 from cifar_hpc.hpc.launch import Launch, count_devices
@@ -114,7 +114,7 @@ class CIFARCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Instantiates model and data; the trainer waits for the run's directory."""
-        self.config_init = self.parser.instantiate_classes(self.config)
+        self.config_init = instantiate(self.parser, self.request)
         self.datamodule, self.model = self.config_init["data"], self.config_init["model"]
         self.reproduction: Reproduction = self.config_init["reproduction"]
         self.seed = int(self.config["seed_everything"])

@@ -136,7 +136,7 @@ def command(request: Request) -> int:
     place = request.where or request.table.name
     files = {}
     for row in rows:
-        of = f"row {row.number}" if not row.curve else f"run {row.number}" if len(rows) > 1 else ""
+        of = f"row {row.number}" if not row.is_training else f"run {row.number}" if len(rows) > 1 else ""
         name = "_".join(filter(None, (request.report, _slug(request.where or request.table.stem), of.replace(" ", ""))))
         path = collection.folder / f"{name}.yaml"
         files[path] = _text(request, row, path.stem, ", ".join(filter(None, (place, of))), test_set, base)

@@ -220,7 +220,7 @@ def configuration_file(name: str, flag: str = "-c", with_packaged: bool = False)
         return path
     collection = chosen()
     files = {file.stem: file for file in collection.row_files}
-    places = [files, collection.recipes, *map(_overlays, (Path("configs"), _beside("configs")))]
+    places = [files, collection.recipes, _named(Path("configs")), overlays()]
     if with_packaged:
         places.append({file.stem: file for file in _row_files(packaged())})
     for place in places:
@@ -228,8 +228,8 @@ def configuration_file(name: str, flag: str = "-c", with_packaged: bool = False)
             return place[name]
     known = sorted(set().union(*places))
     near = get_close_matches(name, known, 1)
-    overlays = ", ".join(sorted(places[3]))
-    told = f"did you mean {near[0]}?" if near else f"`rows` lists the rows, and overlays are {overlays}"
+    known_overlays = ", ".join(sorted(places[3]))
+    told = f"did you mean {near[0]}?" if near else f"`rows` lists the rows, and overlays are {known_overlays}"
     raise UserError(f"{flag} {name}: there is no such file here, and no row or overlay of that name; {told}")
 
 
@@ -237,8 +237,13 @@ def _beside(name: str) -> Path:
     return next((f for f in (_PACKAGE / name, _PACKAGE.parent / name) if f.is_dir()), Path(name))
 
 
-def _overlays(folder: Path) -> dict[str, Path]:
-    """Overlays by name, those in deeper folders (recipes of our own) behind."""
+def overlays() -> dict[str, Path]:
+    """The packaged overlays and recipes, by name."""
+    return _named(_beside("configs"))
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    """Overlays by name; one in the folder itself comes before one of the same name deeper down."""
     return {path.stem: path for pattern in ("*/*.yaml", "*.yaml") for path in sorted(folder.glob(pattern))}
 
 

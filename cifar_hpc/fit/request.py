@@ -195,7 +195,8 @@ def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Pa
     try:
         return parser.parse_args(arguments)
     except ArgumentError as error:
-        raise UserError(explain_parser_error(str(error), files, arguments)) from error
+        known = {action.dest for action in parser._actions}
+        raise UserError(explain_parser_error(str(error), files, arguments, known)) from error
 
 
 def _check_dots(path: Path, content: Any) -> None:

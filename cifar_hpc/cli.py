@@ -3,16 +3,22 @@
 import argparse
 import gc
 import importlib
+import io
 import os
+import re
 import signal
 import sys
+import tempfile
+import traceback
+import warnings
 from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
 
 from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, implied
 from cifar_hpc.collection.messages import one_sentence
-from cifar_hpc.errors import EndedEarly, UserError
+from cifar_hpc.errors import EndedEarly, UserError, did_you_mean, machine_refuses, one_line
+from cifar_hpc.output import tell
 
 _PROGRAM = "python -m cifar_hpc"
 _COMMANDS = {
@@ -44,26 +50,68 @@ def main(arguments: list[str] | None = None) -> int:
         Exit status: 0 fine; 1 the answer is no; 2 a bad request or something missing; 3 undecided; above 128 a
         signal ended it.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where the terminal's encoding lacks a character
+    if any(option.startswith("error") for option in sys.warnoptions):  # a library's warnings are no errors of ours
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
     try:
         folder, arguments = _take_collection(sys.argv[1:] if arguments is None else arguments)
         with choosing(folder or implied(_files(arguments))):
-            return _run(arguments)
+            status = _run(arguments)
+        if sys.stdout is not None:  # which a shell can close
+            sys.stdout.flush()
+        return status
     except UserError as error:
         if os.environ.get("CIFAR_HPC_DEBUG"):
             raise
-        for sentence in str(error).splitlines():
-            print(f"cifar_hpc: {sentence}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except EndedEarly as end:
-        print(f"cifar_hpc: {end}", file=sys.stderr)
+        _refuse(str(end))
         return end.status
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("cifar_hpc: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupted:
+        _refuse(str(interrupted) or "interrupted")
         return 130
+    except Exception as error:  # what nobody foresaw
+        if os.environ.get("CIFAR_HPC_DEBUG"):
+            raise
+        return _refuse(_unforeseen(error))
+
+
+def _refuse(sentence: str) -> int:
+    """Tells why a command ends, a sentence a line, and gives the status of a refused one."""
+    for line in sentence.splitlines():
+        tell(f"cifar_hpc: {line}", sys.stderr)
+    return 2
+
+
+def _unforeseen(error: Exception) -> str:
+    """What nobody foresaw in one sentence; the traceback goes where it can be looked at and sent."""
+    if isinstance(error, OSError) and machine_refuses(error):
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is the output itself that cannot be written, and Python would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return f"The output cannot be written: {error.strerror}"
+        return f"{error.filename or 'A file'} cannot be read or written: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this"
+    try:
+        handle, path = tempfile.mkstemp(prefix="cifar_hpc-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        path = "no file (the folder of temporary files cannot be written)"
+    told = f"{type(error).__name__}: {one_line(error)}"
+    return (
+        f"Something went wrong that nobody foresaw ({told}); the traceback is in {path}, please send it to the authors"
+    )
 
 
 def _take_collection(arguments: list[str]) -> tuple[str | None, list[str]]:
@@ -82,11 +130,27 @@ def _files(arguments: list[str]) -> list[str]:
 
 def _run(arguments: list[str]) -> int:
     """Carries out a command; its exit status."""
-    if arguments and arguments[0] in _LIGHTNINGS:
+    if not arguments:
+        from cifar_hpc.fit.first_screen import greeting
+
+        print(greeting())
+        return 0
+    if arguments[0] in _LIGHTNINGS:
+        from cifar_hpc.fit.first_screen import first_screen, help_asked
+
+        part = help_asked(arguments[1:])
+        if part == "":
+            print(first_screen(arguments[0]))
+            return 0
         if not os.environ.get("CIFAR_HPC_DEBUG"):
             # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
         _load()
+        if part is not None:
+            from cifar_hpc.fit.configuration import help_of
+
+            print(help_of(arguments[0], part))
+            return 0
         from cifar_hpc.fit.training import run
 
         return run(arguments[0], arguments[1:])
@@ -104,6 +168,8 @@ def _load() -> None:
     """
     if "cifar_hpc.fit.training" in sys.modules:  # what is alive by now need not be so for good
         return
+    if "RANK" not in os.environ and "LOCAL_RANK" not in os.environ:  # one of several processes says it for all
+        print("Loading PyTorch and Lightning", file=sys.stderr, flush=True)
     gc.disable()
     try:
         import cifar_hpc.fit.training  # noqa: F401
@@ -131,6 +197,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuses the command line."""
         told = one_sentence(message.removeprefix("argument "))
+        if found := re.match(r"COMMAND: invalid choice: '([^']*)'", told):
+            near = did_you_mean(found[1], _COMMANDS)
+            told = f"There is no command {found[1]}; {near}" if near else f"There is no command {found[1]}"
+            raise UserError(told if near else f"{told}; `{self.prog} --help` lists them")
         raise UserError(f"{told[0].upper()}{told[1:]}; `{self.prog} --help` says what it takes")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -12,7 +12,7 @@ from cifar_hpc import machine
 from cifar_hpc.data import arrays
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records import environment
 
 _THREAD_VARIABLES = (
@@ -47,7 +47,7 @@ def command(json_file: str | None, root: Path | None) -> int:
     if json_file is not None:
         write_json_output(found, json_file)
     if json_file != "-":
-        print(describe(found))
+        tell(describe(found))
     return 1 if found["problems"] else 0
 
 

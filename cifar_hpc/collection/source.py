@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import yaml
 
+from cifar_hpc.collection.bounded_yaml import read_bounded
 from cifar_hpc.collection.typed import Keys, build_and_tell
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, one_line
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where it is installed, which is ten times as fast."""
@@ -29,7 +30,7 @@ class Source:
         self.path = path
         self.mistakes: list[str] = []
         try:
-            loader = _LOADER(path.read_text(encoding="utf-8"))
+            loader = _LOADER(read_bounded(path))
             self._node: Any = loader.get_single_node()
             self._repeated = list(repeated_keys(self._node))  # before merge keys are written out
             content = None if self._node is None else loader.construct_document(self._node)
@@ -39,8 +40,8 @@ class Source:
             mark = error.problem_mark or error.context_mark
             place = f"{path}:{mark.line + 1}" if mark else str(path)
             raise UserError(f"{place}: this is no valid YAML: {error.problem or error.context}") from error
-        except (yaml.YAMLError, ValueError) as error:  # among them what is no text at all
-            raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+        except Exception as error:  # what is no text at all, or stands for no value, can raise nearly anything
+            raise UserError(f"{path} is no valid YAML: {one_line(error)}") from error
         if not isinstance(content, dict):
             raise UserError(f"{path} must hold a mapping of keys, not {type(content).__name__}")
         self.content: dict[str, Any] = content

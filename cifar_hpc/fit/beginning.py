@@ -12,6 +12,7 @@ from cifar_hpc.errors import UserError
 from cifar_hpc.fit.configuration import CIFARCLI, config_text, count_processes
 from cifar_hpc.fit.request import parse_files
 from cifar_hpc.hpc.siblings import Siblings
+from cifar_hpc.output import tell, write_file
 from cifar_hpc.records import checkpoints, run_directory
 
 _RUN_DIR_VARIABLE = "CIFAR_HPC_RUN_DIR"
@@ -61,7 +62,7 @@ def _choose(cli: CIFARCLI) -> tuple[Path, Path | None]:
         return found, checkpoint
     folder = run_directory.new_run_directory(name, cli.seed, run_dir)
     if cli.config["resume"] and run_dir is None and (complete := run_directory.newest(name, cli.seed, "complete")):
-        print(f"{complete} is complete, so there is nothing to resume: a new run starts", file=sys.stderr, flush=True)
+        tell(f"{complete} is complete, so there is nothing to resume: a new run starts", sys.stderr)
     return folder, None
 
 
@@ -99,5 +100,10 @@ def _keep_config(cli: CIFARCLI, run_dir: Path) -> bool:
     """Writes the settings of a run that begins here, or goes on to another end; false for one that goes on."""
     begins = not run_directory.holds_run(run_dir)
     if begins or differences(experiment(read_yaml(run_dir / "config.yaml")), experiment(cli.plain_config)):
-        run_directory.write_text(run_dir / "config.yaml", config_text(cli))
+        try:
+            write_file(run_dir / "config.yaml", config_text(cli))
+        except UserError:
+            if begins:
+                run_directory.remove(run_dir)
+            raise
     return begins

@@ -1,6 +1,6 @@
 """How a run's checkpoints are written: one at the end of each whole epoch, and no half of one under its name."""
 
-import os
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from cifar_hpc.output import write_file
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 _KEPT = 2
@@ -52,15 +53,10 @@ class CheckpointFile(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint; where that fails, nothing stays of it, and what was under its name is as it was."""
-        place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.part")
-        try:
-            torch.save(checkpoint, part)
-            os.replace(part, place)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_file(Path(path), content.getbuffer())
 
 
 def is_whole_epoch(trainer: Trainer) -> bool:

@@ -1,11 +1,13 @@
 """Values that the types of a configuration allow, and with which no run could be what it was asked to be."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, shortened
 
 MANY = 64
 """Threads, or worker processes, that any machine may be asked for; more only where it has a quarter as many cores."""
@@ -13,6 +15,19 @@ MANY = 64
 _SHARES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches")
 _WHOLE = "a whole number of at least 1"
 _SHARE = "a share of the batches up to 1.0, or a number of them of at least 2"
+
+
+def check_groups(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuses groups of a configuration file that are none, over which the parser would stumble.
+
+    Raises:
+        UserError: naming the file and the key.
+    """
+    for key in ("reproduction", "trainer", "model", "data"):
+        value = content.get(key, {})
+        if not isinstance(value, dict | str):  # a text is the name of a file that holds the group
+            told = shortened(json.dumps(value, default=str), 60)
+            raise UserError(f"{path}: {key} is {told}; it must be a mapping of keys")
 
 
 def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Callable[[str], str]) -> None:

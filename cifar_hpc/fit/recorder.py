@@ -1,7 +1,7 @@
 """The callback that writes a run's `result.json` and `predictions.npz`."""
 
 import hashlib
-import os
+import io
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from cifar_hpc.fit.checkpoint import is_whole_epoch
 from cifar_hpc.machine import Load
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
+from cifar_hpc.output import write_file
 from cifar_hpc.records import environment
 from cifar_hpc.records.record import (
     SCHEMA,
@@ -218,10 +219,10 @@ class Recorder(EpochCallback):
             for epoch, kept in self.printed.items():
                 if epoch != last["epoch"]:  # the last epoch's are there under plain names
                     arrays |= _arrays(kept, f"epoch{epoch}_")
-            part = self.run_dir / ".predictions.part.npz"
-            np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-            self._predictions_sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
-            os.replace(part, self.run_dir / "predictions.npz")
+            content = io.BytesIO()
+            np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+            self._predictions_sha256 = hashlib.sha256(content.getvalue()).hexdigest()
+            write_file(self.run_dir / "predictions.npz", content.getvalue())
         self._write(trainer, "partial" if self.ended else "complete", last)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import yaml
 from jsonargparse import ArgumentError, Namespace, get_loader, set_loader, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
+from cifar_hpc.collection.bounded_yaml import BoundsError, bounded, guarded
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import chosen, configuration_file
 from cifar_hpc.collection.messages import explain_parser_error, place_of
 from cifar_hpc.collection.source import read_yaml, refuse_repeated_keys
-from cifar_hpc.errors import UserError, check_deepspeed
-from cifar_hpc.fit.limits import check_limits
+from cifar_hpc.errors import UserError, check_deepspeed, one_line
+from cifar_hpc.fit.limits import check_groups, check_limits
 from cifar_hpc.fit.trainer import runs_on_cpu
 from cifar_hpc.hpc.launch import Launch, check_trainer
 from cifar_hpc.machine import Precision, choose_precision, usable_cores
@@ -37,7 +40,7 @@ def _load_unique_keys(text: str) -> Any:
     return _load_yaml(text)
 
 
-set_loader("yaml", _load_unique_keys, (yaml.YAMLError,))
+set_loader("yaml", guarded(_load_unique_keys), (yaml.YAMLError,))
 
 _RUN_KEYS = ("run_dir", "resume", "ckpt_path", "output", "config", "collection")
 """Arguments that belong to one run, not to what it does; they stay out of its config.yaml."""
@@ -96,9 +99,15 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
     Raises:
         UserError: one sentence that names the file and key.
     """
+    for argument in arguments:
+        try:
+            bounded(argument)
+        except BoundsError as error:
+            raise UserError(f"The command line: {argument[:60]}… is no value of a key: {error}") from error
     files, only_files = _config_files(arguments)
     contents = {path: read_yaml(path) for path in files}  # says what is wrong with a file better than the parser does
     for path, content in contents.items():
+        check_groups(path, content)
         _check_dots(path, content)
         _check_seed(content.get("seed_everything", 0), str(path))
         if _named(content, "row") and not chosen().read(path).trains:
@@ -195,7 +204,50 @@ def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Pa
     try:
         return parser.parse_args(arguments)
     except ArgumentError as error:
-        raise UserError(explain_parser_error(str(error), files, arguments)) from error
+        known = {action.dest for action in parser._actions}
+        raise UserError(explain_parser_error(str(error), files, arguments, known)) from error
+    except UserError:
+        raise
+    except Exception as error:  # what is of no type that it foresees, the parser stumbles over
+        where = " or ".join(map(str, files)) or "The command line"
+        raise UserError(f"{where}: the configuration is not understood ({one_line(error)})") from error
+
+
+def instantiate(parser: LightningArgumentParser, request: Request) -> Namespace:
+    """Makes what the configuration names.
+
+    Raises:
+        UserError: if a class refuses its arguments or lacks a package; names the file, the key and the class.
+    """
+    try:
+        made: Namespace = parser.instantiate_classes(request.config)
+        return made
+    except UserError:
+        raise
+    except Exception as error:  # classes refuse in their own ways
+        path = (re.findall(r"class_path '([^']+)'", str(error)) or [""])[-1]
+        key = next((key for key, named in _class_paths(request.plain) if named == path), "the configuration")
+        told = f"{path.rpartition('.')[2]} refuses: " if path else ""
+        raise UserError(f"{request.place(key)}: {key}: {told}{one_line(_first_cause(error))}") from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What an error goes back to; jsonargparse wraps what a class raises, once for each level."""
+    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        error = error.__cause__ or error.__context__ or error
+    return error
+
+
+def _class_paths(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each key of a configuration that names a class, with its import path."""
+    if isinstance(content, dict):
+        if isinstance(content.get("class_path"), str):
+            yield key, content["class_path"]
+        for name, inner in content.items():
+            yield from _class_paths(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, list):
+        for inner in content:
+            yield from _class_paths(inner, key)
 
 
 def _check_dots(path: Path, content: Any) -> None:

@@ -1,11 +1,13 @@
 """The commands `fit`, `validate`, `test` and `predict`, over a run's directory."""
 
 import hashlib
+import io
 import logging
 import os
 import re
 import shutil
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +21,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from cifar_hpc.collection.experiment import flat
-from cifar_hpc.collection.messages import one_sentence
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, machine_refuses, one_line
 from cifar_hpc.fit.beginning import place_of_run
 from cifar_hpc.fit.callbacks import Announcement, CurvePoints, EpochSeed
 from cifar_hpc.fit.checkpoint import EpochCheckpoint, is_whole_epoch
@@ -30,6 +31,7 @@ from cifar_hpc.fit.tensorboard import TensorBoardExtras, event_files, tensorboar
 from cifar_hpc.hpc.ending import how_to_go_on, resumable
 from cifar_hpc.hpc.launch import find_launch
 from cifar_hpc.hpc.siblings import Siblings
+from cifar_hpc.output import tell, write_file
 from cifar_hpc.records import checkpoints, run_directory
 from cifar_hpc.speed.allocator import keep_memory
 
@@ -87,17 +89,17 @@ def _tell_outcome(cli: CIFARCLI, trainer: Trainer, recorder: Recorder) -> None:
     run_dir = recorder.run_dir
     for name, evaluation in cli.model.evaluations.items() if recorder.curve else ():
         what = "Test accuracy" + (", with test-time augmentation" if name == "test_tta" else "")
-        print(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
-    print(f"Record: {run_dir}/result.json")
+        tell(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
+    tell(f"Record: {run_dir}/result.json")
     if recorder.ended:
         limit = recorder.ended.partition(":")[0]
         more = f" and a larger {limit}, or none," if limit.startswith("trainer.") else ""
-        print(f"Ended by {recorder.ended}, {how_to_go_on(trainer, run_dir, done=len(recorder.curve), more=more)}")
+        tell(f"Ended by {recorder.ended}, {how_to_go_on(trainer, run_dir, done=len(recorder.curve), more=more)}")
     elif cli.reproduction.row is not None:  # of a recipe no report says what it should reach
-        print(f"Verdict: {cli.collection.command('verify', run_dir)}")
+        tell(f"Verdict: {cli.collection.command('verify', run_dir)}")
     logger = tensorboard_logger(trainer)
     if logger is not None and event_files(Path(logger.log_dir)):
-        print(f"TensorBoard: {_program('tensorboard')} --logdir {Path(logger.log_dir)}")
+        tell(f"TensorBoard: {_program('tensorboard')} --logdir {Path(logger.log_dir)}")
 
 
 @contextmanager
@@ -105,12 +107,12 @@ def _checkpoint_that_fits(checkpoint: Path | None, recorder: Recorder) -> Iterat
     """Tells in one sentence what is wrong with a checkpoint that reads well and cannot be gone on from."""
     try:
         yield
-    except UserError:
+    except (UserError, OSError):
         raise
     except Exception as error:
         if checkpoint is None or recorder.trains:
             raise
-        told = one_sentence(str(error))[:200]
+        told = one_line(error)
         raise UserError(
             f"{checkpoint} does not fit this run ({told}); without it the one before it is taken"
         ) from error
@@ -118,14 +120,18 @@ def _checkpoint_that_fits(checkpoint: Path | None, recorder: Recorder) -> Iterat
 
 @contextmanager
 def _flags_that_fit() -> Iterator[None]:
-    """Tells in one sentence what Lightning finds wrong with a flag once it has seen the data."""
+    """Tells in one sentence what Lightning or a package refuses once the configuration is parsed."""
     try:
         yield
+    except ImportError as error:
+        raise UserError(f"The configuration needs a package that is not installed: {one_line(error)}") from error
     except (MisconfigurationException, ValueError) as error:
         flag = re.search(r"`(limit_\w+_batches|val_check_interval|overfit_batches)", str(error))
-        if flag is None:
-            raise
-        raise UserError(f"trainer.{flag[1]} does not fit the data: {one_sentence(str(error))}") from error
+        if flag is not None:
+            raise UserError(f"trainer.{flag[1]} does not fit the data: {one_line(error)}") from error
+        if isinstance(error, MisconfigurationException):
+            raise UserError(f"Lightning refuses the configuration: {one_line(error)}") from error
+        raise
 
 
 def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Callback]:
@@ -167,7 +173,8 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
     siblings.join_process_group(trainer.strategy.root_device)
     action = getattr(trainer, command)
     quiet = {} if command == "predict" else {"verbose": False}
-    found = action(cli.model, datamodule=cli.datamodule, **quiet)
+    with _flags_that_fit():
+        found = action(cli.model, datamodule=cli.datamodule, **quiet)
     if command == "predict":
         columns = _gather_columns(found, trainer.world_size)
     if not trainer.is_global_zero:
@@ -176,15 +183,14 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
         raise UserError(f"{command} has looked at no image; the Trainer's flags leave nothing to look at")
     for name, evaluation in cli.model.evaluations.items():
         metrics = ", ".join(f"{metric} {value:.6f}" for metric, value in evaluation.metrics.items())
-        print(f"{name} ({len(evaluation.labels)} images, {checkpoint}): {metrics}")
+        tell(f"{name} ({len(evaluation.labels)} images, {checkpoint}): {metrics}")
     if output is not None:
         order = columns.pop("index").argsort()
         arrays: dict[str, Any] = {key: values[order].numpy() for key, values in columns.items()}
-        part = output.with_name(f".{output.name}.part")
-        with part.open("wb") as file:  # given a name, NumPy would add a suffix to one that has none
-            np.savez_compressed(file, **arrays)
-        os.replace(part, output)
-        print(f"Predictions of {len(order)} test images: {output}")
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)
+        write_file(output, content.getvalue(), "--output")
+        tell(f"Predictions of {len(order)} test images: {output}")
     return 0
 
 
@@ -238,8 +244,15 @@ def _program(name: str) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def _in_thread(failed: threading.ExceptHookArgs) -> None:
+    """Keeps silent of a full disk, on which TensorBoard's writer stumbles: the next call to it raises the same."""
+    if not (isinstance(failed.exc_value, OSError) and machine_refuses(failed.exc_value)):
+        threading.__excepthook__(failed)
+
+
 def quieten() -> None:
     """Silences what Lightning says to developers; CIFAR_HPC_DEBUG=1 brings it back."""
+    threading.excepthook = _in_thread
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # reports that somebody asked for

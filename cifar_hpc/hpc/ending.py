@@ -19,7 +19,7 @@ from types import FrameType
 
 from lightning.pytorch import LightningModule, Trainer
 
-from cifar_hpc.errors import EndedEarly
+from cifar_hpc.errors import EndedEarly, UserError, machine_refuses
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
@@ -83,19 +83,22 @@ def stop_on_signals(asked: Asked) -> Iterator[None]:
 
 @contextmanager
 def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
-    """Ends training with one sentence where a signal or a lost process stops it.
+    """Ends training with one sentence where a signal, a lost process or a full disk stops it.
 
     Raises:
-        EndedEarly: on process 0 after a signal, and on every process that lost another one.
-        SystemExit: on the other processes after a signal, with the same status and without a word.
+        EndedEarly: on process 0 after a signal, and on every process that lost another one or cannot write.
+        KeyboardInterrupt: on process 0 after Ctrl-C, with a sentence as of EndedEarly.
+        SystemExit: on the other processes after a signal or Ctrl-C, with the same status and without a word.
     """
     asked = Asked()
     trainer.callbacks.append(asked)  # type: ignore[attr-defined]
     try:
         with stop_on_signals(asked):
             yield
-    except SystemExit as interrupted:  # what Lightning makes of Ctrl-C, with a status that means something else here
-        raise KeyboardInterrupt from interrupted
+    except (SystemExit, KeyboardInterrupt) as interrupted:  # the former is what Lightning makes of Ctrl-C
+        if not trainer.is_global_zero:
+            raise SystemExit(128 + signal.SIGINT) from interrupted
+        raise KeyboardInterrupt(f"interrupted {how_to_go_on(trainer, run_dir)}") from interrupted
     except Stopped as stopped:
         if trainer.strategy.launcher is not None:
             trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that Lightning started
@@ -104,6 +107,12 @@ def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
             raise SystemExit(status) from stopped
         again = requeue_job() if stopped.signal == signal.SIGUSR1 else ""
         raise EndedEarly(f"stopped by {stopped.signal.name} {how_to_go_on(trainer, run_dir, again)}", status) from None
+    except (OSError, UserError) as error:
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refused, OSError) or not machine_refuses(refused):
+            raise
+        told = str(error) if isinstance(error, UserError) else f"{error.filename or run_dir}: {error.strerror}"
+        raise EndedEarly(f"{told}; the run ends {how_to_go_on(trainer, run_dir)}", 2) from error
     except RuntimeError as error:  # gloo and NCCL have no kind of their own
         if trainer.world_size == 1 or not re.search(_LOST, str(error)):
             raise

@@ -5,6 +5,7 @@ import gc
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 
 from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, implied
 from cifar_hpc.collection.messages import one_sentence
-from cifar_hpc.errors import EndedEarly, UserError, machine_refuses, one_line
+from cifar_hpc.errors import EndedEarly, UserError, did_you_mean, machine_refuses, one_line
 from cifar_hpc.output import tell
 
 _PROGRAM = "python -m cifar_hpc"
@@ -129,11 +130,27 @@ def _files(arguments: list[str]) -> list[str]:
 
 def _run(arguments: list[str]) -> int:
     """Carries out a command; its exit status."""
-    if arguments and arguments[0] in _LIGHTNINGS:
+    if not arguments:
+        from cifar_hpc.fit.first_screen import greeting
+
+        print(greeting())
+        return 0
+    if arguments[0] in _LIGHTNINGS:
+        from cifar_hpc.fit.first_screen import first_screen, help_asked
+
+        part = help_asked(arguments[1:])
+        if part == "":
+            print(first_screen(arguments[0]))
+            return 0
         if not os.environ.get("CIFAR_HPC_DEBUG"):
             # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
         _load()
+        if part is not None:
+            from cifar_hpc.fit.configuration import help_of
+
+            print(help_of(arguments[0], part))
+            return 0
         from cifar_hpc.fit.training import run
 
         return run(arguments[0], arguments[1:])
@@ -151,6 +168,8 @@ def _load() -> None:
     """
     if "cifar_hpc.fit.training" in sys.modules:  # what is alive by now need not be so for good
         return
+    if "RANK" not in os.environ and "LOCAL_RANK" not in os.environ:  # one of several processes says it for all
+        print("Loading PyTorch and Lightning", file=sys.stderr, flush=True)
     gc.disable()
     try:
         import cifar_hpc.fit.training  # noqa: F401
@@ -178,6 +197,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuses the command line."""
         told = one_sentence(message.removeprefix("argument "))
+        if found := re.match(r"COMMAND: invalid choice: '([^']*)'", told):
+            near = did_you_mean(found[1], _COMMANDS)
+            told = f"There is no command {found[1]}; {near}" if near else f"There is no command {found[1]}"
+            raise UserError(told if near else f"{told}; `{self.prog} --help` lists them")
         raise UserError(f"{told[0].upper()}{told[1:]}; `{self.prog} --help` says what it takes")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -2,6 +2,8 @@
 
 import errno
 import importlib.util
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 LONGEST = 1_000
 """Characters of a sentence; what a file puts into one may have any length."""
@@ -54,6 +56,18 @@ class EndedEarly(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question for who mistyped a word; empty where no known one is near.
+
+    Args:
+        word: as it was given.
+        known: words that would be right.
+    """
+    folded = {each.casefold(): each for each in known}
+    near = get_close_matches(word.casefold(), folded, 1, cutoff=0.7)
+    return f"did you mean {folded[near[0]]}?" if near else ""
 
 
 def check_deepspeed(wanted_by: str) -> None:

@@ -1,5 +1,7 @@
 """The command line of `fit`, `validate`, `test` and `predict`: LightningCLI with our arguments and checks."""
 
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.first_screen import part_of_help
 from cifar_hpc.fit.limits import is_smoke
 from cifar_hpc.fit.progress import EpochBar, EpochLines
 from cifar_hpc.fit.request import instantiate, read_request, with_files
@@ -145,6 +148,14 @@ class CIFARCLI(LightningCLI):
         """Instantiates the Trainer, logging to the run's directory where there is one."""
         settings = dict(self.config_init["trainer"])
         return make_trainer(settings, self.plain_config, run_dir, callbacks, self.launch)
+
+
+def help_of(command: str, part: str) -> str:
+    """The long help of a command, or a part of it."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        CIFARCLI(command, ["--help"])
+    return part_of_help(text.getvalue().rstrip(), part)
 
 
 def config_text(cli: CIFARCLI) -> str:

@@ -204,7 +204,8 @@ def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Pa
     try:
         return parser.parse_args(arguments)
     except ArgumentError as error:
-        raise UserError(explain_parser_error(str(error), files, arguments)) from error
+        known = {action.dest for action in parser._actions}
+        raise UserError(explain_parser_error(str(error), files, arguments, known)) from error
     except UserError:
         raise
     except Exception as error:  # what is of no type that it foresees, the parser stumbles over

@@ -17,6 +17,7 @@ from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, write_file
 from cifar_hpc.transcribe.logs import looks_like_log, read_log
+from cifar_hpc.transcribe.quantities import OTHER_KEYS, POINT_KEYS, ROW_KEYS
 from cifar_hpc.transcribe.rows import Choices, FoundRow, Reading
 from cifar_hpc.transcribe.tables import Table, guess_delimited, is_markdown, read_delimited, read_markdown, read_text
 
@@ -65,6 +66,7 @@ class Request:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `transcribe`."""
+    parser.epilog = f"Keys of columns: {', '.join(dict.fromkeys((*ROW_KEYS, *POINT_KEYS, *OTHER_KEYS)))}."
     parser.add_argument(
         "table", metavar="TABLE", type=Path, help="CSV, TSV, a file with a Markdown table, or a training log"
     )

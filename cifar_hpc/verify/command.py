@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.folder import Collection, chosen
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, did_you_mean
 from cifar_hpc.output import printable, tell, write_file, write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
 from cifar_hpc.verify import reader, recompute
@@ -116,7 +116,8 @@ def _collect(targets: list[str], collection: Collection) -> tuple[list[str], lis
             asked += [target] if target in collection.rows and target not in asked else []
             continue
         else:
-            problems.append(f"{target} is no run directory, no record file and no row id; `rows` lists the ids")
+            near = did_you_mean(target, known) or "`rows` lists the ids"
+            problems.append(f"{target} is no run directory, no record file and no row id; {near}")
             continue
         files += [file for file in found if file not in files]
     return asked, files, problems

@@ -1,7 +1,7 @@
 """What TensorBoard shows besides the curves and the graph: confusion matrix, mistakes, settings."""
 
+import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
+from cifar_hpc.output import write_file
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 _MISTAKES = 32
@@ -155,13 +156,12 @@ def forget_after(file: Path, epoch: int) -> None:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    part = file.with_name(f".{file.name}.part")
-    with part.open("wb") as output:
-        writer = RecordWriter(output)
-        for event in RawEventFileLoader(str(file)).Load():
-            if Event.FromString(event).step <= epoch:
-                writer.write(event)
-    os.replace(part, file)
+    kept = io.BytesIO()
+    writer = RecordWriter(kept)
+    for event in RawEventFileLoader(str(file)).Load():
+        if Event.FromString(event).step <= epoch:
+            writer.write(event)
+    write_file(file, kept.getvalue())
 
 
 def _writer(trainer: Trainer) -> Any:

@@ -36,11 +36,15 @@ class Source:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f"{path}:{mark.line + 1}" if mark else str(path)
-            raise UserError(f"{place}: this is no valid YAML: {error.problem or error.context}") from error
-        except (yaml.YAMLError, ValueError) as error:  # among them what is no text at all
-            raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+            told = ", ".join(filter(None, (error.context, error.problem)))
+            raise UserError(f"{place}: this is no valid YAML: {told}") from error
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise UserError(f"{path}:{line}: this is no text in UTF-8, so it is no valid YAML") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}:1: this is no valid YAML: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):
-            raise UserError(f"{path} must hold a mapping of keys, not {type(content).__name__}")
+            raise UserError(f"{path}:1: the file must hold a mapping of keys, not {type(content).__name__}")
         self.content: dict[str, Any] = content
 
     def line(self, keys: Keys) -> int:
@@ -97,6 +101,10 @@ class Source:
             nodes += [each for each in inner if id(each) not in known]
             known |= set(map(id, inner))
 
+    def in_order(self) -> list[str]:
+        """The mistakes, each once, in the order of the file's lines."""
+        return sorted(dict.fromkeys(self.mistakes), key=self._line_told)
+
     def check(self) -> None:
         """Refuses the file if a mistake was found.
 
@@ -104,7 +112,7 @@ class Source:
             UserError: with a sentence, on a line of its own, for each mistake in the order of the file's lines.
         """
         if self.mistakes:
-            raise UserError("\n".join(sorted(dict.fromkeys(self.mistakes), key=self._line_told)))
+            raise UserError("\n".join(self.in_order()))
 
     def _line_told(self, mistake: str) -> int:
         return int(mistake.removeprefix(f"{self.path}:").partition(":")[0])

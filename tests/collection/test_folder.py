@@ -218,7 +218,7 @@ def test_a_new_collection_works_at_once(mine: Path, command: Command) -> None:
     audited, trained = read(mine).rows.values()
     assert not audited.trains
     name = trained.reproduction.name
-    told = command("fit", "--collection", "mine", "-c", audited.reproduction.name).sentence()
+    told = command("fit", "--collection", "mine", "-c", audited.reproduction.name).err
     assert f"{audited.reproduction.name}.yaml is for `audit` alone" in told
     done = command("fit", "--collection", "mine", "-c", name, *SMOKE)
     assert done.status == 0, done.err

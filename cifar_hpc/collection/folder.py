@@ -226,13 +226,8 @@ def configuration_file(name: str, flag: str = "-c", with_packaged: bool = False)
         if name in place:
             return place[name]
     near = did_you_mean(name, set().union(*places))
-    told = near or f"`rows` lists the rows, and overlays are {_listed(sorted(overlays()))}"
+    told = near or f"`rows` lists the rows, and overlays are {_listed(sorted(places[3]))}"
     raise UserError(f"{flag} {name}: there is no such file here, and no row or overlay of that name; {told}")
-
-
-def overlays() -> set[str]:
-    """The names of the overlays, those that lie here and the packaged ones; without recipes."""
-    return {path.stem for folder in (Path("configs"), _beside("configs")) for path in folder.glob("*.yaml")}
 
 
 def _listed(names: Iterable[str]) -> str:

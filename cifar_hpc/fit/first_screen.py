@@ -65,7 +65,7 @@ def first_screen(command: str) -> str:
     Args:
         command: `fit`, `validate`, `test` or `predict`.
     """
-    names = ", ".join(sorted(overlays()))
+    names = ", ".join(sorted(name for name, path in overlays().items() if path.parent.name == "configs"))
     options = [
         ("-c ROW", "a row by its name (`rows` lists them), or a configuration file"),
         ("-c OVERLAY", f"where and how fast it runs, not what: {names}"),

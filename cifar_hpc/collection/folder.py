@@ -219,7 +219,7 @@ def configuration_file(name: str, flag: str = "-c", with_packaged: bool = False)
         return path
     collection = chosen()
     files = {file.stem: file for file in collection.row_files}
-    places = [files, collection.recipes, _named(Path("configs")), packaged_overlays()]
+    places = [files, collection.recipes, _named(Path("configs")), overlays()]
     if with_packaged:
         places.append({file.stem: file for file in _row_files(packaged())})
     for place in places:
@@ -238,7 +238,7 @@ def _beside(name: str) -> Path:
     return next((f for f in (_PACKAGE / name, _PACKAGE.parent / name) if f.is_dir()), Path(name))
 
 
-def packaged_overlays() -> dict[str, Path]:
+def overlays() -> dict[str, Path]:
     """The packaged overlays and recipes, by name."""
     return _named(_beside("configs"))
 

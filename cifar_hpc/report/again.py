@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from cifar_hpc.collection.folder import Collection, packaged_overlays
+from cifar_hpc.collection.folder import Collection, overlays
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
@@ -63,7 +63,7 @@ def engine(record: Record, row: Row) -> tuple[str, ...]:
     )
     if ran == written:
         return ()
-    for name, file in packaged_overlays().items():
+    for name, file in overlays().items():
         overlay = read_yaml(file)
         if overlay.keys() == {"trainer"} and written | overlay["trainer"] == ran:
             return "-c", name

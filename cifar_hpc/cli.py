@@ -140,6 +140,17 @@ def make_parser() -> argparse.ArgumentParser:
     claims.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     claims.set_defaults(run=_claims)
 
+    identify = commands.add_parser("identify", help="which variant of a row's unknown settings printed its log")
+    identify.add_argument("row", metavar="ROW", help="id of a row whose report prints a log")
+    identify.add_argument("--epochs", type=_count, metavar="N", help="of the log that count (default: all)")
+    identify.add_argument("--train", action="store_true", help="train what no record holds, for so many epochs")
+    identify.add_argument("--seeds", type=_count, default=2, metavar="N", help="of each variant (default: %(default)s)")
+    identify.add_argument(
+        "-c", dest="overlays", metavar="FILE", type=Path, action="append", default=[], help="an overlay to train with"
+    )
+    identify.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    identify.set_defaults(run=_identify)
+
     report = commands.add_parser("report", help="one page over everything measured, HTML and Markdown, with plots")
     report.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
     report.set_defaults(run=_report)
@@ -227,6 +238,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
 def _rows(arguments: argparse.Namespace) -> int:
     from cifar_hpc.report.rows_table import command
 
@@ -249,6 +268,14 @@ def _claims(arguments: argparse.Namespace) -> int:
     from cifar_hpc.verify.claims import command
 
     return command(arguments.report, arguments.json)
+
+
+def _identify(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.verify.identify import command
+
+    return command(
+        arguments.row, arguments.epochs, arguments.train, arguments.seeds, arguments.overlays, arguments.json
+    )
 
 
 def _report(arguments: argparse.Namespace) -> int:

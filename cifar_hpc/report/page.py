@@ -17,6 +17,7 @@ from cifar_hpc.verify.command import LABELS, explain
 
 SYMBOLS = {
     "reproduced": "●",
+    "plausible": "✚",
     "above": "▲",
     "below": "▼",
     "inconclusive": "■",

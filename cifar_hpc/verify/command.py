@@ -43,8 +43,8 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
         named = [file for row in asked for file in find_record_files(row) if _is_finished(file)]
         return recompute.command(list(dict.fromkeys([*named, *files])), problems, json_file)
     evidence: dict[str, list[Record]] = {}
+    everything = reader.read_all()
     if asked:
-        everything = reader.read_all()
         problems += everything.problems
         for row in asked:
             evidence[row] = everything.evidence(rows.load_row(row))
@@ -62,7 +62,11 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
             problems.append(f"{record.path}: {record.name} is a recipe, and no report says what it should reach")
         elif record not in (known := evidence.setdefault(record.name, [])):
             known.append(record)
-    verdicts = [v for row, records in evidence.items() for v in judge_row(rows.load_row(row).reproduction, records)]
+    verdicts = [
+        verdict
+        for row, records in evidence.items()
+        for verdict in judge_row(rows.load_row(row).reproduction, records, everything.records)
+    ]
     status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
     if problems:
         status = 2
@@ -159,6 +163,9 @@ def explain(judgement: Judgement) -> str:
         more = judgement.more_seeds
         needed = "seeds cannot settle it" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
         return f"inconclusive ({needed})"
+    if judgement.prediction and judgement.verdict != "reproduced":
+        low, high = judgement.prediction
+        return f"{judgement.verdict} (a run: {low:.2f} to {high:.2f})"
     return judgement.verdict
 
 
@@ -184,7 +191,7 @@ def write_junit(verdicts: list[RowVerdict], problems: list[str], file: Path) -> 
             if judgement.verdict in ("above", "below"):
                 counts["failures"] += 1
                 ET.SubElement(case, "failure", message=text)
-            elif judgement.verdict != "reproduced":
+            elif judgement.verdict not in ("reproduced", "plausible"):
                 counts["skipped"] += 1
                 ET.SubElement(case, "skipped", message=text)
             else:

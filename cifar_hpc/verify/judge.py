@@ -1,11 +1,13 @@
 """Judges the records of a row against what its report prints."""
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from cifar_hpc.collection.reproduction import CurvePoint, Reproduction
+from cifar_hpc.collection.reproduction import CurvePoint, Reproduction, relatives
 from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
@@ -66,6 +68,7 @@ class RowVerdict:
         records: the files.
         margin: half-width of what counts as the same, in percentage points.
         shared_from: rows that are one experiment with this one, whose runs are among the records.
+        like_networks: rows and recipes whose spread between seeds was taken together with these records' own.
         notes: what a reader should know of the records.
     """
 
@@ -79,6 +82,7 @@ class RowVerdict:
     records: tuple[str, ...]
     margin: float
     shared_from: tuple[str, ...] = ()
+    like_networks: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -104,26 +108,28 @@ class RowVerdict:
         return f"{told}; the report is {gap:.2f} above the last epoch: the choice could be {share} of that gap."
 
 
-def judge_row(reproduction: Reproduction, records: Sequence[Record]) -> list[RowVerdict]:
+def judge_row(reproduction: Reproduction, records: Sequence[Record], others: Iterable[Record] = ()) -> list[RowVerdict]:
     """Judges each set of like records of a row: those that decide it first.
 
     Args:
         reproduction: the row's group.
         records: of this row.
+        others: among which like networks are looked for, to learn how far seeds scatter; may hold the records too.
     """
+    like = like_networks(others, records, {record.content["dataset"]["name"] for record in records})
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in records:
         groups[_kind(record, reproduction)].append(record)
     order = {"full": 0, "prefix": 1, "smoke": 2}
     keys = sorted(groups, key=lambda key: (bool(groups[key][0].changed), order[key[0]], -key[1]))
-    return [_judge_group(reproduction, groups[key]) for key in keys]
+    return [_judge_group(reproduction, groups[key], like) for key in keys]
 
 
 def exit_status(verdicts: Sequence[Verdict]) -> int:
-    """0 reproduced; 1 some value is above or below; 3 nothing was decided."""
+    """0 reproduced or plausible; 1 some value is above or below; 3 nothing was decided."""
     if any(verdict in ("above", "below") for verdict in verdicts):
         return 1
-    return 0 if "reproduced" in verdicts else 3
+    return 0 if {"reproduced", "plausible"} & set(verdicts) else 3
 
 
 def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
@@ -138,20 +144,18 @@ def _printed(reproduction: Reproduction, epoch: int) -> CurvePoint | None:
     return reached[-1] if reached else None
 
 
-def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdict:
+def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[str, list[Record]]) -> RowVerdict:
     first = records[0]
     tier, margin = first.tier, reproduction.margin_percent
     point = _printed(reproduction, first.epochs_done) if tier == "prefix" else None
     epoch = point.epoch if point else first.epochs_done
     reported = reproduction.reported
     judgements: dict[str, Judgement] = {}
+    together: dict[str, None] = {}
     for metric, key in _LAST.items():
         printed = getattr(point, metric, None) if point else getattr(reported, metric)
-        if point:
-            values = by_seed(records, lambda r, key=key: _at_epoch(r, epoch, key))  # type: ignore[misc]
-        else:
-            values = by_seed(records, lambda r, key=key: r.last(key))  # type: ignore[misc]
-        percents = [100 * value for value in values]
+        value = partial(at_epoch, epoch=epoch, key=key) if point else partial(Record.last, key=key)
+        percents = [100 * found for found in by_seed(records, value)]
         if printed is None or not percents:
             continue
         if tier == "smoke":
@@ -160,7 +164,12 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
                 printed, mean, None, len(percents), margin, "not comparable", reason="not the whole row"
             )
         else:
-            judgements[metric] = judge(printed, percents, margin)
+            spreads = {
+                name: 100 * spread for name, found in like.items() if (spread := spread_of(by_seed(found, value)))
+            }
+            judgements[metric] = judge(printed, percents, margin, list(spreads.values()))
+            if judgements[metric].like_networks:
+                together |= dict.fromkeys(spreads)
     if reported.training_seconds is not None and tier == "full":
         seconds = by_seed(records, lambda r: float(r.content["time"]["fit_seconds"]))
         judgements["training_seconds"] = Judgement(
@@ -183,14 +192,20 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
         records=tuple(str(record.path) for record in records),
         margin=margin,
         shared_from=tuple(dict.fromkeys(r.shared_from for r in records if r.shared_from is not None)),
-        notes=_notes(records),
+        like_networks=tuple(together),
+        notes=_notes(reproduction, records, tuple(together)),
     )
 
 
-def _notes(records: list[Record]) -> tuple[str, ...]:
-    """What a reader should know: whose runs these are, and what nobody can check."""
+def _notes(reproduction: Reproduction, records: list[Record], like: tuple[str, ...]) -> tuple[str, ...]:
+    """What a reader should know: whose runs these are, what they were chosen by, and what nobody can check."""
     shared = {record.shared_from: None for record in records if record.shared_from is not None}
     notes = [f"rests on {', '.join(shared)}, which is one experiment with it"] if shared else []
+    if like:
+        notes.append(f"how far seeds scatter was learnt from {', '.join(like)} too")
+    identified = [name for name, setting in reproduction.settings.items() if setting.origin == "identified"]
+    if identified and not records[0].changed:
+        notes.append(f"{', '.join(identified)} was identified by the very numbers that are judged")
     without = [record for record in records if not record.path.with_name(PREDICTIONS).is_file()]
     if without:
         count = f"{len(without)} of {len(records)} records"
@@ -198,7 +213,40 @@ def _notes(records: list[Record]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> list[float]:
+def like_networks(others: Iterable[Record], evidence: Sequence[Record], datasets: set[str]) -> dict[str, list[Record]]:
+    """Whole runs of other experiments on the dataset, each under a name: their seeds tell how far seeds scatter.
+
+    Runs of the same experiment that are no evidence are among them: those over another number of epochs, say.
+
+    Args:
+        others: among which they are looked for.
+        evidence: records that are none of them.
+        datasets: of which any will do.
+    """
+    used = {record.path.resolve() for record in evidence}
+    found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for record in others:
+        content = record.content
+        whole = record.tier == "full" and not record.changed
+        if whole and content["dataset"]["name"] in datasets and record.path.resolve() not in used:
+            row = content["row"]
+            experiment = record.name if row is None else relatives(row)[0].reproduction.name
+            found[experiment, content["model"]["class_path"], record.epochs_done].append(record)
+    return {
+        f"{same[0].name} ({epochs} epochs of {model.rpartition('.')[2]})": same
+        for (_, model, epochs), same in found.items()
+    }
+
+
+def spread_of(values: Sequence[float]) -> float | None:
+    """Standard deviation between seeds; null where there are not two."""
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def by_seed(records: Sequence[Record], value: Callable[[Record], float | None]) -> list[float]:
     """One value for each seed: runs that share a seed are no independent evidence, so they are averaged."""
     seeds: dict[int, list[float]] = defaultdict(list)
     for record in records:
@@ -208,7 +256,8 @@ def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> l
     return [sum(values) / len(values) for _, values in sorted(seeds.items())]
 
 
-def _at_epoch(record: Record, epoch: int, key: str) -> float | None:
+def at_epoch(record: Record, epoch: int, key: str) -> float | None:
+    """What the curve holds of an epoch, a fraction of 1 or a loss; null where it holds nothing."""
     for point in record.content["curve"]:
         if point["epoch"] == epoch and point.get(key) is not None:
             return float(point[key])

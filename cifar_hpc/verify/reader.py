@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.experiment import experiment
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Record, find_all_record_files
-from cifar_hpc.verify.recompute import read_sound_record
+from cifar_hpc.verify.recompute import read_sound_record, run_config
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,10 @@ def read(files: Iterable[Path]) -> Found:
     for file in files:
         try:
             record = read_sound_record(file)
-            if record.content["row"] is not None and record.name not in known:
-                raise UserError(f"{file}: There is no row {record.name} any more; `rows` lists the rows")
+            if record.content["row"] is not None:
+                if record.name not in known:
+                    raise UserError(f"{file}: There is no row {record.name} any more; `rows` lists the rows")
+                record = _as_of_now(record, reproduction.load_row(record.name))
         except UserError as error:
             problems.append(str(error))
             continue
@@ -64,6 +67,21 @@ def read(files: Iterable[Path]) -> Found:
         elif all(record.content != other.content for other in complete):
             complete.append(record)
     return Found(tuple(complete), tuple(unfinished), tuple(problems))
+
+
+def _as_of_now(record: Record, row: Row) -> Record:
+    """The record with its changes from the row as its file is today, which may have got other settings since."""
+    config = record.path.with_name("config.yaml")
+    if not config.is_file():
+        return record
+    ours, theirs = (
+        experiment({key: value for key, value in settings.items() if key != "reproduction"})
+        for settings in (row.config, run_config(config, config.stat().st_mtime_ns))
+    )
+    both = ours.keys() & theirs.keys()
+    changed = {key: values for key, values in record.content["changed_from_row"].items() if key not in both}
+    changed |= {key: [ours[key], theirs[key]] for key in ours if key in both and ours[key] != theirs[key]}
+    return replace(record, content=record.content | {"changed_from_row": changed})
 
 
 def as_evidence(record: Record, row: Row) -> Record | None:

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,20 @@ def read_sound_record(file: Path) -> Record:
     return record
 
 
+@lru_cache(maxsize=1)
+def run_config(file: Path, changed: int) -> dict[str, Any]:
+    """A run's configuration, parsed once though it is looked at twice in turn.
+
+    Args:
+        file: the run's config.yaml.
+        changed: time of its last change.
+
+    Raises:
+        UserError: if it is no YAML.
+    """
+    return read_yaml(file)
+
+
 def has_predictions(record: Record) -> bool:
     """Whether predictions.npz lies beside the record."""
     return record.path.with_name(FILE_NAME).is_file()
@@ -174,7 +189,7 @@ def _check_config(record: Record) -> Iterator[Check]:
     file = record.path.with_name("config.yaml")
     if not file.is_file():
         return
-    config, content = read_yaml(file), record.content
+    config, content = run_config(file, file.stat().st_mtime_ns), record.content
     group, model, data = (config.get(name) or {} for name in ("reproduction", "model", "data"))
     yield Check("row", content["row"], group.get("row"), file.name)
     yield Check("seed", content["seed"], config.get("seed_everything"), file.name)

@@ -320,7 +320,7 @@ def table(row: Row, ranked: Sequence[Ranked], compared: Sequence[int], missing: 
             lines.append(f"      {_LABELS[quantity]}: {off:.2g} off, {scatter}")
     lines += textwrap.wrap(_conclusion(ranked), 80, initial_indent="  ", subsequent_indent="  ")
     if untrained := [one for one in ranked if not one.seeds]:
-        told = f"not trained yet: {'; '.join(one.name for one in untrained)} ; with --train they are, or by hand, as"
+        told = f"not trained yet: {'; '.join(one.name for one in untrained)}. With --train they are, or by hand, as"
         lines += textwrap.wrap(told, 80, initial_indent="  ", subsequent_indent="  ")
         lines.append(f"    {untrained[0].command}")
     lines += [f"  not here: {file}" for file in missing]

@@ -232,8 +232,8 @@ def _prediction_factor(seeds: int, freedom: int, runs: int) -> float:
 def student_quantile(freedom: int, level: float) -> float:
     """What Student's t exceeds in absolute value with probability `level`; scipy's costs a third of a start.
 
-    For whole degrees of freedom the law is a finite sum (M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions",
-    1964, 26.7.3 and 26.7.4), of the angle whose tangent is t over the root of the degrees of freedom.
+    For whole degrees of freedom the law is a finite sum (M. Abramowitz, I. Stegun, "Handbook of Mathematical
+    Functions", 1964, 26.7.3 and 26.7.4), of the angle whose tangent is t over the root of the degrees of freedom.
     """
 
     def exceeded(angle: float) -> float:

@@ -148,8 +148,10 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
             if ours:
                 longest = max(ours, key=lambda line: line[-1][0])
                 ends.append((*longest[-1], f"{word}, ours", colour))
-        if not ends:
-            return None
+        if max((len(line.get_xdata()) for line in axes.lines), default=0) < 2:
+            return None  # a number is better told in words
+        if quantity == "loss":
+            _keep_scale(axes)
         axes.set_xlabel("epoch")
         axes.set_title(
             "accuracy, %" if quantity == "accuracy" else "loss (cross-entropy, nats)", loc="left", fontsize=9
@@ -236,6 +238,17 @@ def _plot(name: str, description: str, figure: Figure) -> Plot:
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return Plot(name, description, text.getvalue())
+
+
+def _keep_scale(axes: Axes) -> None:
+    """Ends the axis above most of a plot's values, so that one epoch that diverged does not flatten the rest."""
+    values = sorted(float(y) for line in axes.lines for y in line.get_ydata())
+    enough = 3 * values[int(0.9 * (len(values) - 1))]
+    if values[-1] > enough:
+        axes.set_ylim(0, enough)
+        axes.annotate(
+            f"up to {values[-1]:.3g}", (0.5, 1), xycoords="axes fraction", ha="center", va="top", color=GREY, fontsize=8
+        )
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:

@@ -57,7 +57,7 @@ def _is_of(record: Record, base: Row) -> bool:
     return (content["model"]["class_path"], content["dataset"]["name"], record.epochs_done) == (
         config["model"]["class_path"],
         base.dataset,
-        config["trainer"]["max_epochs"],
+        base.epochs,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection import reproduction as rows
+from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
@@ -20,7 +20,11 @@ LABELS = {
     "precision_percent": "macro precision",
     "recall_percent": "macro recall",
     "f1_percent": "macro F1",
+    "validation_accuracy_percent": "validation acc.",
+    "top5_accuracy_percent": "top-5 accuracy",
+    "error_percent": "test error",
     "training_seconds": "training seconds",
+    "seconds_per_epoch": "seconds per epoch",
 }
 
 
@@ -38,7 +42,8 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
     """
     if recomputed and junit_file is not None:
         raise UserError("--junit has verdicts and --recompute gives none; leave one of them out")
-    asked, files, problems = _collect(targets)
+    collection = chosen()
+    asked, files, problems = _collect(targets, collection)
     if recomputed:
         named = [file for row in asked for file in find_record_files(row) if _is_finished(file)]
         return recompute.command(list(dict.fromkeys([*named, *files])), problems, json_file)
@@ -47,9 +52,9 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
     if asked:
         problems += everything.problems
         for row in asked:
-            evidence[row] = everything.evidence(rows.load_row(row))
+            evidence[row] = everything.evidence(collection.row(row))
             if not evidence[row]:
-                problems.append(_nothing_on(row))
+                problems.append(_nothing_on(row, collection))
     found = reader.read(files)
     problems += found.problems
     problems += [
@@ -65,7 +70,7 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
     verdicts = [
         verdict
         for row, records in evidence.items()
-        for verdict in judge_row(rows.load_row(row).reproduction, records, everything.records)
+        for verdict in judge_row(collection.row(row).reproduction, records, everything.records)
     ]
     status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
     if problems:
@@ -78,16 +83,16 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
     if junit_file is not None:
         write_junit(verdicts, problems, junit_file)
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError("\n".join(problems))
     return status
 
 
-def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
+def _collect(targets: list[str], collection: Collection) -> tuple[list[str], list[Path], list[str]]:
     """The rows and the record files that the targets name, and what is wrong with the targets."""
     asked: list[str] = []
     files: list[Path] = []
-    problems = []
-    known = {path.stem for path in rows.row_files()}
+    problems = list(collection.problems)
+    known = {path.stem for path in collection.row_files}
     for target in targets:
         path = Path(target)
         if path.is_file():
@@ -97,7 +102,8 @@ def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
             if not found:
                 problems.append(f"{path} holds no result.json: it is no run's directory, or the run has not begun")
         elif target in known:
-            asked += [target] if target not in asked else []
+            # What is wrong with a row's file is told among the collection's problems.
+            asked += [target] if target in collection.rows and target not in asked else []
             continue
         else:
             problems.append(f"{target} is no run directory, no record file and no row id; `rows` lists the ids")
@@ -106,11 +112,11 @@ def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
     return asked, files, problems
 
 
-def _nothing_on(row: str) -> str:
-    return (
-        f"{row} has no finished record under results/ or runs/; make one with "
-        f"`python -m cifar_hpc fit -c reproductions/{row}.yaml`"
-    )
+def _nothing_on(row: str, collection: Collection) -> str:
+    if not collection.rows[row].trains:
+        return f"{row} can only be audited: its file has no trainer, model and data to make a record with"
+    where = "results/ or runs/" + f", here or in {collection.folder}" * (not collection.is_default)
+    return f"{row} has no finished record under {where}; make one with `{collection.command('fit', '-c', row)}`"
 
 
 def _is_finished(file: Path) -> bool:

@@ -22,13 +22,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import Collection, chosen, configuration_file
 from cifar_hpc.collection.reproduction import CurvePoint, Row
+from cifar_hpc.collection.source import Source
+from cifar_hpc.collection.typed import Keys
 from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record
-from cifar_hpc.records.run_directory import RUNS
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import at_epoch, by_seed, like_networks, spread_of
 from cifar_hpc.verify.reader import Found
@@ -105,7 +106,7 @@ class Ranked:
 
 
 def command(
-    name: str, epochs: int | None, train: bool, seeds: int, overlays: Sequence[Path], json_file: str | None
+    name: str, epochs: int | None, train: bool, seeds: int, overlays: Sequence[str], json_file: str | None
 ) -> int:
     """Ranks the candidates of a row; trains them first, as far as records do not hold them, if that is asked for.
 
@@ -120,12 +121,13 @@ def command(
     Returns:
         0 when one candidate is likelier than all others together and not ruled out, 1 when it is none of them, else 3.
     """
-    row = reproduction.load_row(name)
+    collection = chosen()
+    row = collection.row(name)
     log = [point for point in row.reproduction.reported.curve if epochs is None or point.epoch <= epochs]
     if not log:
         which = "log" if epochs is None else f"value of the first {epochs} epochs"
         raise UserError(f"{name} prints no {which} that variants could be compared with")
-    candidates, missing = read_variants(row)
+    candidates, missing = read_variants(collection, row)
     found = reader.read_all()
     if train:
         for candidate in candidates:
@@ -143,20 +145,28 @@ def command(
     return status
 
 
-def read_variants(row: Row) -> tuple[list[Candidate], list[str]]:
+def read_variants(collection: Collection, row: Row) -> tuple[list[Candidate], list[str]]:
     """The candidates of a row, and the files with curves that are not here: a wheel comes without docs/.
 
     Raises:
         UserError: if there is no such file, or it is wrong.
     """
-    file = reproduction.reproductions_folder() / "variants" / f"{row.reproduction.row}.yaml"
+    file = collection.folder / "variants" / f"{row.reproduction.row}.yaml"
     if not file.is_file():
         known = ", ".join(path.stem for path in sorted(file.parent.glob("*.yaml"))) or "no row has any"
         raise UserError(f"{file} is missing, which would list the variants of the row; those there are: {known}")
-    candidates: list[Candidate] = read_lists(file, {"candidates": Candidate})["candidates"]
-    names = [candidate.name for candidate in candidates]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{file} has two candidates with the name {twice[0]}")
+    names: set[str] = set()
+
+    def check(source: Source, keys: Keys, candidate: Candidate) -> bool:
+        if candidate.name in names:
+            source.refuse((*keys, "name"), f"two candidates have the name {candidate.name}")
+        names.add(candidate.name)
+        return True
+
+    lists, mistakes = read_lists(file, {"candidates": Candidate}, check)
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    candidates: list[Candidate] = lists["candidates"]
     missing = []
     for candidate in candidates:
         paths = [file.parent / curve for curve in candidate.curves]
@@ -172,7 +182,7 @@ def rank(
     values = {candidate.name: _values(row, candidate, log, found) for candidate in candidates}
     keys = [set(held) for held in values.values() if held]
     compared = set.intersection(*keys) if keys else set()
-    own = {relative.reproduction.name for relative in reproduction.relatives(row.reproduction.name)}
+    own = {relative.reproduction.name for relative in found.collection.relatives(row)}
     like = like_networks([record for record in found.records if record.name not in own], [], {row.dataset})
     scores: dict[str, tuple[float, float]] = {}
     ranked = []
@@ -204,9 +214,7 @@ def rank(
                 None,
                 {name: math.sqrt(math.fsum(a * a for a in away) / len(away)) for name, away in off.items()},
                 spreads,
-                " ".join(
-                    ["python -m cifar_hpc fit -c", f"reproductions/{row.reproduction.row}.yaml", *candidate.flags]
-                ),
+                found.collection.command("fit", "-c", row.reproduction.name, *candidate.flags),
             )
         )
     best = max((score for score, _ in scores.values()), default=0.0)
@@ -256,7 +264,7 @@ def _values(row: Row, candidate: Candidate, log: Sequence[CurvePoint], found: Fo
 
 def runs_of(row: Row, candidate: Candidate, found: Found) -> list[Record]:
     """The records that trained a candidate on the whole dataset, be it for some epochs only."""
-    names = {relative.reproduction.name for relative in reproduction.relatives(row.reproduction.name)}
+    names = {relative.reproduction.name for relative in found.collection.relatives(row)}
     return [
         record
         for record in found.records
@@ -279,7 +287,7 @@ def _spread_at(runs: Sequence[Record], quantity: str, epoch: int) -> float | Non
     return spread and spread * (100 if quantity.endswith("_percent") else 1)
 
 
-def _train(row: Row, candidate: Candidate, found: Found, seeds: int, epochs: int, overlays: Sequence[Path]) -> None:
+def _train(row: Row, candidate: Candidate, found: Found, seeds: int, epochs: int, overlays: Sequence[str]) -> None:
     """Trains the seeds of a candidate that no record holds for so many epochs."""
     held = {record.seed for record in runs_of(row, candidate, found) if record.epochs_done >= epochs}
     held |= {int(json.loads(Path(file).read_text(encoding="utf-8")).get("seed", 0)) for file in candidate.curves}
@@ -287,8 +295,8 @@ def _train(row: Row, candidate: Candidate, found: Found, seeds: int, epochs: int
     for seed in range(1, seeds + 1):
         if seed in held:
             continue
-        run_dir = RUNS / row.reproduction.name / f"{slug}-{epochs}epochs" / f"seed{seed}"
-        files = [part for file in (row.path, *overlays) for part in ("-c", str(file))]
+        run_dir = found.collection.runs / row.reproduction.name / f"{slug}-{epochs}epochs" / f"seed{seed}"
+        files = [part for file in (row.path, *map(configuration_file, overlays)) for part in ("-c", str(file))]
         arguments = [*files, *candidate.flags, f"--trainer.max_epochs={epochs}", f"--seed_everything={seed}"]
         done = subprocess.run(
             [sys.executable, "-m", "cifar_hpc", "fit", *arguments, f"--run_dir={run_dir}", "--resume"], check=False

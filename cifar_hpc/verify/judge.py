@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cifar_hpc.collection.reproduction import CurvePoint, Reproduction, relatives
+from cifar_hpc.collection.reproduction import SECONDS, CurvePoint, Reproduction
 from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
@@ -18,8 +18,17 @@ _LAST = {
     "precision_percent": "precision",
     "recall_percent": "recall",
     "f1_percent": "f1",
+    "validation_accuracy_percent": "holdout_accuracy",
+    "top5_accuracy_percent": "top5_accuracy",
+    "error_percent": "test_accuracy",
 }
-"""From a reported value to the record's key under selection.last."""
+"""From a reported value to the record's key of an epoch."""
+
+_NOT_KEPT = {
+    "validation_accuracy_percent": "the row sets no training images aside",
+    "top5_accuracy_percent": "records of schema 1 keep no top-5 accuracy",
+}
+"""Why records may not have a value."""
 
 _SELECTIONS = {
     "last": ("last epoch", "the run was not tested"),
@@ -152,35 +161,34 @@ def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[s
     reported = reproduction.reported
     judgements: dict[str, Judgement] = {}
     together: dict[str, None] = {}
-    for metric, key in _LAST.items():
+    for metric in _LAST:
         printed = getattr(point, metric, None) if point else getattr(reported, metric)
-        value = partial(at_epoch, epoch=epoch, key=key) if point else partial(Record.last, key=key)
-        percents = [100 * found for found in by_seed(records, value)]
-        if printed is None or not percents:
+        if printed is None:
             continue
-        if tier == "smoke":
+        value = partial(_value, epoch=epoch, metric=metric, of_curve=point is not None)
+        percents = by_seed(records, value)
+        if not percents:
+            if why := _NOT_KEPT.get(metric):
+                judgements[metric] = Judgement(printed, None, None, 0, margin, "not comparable", reason=why)
+        elif tier == "smoke":
             mean = sum(percents) / len(percents)
             judgements[metric] = Judgement(
                 printed, mean, None, len(percents), margin, "not comparable", reason="not the whole row"
             )
         else:
-            spreads = {
-                name: 100 * spread for name, found in like.items() if (spread := spread_of(by_seed(found, value)))
-            }
-            judgements[metric] = judge(printed, percents, margin, list(spreads.values()))
+            spreads = {name: spread for name, found in like.items() if (spread := spread_of(by_seed(found, value)))}
+            runs = 1 if point else reported.runs or 1
+            judgements[metric] = judge(printed, percents, margin, list(spreads.values()), runs)
             if judgements[metric].like_networks:
                 together |= dict.fromkeys(spreads)
-    if reported.training_seconds is not None and tier == "full":
-        seconds = by_seed(records, lambda r: float(r.content["time"]["fit_seconds"]))
-        judgements["training_seconds"] = Judgement(
-            reported.training_seconds,
-            sum(seconds) / len(seconds),
-            None,
-            len(seconds),
-            margin,
-            "not comparable",
-            reason="other hardware",
-        )
+    for metric in SECONDS:
+        printed = getattr(reported, metric)
+        if printed is not None and tier == "full":
+            seconds = by_seed(records, partial(_seconds, metric))
+            mean = sum(seconds) / len(seconds)
+            judgements[metric] = Judgement(
+                printed, mean, None, len(seconds), margin, "not comparable", reason="other hardware"
+            )
     return RowVerdict(
         row=first.name,
         tier=tier,
@@ -195,6 +203,23 @@ def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[s
         like_networks=tuple(together),
         notes=_notes(reproduction, records, tuple(together)),
     )
+
+
+def _value(record: Record, epoch: int, metric: str, of_curve: bool) -> float | None:
+    """A metric in percent; null where the record does not have it."""
+    key = _LAST[metric]
+    value = at_epoch(record, epoch, key) if of_curve or key == "holdout_accuracy" else record.last(key)
+    if value is None:
+        return None
+    return 100 * (1 - value if metric == "error_percent" else value)
+
+
+def _seconds(metric: str, record: Record) -> float:
+    """Seconds of the whole fit, or of an epoch with its evaluation."""
+    time = record.content["time"]
+    if metric == "training_seconds":
+        return float(time["fit_seconds"])
+    return float(time["train_seconds"] + time["eval_seconds"]) / record.epochs_done
 
 
 def _notes(reproduction: Reproduction, records: list[Record], like: tuple[str, ...]) -> tuple[str, ...]:
@@ -229,9 +254,7 @@ def like_networks(others: Iterable[Record], evidence: Sequence[Record], datasets
         content = record.content
         whole = record.tier == "full" and not record.changed
         if whole and content["dataset"]["name"] in datasets and record.path.resolve() not in used:
-            row = content["row"]
-            experiment = record.name if row is None else relatives(row)[0].reproduction.name
-            found[experiment, content["model"]["class_path"], record.epochs_done].append(record)
+            found[record.name, content["model"]["class_path"], record.epochs_done].append(record)
     return {
         f"{same[0].name} ({epochs} epochs of {model.rpartition('.')[2]})": same
         for (_, model, epochs), same in found.items()

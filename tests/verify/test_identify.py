@@ -11,16 +11,15 @@ import pytest
 import yaml
 
 from cifar_hpc.cli import main
-from cifar_hpc.collection import reproduction
 from cifar_hpc.collection.experiment import flat
 from cifar_hpc.collection.reproduction import CurvePoint
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify import identify
 from cifar_hpc.verify.identify import Candidate
 from cifar_hpc.verify.reader import Found
-from tests.conftest import REPRODUCTIONS, ROOT, Command, Refuse
+from tests.conftest import COLLECTION, REPRODUCTIONS, ROOT, Command, Refuse
 
-ROW = reproduction.load_row("ghugre_sequential")
+ROW = COLLECTION.row("ghugre_sequential")
 REAL = json.loads((ROOT / "results" / "ghugre_sequential" / "seed1" / "result.json").read_text())
 EPOCHS = 8
 SMALL, LARGE = Candidate("small"), Candidate("large", {"data.batch_size": 128})
@@ -54,7 +53,9 @@ def rank(generator: np.random.Generator, printed: float, seeds: int) -> list[ide
         for candidate, level in ((SMALL, 50.0), (LARGE, 55.0))
         for seed in range(1, seeds + 1)
     ]
-    return identify.rank(ROW, [SMALL, LARGE], log(draw(generator, printed)), Found(tuple(records), (), ()))[0]
+    return identify.rank(ROW, [SMALL, LARGE], log(draw(generator, printed)), Found(tuple(records), (), (), COLLECTION))[
+        0
+    ]
 
 
 @pytest.mark.parametrize(("printed", "name"), [(50.0, "small"), (55.0, "large")])
@@ -85,7 +86,7 @@ def test_only_epochs_that_all_trained_candidates_hold_are_compared() -> None:
     records = (run(SMALL, 1, [50.0] * 8), run(SMALL, 2, [51.0] * 8), run(LARGE, 1, [55.0] * 3))
     never = Candidate("never", {"data.batch_size": 7})
     printed = log([50.0] * 8)
-    ranked, epochs = identify.rank(ROW, [SMALL, LARGE, never], printed, Found(records, (), ()))
+    ranked, epochs = identify.rank(ROW, [SMALL, LARGE, never], printed, Found(records, (), (), COLLECTION))
     assert epochs == [1, 2, 3]
     assert [(one.name, one.seeds) for one in ranked] == [("small", 2), ("large", 1), ("never", 0)]
     assert ranked[1].off == {"train_accuracy_percent": pytest.approx(5.0)}
@@ -128,7 +129,7 @@ VARIANTS = {path.stem: path for path in sorted((REPRODUCTIONS / "variants").glob
 
 @pytest.mark.parametrize("row", VARIANTS)
 def test_every_variant_is_another_one_and_the_row_is_among_them(row: str) -> None:
-    found, missing = identify.read_variants(reproduction.load_row(row))
+    found, missing = identify.read_variants(COLLECTION, COLLECTION.row(row))
     assert not missing
     changes = [candidate.changes for candidate in found]
     assert {} in changes
@@ -138,7 +139,7 @@ def test_every_variant_is_another_one_and_the_row_is_among_them(row: str) -> Non
 @pytest.mark.parametrize("row", VARIANTS)
 def test_every_variant_can_be_configured(row: str, capsys: pytest.CaptureFixture[str]) -> None:
     files = ["-c", str(REPRODUCTIONS / f"{row}.yaml"), "-c", str(ROOT / "configs" / "cpu.yaml")]
-    for candidate in identify.read_variants(reproduction.load_row(row))[0]:
+    for candidate in identify.read_variants(COLLECTION, COLLECTION.row(row))[0]:
         with pytest.raises(SystemExit) as ended:
             main(["fit", *files, *candidate.flags, "--print_config"])
         assert ended.value.code in (0, None), candidate.name
@@ -157,12 +158,9 @@ def test_every_variant_can_be_configured(row: str, capsys: pytest.CaptureFixture
         ("candidates: [", "is no valid YAML"),
     ],
 )
-def test_bad_variants_are_told(
-    refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, told: str
-) -> None:
+def test_bad_variants_are_told(refuse: Refuse, tmp_path: Path, text: str | None, told: str) -> None:
     folder = Path(shutil.copytree(REPRODUCTIONS, tmp_path / "reproductions"))
-    monkeypatch.setattr(reproduction, "reproductions_folder", lambda: folder)
-    file = folder / "variants" / "ghugre_sequential.yaml"
+    file = folder.relative_to(tmp_path) / "variants" / "ghugre_sequential.yaml"
     file.unlink()
     if text is not None:
         file.write_text(text, encoding="utf-8")
@@ -177,10 +175,9 @@ def test_rows_and_numbers_that_cannot_be_are_told(refuse: Refuse) -> None:
     assert "0 is less than 1" in refuse("identify", "ghugre_sequential", "--epochs", "0")
 
 
-def test_curves_that_are_not_here_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+def test_curves_that_are_not_here_are_told(tmp_path: Path, command: Command) -> None:
     folder = Path(shutil.copytree(REPRODUCTIONS, tmp_path / "elsewhere" / "reproductions"))
-    monkeypatch.setattr(reproduction, "reproductions_folder", lambda: folder)
-    done = command("identify", "luo_workload1_vgg")
+    done = command("identify", "--collection", folder, "luo_workload1_vgg")
     assert done.status == 3
     assert "not here: " in done.out
     assert "luo_vgg19.json" in done.out

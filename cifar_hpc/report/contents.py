@@ -299,7 +299,7 @@ def _confusion(records: Sequence[Record]) -> Confusion | None:
     kept = [record for record in records if has_predictions(record)]
     if not kept:
         return None
-    dataset = DATASETS[kept[0].content["dataset"]["name"]]
+    dataset = DATASETS[kept[0].dataset.name]
     counts = np.zeros((dataset.classes, dataset.classes))
     for record in kept:
         predictions = read_predictions(record.path.with_name(FILE_NAME))
@@ -313,22 +313,22 @@ def _machines(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _machine(record: Record) -> str:
-    hardware, software = record.content["hardware"], record.content["software"]
-    device = hardware.get("gpu") or f"{hardware.get('cpu', 'unknown CPU')}, {hardware.get('threads', '?')} threads"
-    return f"{device}, precision {hardware.get('precision', '?')}, torch {software.get('torch', '?')}"
+    hardware = record.hardware
+    device = hardware.gpu or f"{hardware.cpu}, {hardware.threads} threads"
+    return f"{device}, precision {hardware.precision}, torch {record.software.get('torch', '?')}"
 
 
 def _recipes(records: Sequence[Record]) -> tuple[Recipe, ...]:
-    names = sorted({record.name for record in records if record.content["row"] is None})
+    names = sorted({record.name for record in records if record.row is None})
     found = []
     for name in names:
-        runs = [record for record in records if record.content["row"] is None and record.name == name]
+        runs = [record for record in records if record.row is None and record.name == name]
         found.append(
             Recipe(
                 name,
                 tuple(run.seed for run in runs),
-                tuple(100 * float(run.content["selection"]["last"]["test_accuracy"]) for run in runs),
-                tuple(float(run.content["time"]["fit_seconds"]) for run in runs),
+                tuple(100 * run.selection.last.test_accuracy for run in runs if run.selection.last is not None),
+                tuple(run.time.fit_seconds for run in runs),
                 _machines(runs),
             )
         )

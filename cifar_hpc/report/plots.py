@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -140,7 +141,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
                 ends.append((*theirs[-1], f"{word}, reported", colour))
             key = f"{split}_{quantity}"
             ours = [
-                [(p["epoch"], factor * p[key]) for p in r.content["curve"] if p.get(key) is not None] for r in records
+                [(p.epoch, factor * getattr(p, key)) for p in r.curve if getattr(p, key) is not None] for r in records
             ]
             ours = [line for line in ours if line]
             for line in ours:
@@ -148,7 +149,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
             if ours:
                 longest = max(ours, key=lambda line: line[-1][0])
                 ends.append((*longest[-1], f"{word}, ours", colour))
-        if max((len(line.get_xdata()) for line in axes.lines), default=0) < 2:
+        if max((np.size(line.get_xdata()) for line in axes.lines), default=0) < 2:
             return None  # a number is better told in words
         if quantity == "loss":
             _keep_scale(axes)
@@ -242,7 +243,7 @@ def _plot(name: str, description: str, figure: Figure) -> Plot:
 
 def _keep_scale(axes: Axes) -> None:
     """Ends the axis above most of a plot's values, so that one epoch that diverged does not flatten the rest."""
-    values = sorted(float(y) for line in axes.lines for y in line.get_ydata())
+    values = sorted(float(y) for line in axes.lines for y in np.asarray(line.get_ydata()))
     enough = 3 * values[int(0.9 * (len(values) - 1))]
     if values[-1] > enough:
         axes.set_ylim(0, enough)

@@ -125,7 +125,7 @@ def judge_row(reproduction: Reproduction, records: Sequence[Record], others: Ite
         records: of this row.
         others: among which like networks are looked for, to learn how far seeds scatter; may hold the records too.
     """
-    like = like_networks(others, records, {record.content["dataset"]["name"] for record in records})
+    like = like_networks(others, records, {record.dataset.name for record in records})
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in records:
         groups[_kind(record, reproduction)].append(record)
@@ -216,10 +216,9 @@ def _value(record: Record, epoch: int, metric: str, of_curve: bool) -> float | N
 
 def _seconds(metric: str, record: Record) -> float:
     """Seconds of the whole fit, or of an epoch with its evaluation."""
-    time = record.content["time"]
     if metric == "training_seconds":
-        return float(time["fit_seconds"])
-    return float(time["train_seconds"] + time["eval_seconds"]) / record.epochs_done
+        return record.time.fit_seconds
+    return (record.time.train_seconds + record.time.eval_seconds) / record.epochs.done
 
 
 def _notes(reproduction: Reproduction, records: list[Record], like: tuple[str, ...]) -> tuple[str, ...]:
@@ -231,10 +230,10 @@ def _notes(reproduction: Reproduction, records: list[Record], like: tuple[str, .
     identified = [name for name, setting in reproduction.settings.items() if setting.origin == "identified"]
     if identified and not records[0].changed:
         notes.append(f"{', '.join(identified)} was identified by the very numbers that are judged")
-    without = [record for record in records if not record.path.with_name(PREDICTIONS).is_file()]
-    if without:
-        count = f"{len(without)} of {len(records)} records"
-        notes.append(f"no {PREDICTIONS} beside {count}, whose metrics are taken as they are")
+    for name, what in ((PREDICTIONS, "metrics"), ("config.yaml", "settings")):
+        without = sum(not record.path.with_name(name).is_file() for record in records)
+        if without:
+            notes.append(f"no {name} beside {without} of {len(records)} records, whose {what} are taken as they are")
     return tuple(notes)
 
 
@@ -251,10 +250,9 @@ def like_networks(others: Iterable[Record], evidence: Sequence[Record], datasets
     used = {record.path.resolve() for record in evidence}
     found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in others:
-        content = record.content
-        whole = record.tier == "full" and not record.changed
-        if whole and content["dataset"]["name"] in datasets and record.path.resolve() not in used:
-            found[record.name, content["model"]["class_path"], record.epochs_done].append(record)
+        whole = record.tier == "full" and not record.changed and record.dataset.name in datasets
+        if whole and record.path.resolve() not in used and record not in evidence:
+            found[record.name, record.model.class_path, record.epochs_done].append(record)
     return {
         f"{same[0].name} ({epochs} epochs of {model.rpartition('.')[2]})": same
         for (_, model, epochs), same in found.items()
@@ -281,17 +279,15 @@ def by_seed(records: Sequence[Record], value: Callable[[Record], float | None]) 
 
 def at_epoch(record: Record, epoch: int, key: str) -> float | None:
     """What the curve holds of an epoch, a fraction of 1 or a loss; null where it holds nothing."""
-    for point in record.content["curve"]:
-        if point["epoch"] == epoch and point.get(key) is not None:
-            return float(point[key])
-    return None
+    point = record.at(epoch)
+    return None if point is None else getattr(point, key)
 
 
 def _selection(records: list[Record], key: str, label: str, reason: str) -> Selection:
     """The mean over the records that have this selection; a hold-out is part of few."""
-    chosen = [record for record in records if record.content["selection"].get(key)]
-    values = by_seed(chosen, lambda record: float(record.content["selection"][key]["test_accuracy"]))
+    chosen = [record for record in records if key in record.selection.chosen]
+    values = by_seed(chosen, lambda record: record.selection.chosen[key].test_accuracy)
     if not values:
         return Selection(label, None, (), reason)
-    epochs = tuple(int(record.content["selection"][key]["epoch"]) for record in chosen)
+    epochs = tuple(record.selection.chosen[key].epoch for record in chosen)
     return Selection(label, 100 * sum(values) / len(values), epochs)

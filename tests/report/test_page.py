@@ -3,7 +3,6 @@
 import builtins
 import contextlib
 import dataclasses
-import hashlib
 import html
 import io
 import json
@@ -21,9 +20,10 @@ from cifar_hpc.cli import main
 from cifar_hpc.collection.reproduction import METRICS, SECONDS
 from cifar_hpc.report import contents, page, plots
 from cifar_hpc.verify.claims import JudgedClaim
+from tests import made_up
 from tests.conftest import COLLECTION, HANGING, ROOT, Refuse
 
-KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
+KEPT = made_up.KEPT
 CIFAR10_ROWS = [file.stem for file in COLLECTION.row_files if "cifar100" not in file.stem]
 
 
@@ -45,17 +45,8 @@ def written(pages: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def keep(results: Path, row: str, seed: int) -> Path:
-    """Keeps a real run under another row and seed; its metrics still follow from its predictions."""
-    folder = Path(shutil.copytree(KEPT, results / row / f"seed{seed}"))
-    record = json.loads((folder / "result.json").read_text())
-    config = (folder / "config.yaml").read_text()
-    config = config.replace("row: ghugre_sequential", f"row: {row}").replace(
-        "seed_everything: 1", f"seed_everything: {seed}"
-    )
-    (folder / "config.yaml").write_text(config)
-    record |= {"row": row, "seed": seed, "config_sha256": hashlib.sha256(config.encode()).hexdigest()}
-    (folder / "result.json").write_text(json.dumps(record))
-    return folder
+    """Keeps a run of a row under a seed."""
+    return made_up.keep(results / row / f"seed{seed}", row, seed)
 
 
 class Elements(HTMLParser):

@@ -1,6 +1,5 @@
 """`identify` on committed records, on made-up ones whose variant is known, and on bad files."""
 
-import copy
 import json
 import shutil
 from pathlib import Path
@@ -17,23 +16,24 @@ from cifar_hpc.records.record import Record
 from cifar_hpc.verify import identify
 from cifar_hpc.verify.identify import Candidate
 from cifar_hpc.verify.reader import Found
+from tests import made_up
 from tests.conftest import COLLECTION, REPRODUCTIONS, ROOT, Command, Refuse
 
 ROW = COLLECTION.row("ghugre_sequential")
-REAL = json.loads((ROOT / "results" / "ghugre_sequential" / "seed1" / "result.json").read_text())
+REAL = made_up.REAL
 EPOCHS = 8
 SMALL, LARGE = Candidate("small"), Candidate("large", {"data.batch_size": 128})
 
 
 def run(candidate: Candidate, seed: int, accuracies: list[float]) -> Record:
     """A run of a candidate, by its training accuracy after each epoch in percent."""
-    content = copy.deepcopy(REAL) | {"seed": seed}
-    content["changed_from_row"] = {key: [None, value] for key, value in candidate.changes.items()}
-    content["curve"] = [
+    curve = [
         point | {"epoch": epoch, "train_accuracy": accuracy / 100}
         for epoch, (point, accuracy) in enumerate(zip(REAL["curve"], accuracies, strict=False), 1)
     ]
-    return Record(Path(f"{candidate.name}/seed{seed}/result.json"), content)
+    changed = {key: [None, value] for key, value in candidate.changes.items()}
+    path = Path(f"{candidate.name}/seed{seed}/result.json")
+    return made_up.record(path=path, seed=seed, curve=curve, changed_from_row=changed)
 
 
 def log(accuracies: list[float]) -> list[CurvePoint]:

@@ -183,7 +183,8 @@ def explain(judgement: Judgement) -> str:
         return f"inconclusive ({needed})"
     if judgement.prediction and judgement.verdict != "reproduced":
         low, high = judgement.prediction
-        return f"{judgement.verdict} (a run: {low:.2f} to {high:.2f})"
+        told = "a run" if judgement.runs == 1 else f"{judgement.runs} runs"
+        return f"{judgement.verdict} ({told}: {low:.2f} to {high:.2f})"
     return judgement.verdict
 
 

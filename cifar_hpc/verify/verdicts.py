@@ -55,6 +55,7 @@ class Judgement:
         prediction_half_width: of the 95 % interval, about `measured`, of a number that the report could have printed.
         spread: standard deviation between seeds; null when nothing tells it.
         like_networks: number of those whose spread was taken together with the seeds' own.
+        runs: of which the printed value is the mean.
     """
 
     reported: float | None
@@ -68,6 +69,7 @@ class Judgement:
     prediction_half_width: float | None = None
     spread: float | None = None
     like_networks: int = 0
+    runs: int = 1
 
     @property
     def prediction(self) -> tuple[float, float] | None:
@@ -161,6 +163,7 @@ def judge(
         prediction_half_width=prediction if math.isfinite(prediction) else None,
         spread=spread.deviation,
         like_networks=spread.like_networks,
+        runs=runs,
     )
 
 

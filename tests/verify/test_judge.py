@@ -10,6 +10,7 @@ import pytest
 
 from cifar_hpc.collection.reproduction import Setting
 from cifar_hpc.records.record import Record
+from cifar_hpc.verify.command import explain
 from cifar_hpc.verify.judge import RowVerdict, judge_row
 from tests import made_up
 from tests.conftest import COLLECTION
@@ -133,6 +134,20 @@ def test_like_networks_tell_how_far_seeds_scatter_until_own_seeds_scatter_more()
     (found,) = judge_row(ROW, wider, others)
     assert found.judgements["test_accuracy_percent"].spread == pytest.approx(math.sqrt(50))
     assert not any("scatter" in note for note in found.notes)
+
+
+def test_a_printed_mean_is_held_against_what_means_of_so_many_runs_are() -> None:
+    row = copy.deepcopy(ROW)
+    records = [record(accuracy, seed) for seed, accuracy in enumerate((0.6925, 0.7155, 0.7065, 0.7085, 0.7015), 1)]
+    one = judge_row(row, records)[0].judgements["test_accuracy_percent"]
+    row.reported.runs = 5
+    five = judge_row(row, records)[0].judgements["test_accuracy_percent"]
+    assert (one.runs, five.runs) == (1, 5)
+    assert one.prediction_half_width is not None
+    assert five.prediction_half_width is not None
+    assert five.prediction_half_width < one.prediction_half_width
+    assert explain(one).startswith("plausible (a run: ")
+    assert explain(replace(five, verdict="plausible")).startswith("plausible (5 runs: ")
 
 
 def test_an_identified_setting_is_told() -> None:

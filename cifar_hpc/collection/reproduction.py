@@ -130,11 +130,13 @@ class Setting:
     """Where a hyperparameter comes from.
 
     Args:
-        origin: stated in the report, read from its authors' code, inferred, or unknown.
+        origin: stated in the report, read from its authors' code, inferred, identified by `identify` as what printed
+        the
+            very numbers that are judged, or unknown.
         where: the place, or what it is inferred from, or what was chosen and why.
     """
 
-    origin: Literal["stated", "code", "inferred", "unknown"]
+    origin: Literal["stated", "code", "inferred", "identified", "unknown"]
     where: str
 
 

@@ -5,6 +5,7 @@
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
+# make audit-study         how often `audit` is wrong: the tables of docs/audit.md (minutes)
 # make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md with measurements
 # make clean                removes .venv (runs and datasets stay)
 
@@ -23,7 +24,7 @@ COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
 RUN := runs/$(ROW)/seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce sweep install test test-cluster data results docs clean
+.PHONY: reproduce sweep install test test-cluster data results docs audit-study clean
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -100,6 +101,9 @@ results: $(VENV)/installed
 docs: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
+
+audit-study: $(VENV)/installed
+	@$(PY) docs/scripts/audit_study.py
 
 clean:
 	rm -rf $(VENV)

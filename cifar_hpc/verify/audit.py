@@ -1,19 +1,23 @@
 """The command `audit`: what the reports print, checked without training anything."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 from cifar_hpc.collection import reproduction
 from cifar_hpc.collection.reproduction import REPORTS, Row
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.verify.forensics.finding import Finding
+from cifar_hpc.verify.forensics.logs import curves_are_their_own, seconds_per_epoch_agree
+from cifar_hpc.verify.forensics.slips import explanations, odd
 from cifar_hpc.verify.forensics.statements import read_statements, statements_file
-from cifar_hpc.verify.forensics.tables import ROW_RULES, audit_row, seconds_per_epoch_agree
+from cifar_hpc.verify.forensics.tables import METRIC_RULES, ROW_RULES, answer, audit_row, not_judged
 from cifar_hpc.verify.forensics.texts import TEXT_RULES
 
-RULES = (*ROW_RULES, seconds_per_epoch_agree, *TEXT_RULES)
-"""All rules: on single rows, on rows of one configuration, on what the texts state."""
+REPORT_RULES = (seconds_per_epoch_agree, curves_are_their_own)
+RULES = (*ROW_RULES, *REPORT_RULES, *TEXT_RULES)
+"""All rules: on single rows, on the rows of a report, on what the texts state."""
 
 
 def findings(reports: Sequence[str] = ()) -> list[Finding]:
@@ -38,15 +42,36 @@ def audit(rows: Sequence[Row], reports: Sequence[str] = ()) -> list[Finding]:
     """
     by_id = {row.reproduction.name: row for row in rows}
     statements = read_statements(statements_file(), set(by_id))
-    found = [finding for row in rows for finding in audit_row(row)]
-    for report in REPORTS:
-        found += seconds_per_epoch_agree([row for row in rows if row.reproduction.report == report])
+    of_report: dict[str, list[Row]] = {}
+    for row in rows:
+        of_report.setdefault(row.reproduction.report or "", []).append(row)
+    found = [_explained(finding, row, of_report) for row in rows for finding in audit_row(row)]
+    for own in of_report.values():
+        found += [finding for rule_on_rows in REPORT_RULES for finding in rule_on_rows(own)]
     for rule in TEXT_RULES:
         found += rule(statements, by_id)
     return sorted(
         (finding for finding in found if not reports or finding.report in reports),
         key=lambda finding: REPORTS.index(finding.report),
     )
+
+
+def _explained(finding: Finding, row: Row, of_report: dict[str, list[Row]]) -> Finding:
+    """The finding, with the slips that would explain it."""
+    if finding.rule not in {rule.__name__ for rule in METRIC_RULES}:
+        return finding
+    return replace(finding, explained_by=explanations(row, of_report[finding.report]))
+
+
+def hints(rows: Sequence[Row], found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """What hardly an honest row shows, of rows whose numbers are possible: a hint, and no finding."""
+    broken = {row for finding in found if finding.explained_by for row in finding.rows}
+    return [
+        {"report": row.reproduction.report, "row": row.reproduction.name, **asdict(slip)}
+        for row in rows
+        if row.reproduction.name not in broken
+        for slip in odd(row)
+    ]
 
 
 def command(reports: Sequence[str], json_file: str | None) -> int:
@@ -58,12 +83,28 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     check_reports(reports)
     rows = [reproduction.read_row(path) for path in reproduction.row_files()]
     found = audit(rows, reports)
-    names = [row.reproduction.row for row in rows if not reports or row.reproduction.report in reports]
+    rows = [row for row in rows if not reports or row.reproduction.report in reports]
+    names = [row.reproduction.row for row in rows]
+    hinted = hints(rows, found)
+    skipped = {row.reproduction.name: why for row in rows if (why := not_judged(row))}
     if json_file is not None:
-        write_json_output({"rows": names, "findings": [asdict(finding) for finding in found]}, json_file)
+        content = {
+            "rows": names,
+            "findings": [asdict(finding) for finding in found],
+            "hints": hinted,
+            "not_judged": skipped,
+            "answers": [asdict(told) for row in rows if (told := answer(row))],
+        }
+        write_json_output(content, json_file)
     if json_file != "-":
         for finding in found:
             print(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
+            for slip in finding.explained_by:
+                print(f"    would be explained by {slip.slip}: {slip.sentence}{_by_chance(slip.by_chance)}")
+        for hint in hinted:
+            print(f"{hint['row']}, hint: {hint['slip']}: {hint['sentence']}{_by_chance(hint['by_chance'])}")
+        for sentence in skipped.values():
+            print(sentence)
         count = f"{len(found)} finding{'s' * (len(found) != 1)} in {len(names)} row{'s' * (len(names) != 1)}"
         print(f"{count} and their reports' texts, by {len(RULES)} rules")
     return 1 if found else 0
@@ -78,3 +119,7 @@ def check_reports(reports: Sequence[str]) -> None:
     for report in reports:
         if report not in REPORTS:
             raise UserError(f"There is no report {report}; the reports are {', '.join(REPORTS)}")
+
+
+def _by_chance(count: int) -> str:
+    return f" (fits {count} of 10,000 honest rows by chance)"

@@ -66,6 +66,8 @@ class Order:
         metrics: in which the rows are compared.
         orders: each from the greatest to the least.
         kind: `above`, or `not below` where the text says that the first is no less than the second.
+        by_points: by how many percentage points the first is said to be ahead; each order then names two rows.
+        approximate: whether the text says that these are approximate.
     """
 
     report: str
@@ -74,6 +76,8 @@ class Order:
     metrics: list[Metric]
     orders: list[list[str]]
     kind: Literal["above", "not below"] = "above"
+    by_points: float | None = None
+    approximate: bool = False
 
 
 @dataclass
@@ -90,6 +94,7 @@ class SpeedUp:
         in_words: whether it is a word such as "quarter", which is taken to cover all up to its neighbours.
         faster: id of a row whose training time is printed.
         slower: id of the other.
+        approximate: whether the text says that the value is approximate.
     """
 
     report: str
@@ -101,6 +106,7 @@ class SpeedUp:
     in_words: bool = False
     faster: str | None = None
     slower: str | None = None
+    approximate: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,9 @@ def read_statements(path: Path, rows: set[str]) -> Statements:
     for again in found.given_again:
         if wrong := sorted(set(again.values) - known_values):
             raise UserError(f"{path}: given_again.values of {again.row} has {wrong[0]}, which no row reports")
+    for index, order in enumerate(found.orders):
+        if order.by_points is not None and any(len(rows_) != 2 for rows_ in order.orders):
+            raise UserError(f"{path}: orders[{index}] has by_points, so each of its orders must name two rows")
     reports = [(f"orders[{index}]", order.report) for index, order in enumerate(found.orders)]
     reports += [(f"speed_ups[{index}]", stated.report) for index, stated in enumerate(found.speed_ups)]
     for item, report in reports:

@@ -455,7 +455,8 @@ def main() -> int:
     """Prints the tables; 1 where `BY_CHANCE` is not what is counted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--honest", type=int, default=20_000, help="honest rows (default: %(default)s)")
-    parser.add_argument("--broken", type=int, default=200, help="broken rows of each kind (default: %(default)s)")
+    parser.add_argument("--broken", type=int, default=100, help="broken rows of each kind (default: %(default)s)")
+    parser.add_argument("--chance", type=int, default=1000, help="honest rows for slips (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
     arguments = parser.parse_args()
     with Pool(arguments.processes) as pool:
@@ -492,7 +493,7 @@ def main() -> int:
             print(f"| {_sentence(KINDS[kind])} | {cells} | {named} |")
         print(f"\nseconds to judge a broken row: median {median(seconds):.3f}, most {max(seconds):.3f}\n")
 
-        chance: Counter[str] = sum(pool.imap(count_by_chance, range(40)), Counter())
+        chance: Counter[str] = sum(pool.imap(count_by_chance, range(arguments.chance // CHUNK)), Counter())
     print("| slip | fits of 10,000 honest rows | BY_CHANCE |")
     print("|---|---|---|")
     wrong = 0

@@ -265,7 +265,7 @@ METRICS = ("test_accuracy_percent", "precision_percent", "recall_percent", "f1_p
     ],
 )
 def test_slips_are_named(printed: tuple[str, ...], slip: str) -> None:
-    reported = {key: Printed(text) for key, text in zip(METRICS, printed, strict=True)}
+    reported: dict[str, Any] = {key: Printed(text) for key, text in zip(METRICS, printed, strict=True)}
     row = make_row(**reported, **IMAGES)
     found = slips.explanations(row)
     assert slip in {one.slip for one in found}, found
@@ -274,14 +274,14 @@ def test_slips_are_named(printed: tuple[str, ...], slip: str) -> None:
 
 def test_a_copied_value_is_named() -> None:
     other = make_row("other", f1_percent=Printed("91.37"))
-    values = dict(zip(METRICS, map(Printed, ("86.21", "86.31", "86.21", "91.37")), strict=True))
+    values: dict[str, Any] = dict(zip(METRICS, map(Printed, ("86.21", "86.31", "86.21", "91.37")), strict=True))
     found = slips.explanations(make_row(**values, **IMAGES), [other])
     assert "F1 91.37 is the F1 of place of other" in {one.sentence for one in found}
 
 
 def test_odd_rows_get_a_hint() -> None:
     def hinted(*printed: str) -> list[str]:
-        values = dict(zip(METRICS, map(Printed, printed), strict=True))
+        values: dict[str, Any] = dict(zip(METRICS, map(Printed, printed), strict=True))
         return [one.slip for one in slips.odd(make_row(**values))]
 
     assert hinted("85.98", "85.92", "85.98", "85.95") == ["F1 as harmonic mean of the averages"]

@@ -280,7 +280,7 @@ class Hull:
         # Of one matrix it is known how many images are wrong; of several each may have more.
         wrong = images - int(question.hits[0] * images) if question.runs == 1 else images
         self.classes = [_Class(question, n, count, wrong) for n, count in Counter(question.sizes).items()]
-        self.columns = [c.start(64 if len(self.classes) == 1 else 24) for c in self.classes]
+        self.columns = [c.start(20 if len(self.classes) == 1 else 10) for c in self.classes]
 
     def proves(self, multipliers: Multipliers) -> bool:
         """Whether the multipliers prove that there is no such matrix; exact.
@@ -323,7 +323,7 @@ class Hull:
         for _ in range(40):
             value, y = self._program(objective)
             bound = min(bound, sum(c.count * c.most(y) for c in self.classes) - self._least(y - objective))
-            if bound - value < 1e-7 or not self._add_columns(y):
+            if bound - value < 1e-6 or not self._add_columns(y):
                 break
         return float(bound)
 

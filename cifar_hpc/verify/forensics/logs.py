@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from cifar_hpc.collection.reproduction import CurvePoint, Reproduction, Row
 from cifar_hpc.verify.forensics.finding import Finding, Strength
@@ -213,7 +213,8 @@ def curves_are_their_own(rows: Sequence[Row]) -> Iterator[Finding]:
         rows: of one report.
     """
     curves = [(row, name, values) for row in rows for name, values in _curves(row)]
-    for (one, name, first), (other, name2, second) in combinations(curves, 2):
+    for a, b in _alike([values for _, _, values in curves]):
+        (one, name, first), (other, name2, second) = curves[a], curves[b]
         same_kind = name.partition("_")[2] == name2.partition("_")[2]
         if not same_kind or (one is not other and one.reproduction.label == other.reproduction.label):
             continue
@@ -231,6 +232,17 @@ def curves_are_their_own(rows: Sequence[Row]) -> Iterator[Finding]:
             strength="unusual",
             rows=tuple(dict.fromkeys(group.name for group in groups)),
         )
+
+
+def _alike(curves: Sequence[dict[int, float]]) -> list[tuple[int, int]]:
+    """Pairs of curves that somewhere take the same steps, as a curve and a moved one do."""
+    places: dict[tuple[float, ...], list[int]] = {}
+    for number, curve in enumerate(curves):
+        values = list(curve.values())
+        steps = [round(b - a, 6) for a, b in pairwise(values)]
+        for window in {tuple(steps[k : k + SHARED - 1]) for k in range(len(steps) - SHARED + 2)}:
+            places.setdefault(window, []).append(number)
+    return sorted({pair for numbers in places.values() for pair in combinations(numbers, 2)})
 
 
 def _curves(row: Row) -> Iterator[tuple[str, dict[int, float]]]:

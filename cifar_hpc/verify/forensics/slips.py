@@ -7,7 +7,7 @@ from itertools import pairwise
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.typed import Printed
 from cifar_hpc.verify.forensics.finding import Slip
-from cifar_hpc.verify.forensics.joint import Metric, Question, decide, reach
+from cifar_hpc.verify.forensics.joint import METRICS, Metric, Question, decide, reach
 from cifar_hpc.verify.forensics.printed import decimals, share
 from cifar_hpc.verify.forensics.readings import RARE, USUAL_BATCHES, chance, reading
 from cifar_hpc.verify.forensics.tables import WORDS, harmonic, is_multiple, printed_metrics, question
@@ -49,7 +49,9 @@ class Case:
         """Between what each metric lies when the others are as printed; left out where these are impossible."""
         if self.question is None:
             return {}
-        ends = {metric: reach(self.question, metric) for metric in self.printed}
+        ends = {metric: bounded(self.question, metric) for metric in self.printed}
+        if self.read.over == "images":  # else there is no more to hold them to
+            ends = {metric: e and reach(self.question, metric) for metric, e in ends.items()}
         return {metric: (e[0] - 1e-9, e[1] + 1e-9) for metric, e in ends.items() if e is not None}
 
     def could_be(self, metric: Metric, value: float) -> bool:
@@ -74,6 +76,32 @@ class Case:
     def told(self, metric: Metric) -> str:
         """A metric as printed."""
         return f"{WORDS[metric]} {self.printed[metric]}"
+
+
+def bounded(asked: Question, metric: Metric) -> tuple[float, float] | None:
+    """Between what a metric lies by `recall_is_accuracy` and `f1_is_bounded` alone, when the others are as printed."""
+    whole = (0.0, 1.0)
+    known: dict[Metric, tuple[float, float]] = {}
+    for name in METRICS:
+        ends = None if name == metric else getattr(asked, name)
+        known[name] = whole if ends is None else (float(ends[0]), float(ends[1]))
+    (p0, p1), (f0, f1) = known["precision"], known["f1"]
+    r0, r1 = known["recall"]
+    if asked.recall_is_accuracy:
+        r0, r1 = max(r0, known["accuracy"][0]), min(r1, known["accuracy"][1])
+    elif metric == "accuracy":
+        return whole
+
+    def other(average: float, f: float) -> float:
+        """The least recall (or precision) with which F1 reaches f."""
+        return average * f / (2 * average - f) if 2 * average > f else 2.0
+
+    found = {
+        "precision": (other(r1, f0), 1 + f1 - r0),
+        "f1": (p0 + r0 - 1, 2 * p1 * r1 / (p1 + r1) if p1 + r1 else 0.0),
+    }.get(metric, (max(r0, other(p1, f0)), min(r1, 1 + f1 - p0)))
+    low, high = max(found[0], 0.0), min(found[1], 1.0)
+    return (low, high) if r0 <= r1 and low <= high else None
 
 
 def explanations(row: Row, others: Sequence[Row] = ()) -> tuple[Slip, ...]:
@@ -186,30 +214,23 @@ def _one_digit(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _copied(case: Case) -> Iterator[tuple[str, str]]:
-    for metric, value in case.printed.items():
-        if metric not in case.spans or decimals(value) < 2:
+    slip = "a value copied from another row or epoch"
+    own = {m: digits(v) for m, v in case.printed.items() if m in case.spans and decimals(v) >= 2}
+    told = set()
+    for other in case.others:
+        if other.reproduction.name == case.row.reproduction.name:
             continue
-        for other in case.others:
-            if other.reproduction.name == case.row.reproduction.name:
-                continue
-            for name, same in printed_metrics(other).items():
-                if digits(same) == digits(value):
+        for name, same in printed_metrics(other).items():
+            for metric, text in own.items():
+                if text == digits(same) and metric not in told:
+                    told.add(metric)
                     place = other.reproduction.where or other.reproduction.name
-                    yield (
-                        "a value copied from another row or epoch",
-                        f"{case.told(metric)} is the {WORDS[name]} of {place}",
-                    )
-                    break
-        reported = case.row.reproduction.reported
-        epochs = [
-            point.epoch
-            for point in reported.curve[:-1]
-            if metric == "accuracy"
-            and point.test_accuracy_percent is not None
-            and digits(point.test_accuracy_percent) == digits(value)
-        ]
-        if epochs:
-            yield "a value copied from another row or epoch", f"{case.told(metric)} is that of epoch {epochs[0]}"
+                    yield slip, f"{case.told(metric)} is the {WORDS[name]} of {place}"
+    for point in case.row.reproduction.reported.curve[:-1]:
+        earlier = point.test_accuracy_percent
+        if earlier is not None and own.get("accuracy") == digits(earlier) and "accuracy" not in told:
+            told.add("accuracy")
+            yield slip, f"{case.told('accuracy')} is that of epoch {point.epoch}"
 
 
 def _batches(case: Case) -> Iterator[tuple[str, str]]:

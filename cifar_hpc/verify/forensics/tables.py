@@ -293,7 +293,7 @@ def answer(row: Row) -> Answer | None:
     read = reading(row)
     if len(printed_metrics(row)) < 2 or row.test_set is None or row.test_set.sizes is None:
         return None
-    for averages in read.averages:
+    for averages in read.averages if read.over != "batches" else ():
         asked = question(row, averages)
         if asked is not None and averages != "micro" and (found := decide(asked)).kind == "possible":
             return Answer(

@@ -1,13 +1,14 @@
 # make reproduce            ghugre_sequential, from a bare machine to the verdict
-# make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c configs/cpu.yaml" for an overlay
+# make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c cpu" for an overlay
 # make sweep STUDY=<folder in reproductions/> ROW=<id>   a report's study, one run for each of its values
-# make test                 ruff, mypy and pytest
+# make test                 ruff, mypy, hadolint and pytest
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
 # make audit-study         how often `audit` is wrong: the tables of docs/audit.md (minutes)
 # make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md with measurements
 # make clean                removes .venv (runs and datasets stay)
+# make help                 prints these lines
 
 PYTHON ?= python3
 ROW ?= ghugre_sequential
@@ -21,10 +22,10 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c 
 # compile all that it imports. What is compiled already is passed over. torch ships a file in the syntax of a newer
 # Python; what cannot be compiled stays as it is, and is no reason to fail.
 COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
-RUN := runs/$(ROW)/seed$(SEED)
+RUN := runs/$(ROW)/$(if $(findstring smoke,$(FLAGS)),smoke/)seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce sweep install test test-cluster data results docs audit-study clean
+.PHONY: reproduce sweep install test test-cluster data results docs audit-study clean help
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -75,6 +76,7 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile .devcontainer/Dockerfile
 	$(VENV)/bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-cluster: $(VENV)/installed-cluster
@@ -99,8 +101,13 @@ results: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --readme README.md --durations docs/durations.md > /dev/null
 
 docs: $(VENV)/installed
+	@$(PY) docs/scripts/defaults.py
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
+	@$(PY) docs/scripts/bench_table.py
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 audit-study: $(VENV)/installed
 	@$(PY) docs/scripts/audit_study.py

@@ -11,7 +11,7 @@ ROOMS = (
     # Each may import from those before it, and from itself.
     ("errors", "output", "machine", "__init__"),
     ("collection", "data"),
-    ("models", "records"),
+    ("models", "records", "transcribe"),
     ("speed",),
     ("hpc",),
     ("fit", "verify"),
@@ -73,4 +73,4 @@ def test_few_modules_lie_at_the_top() -> None:
 
 def test_tests_are_laid_out_as_the_package_is() -> None:
     folders = {file.parent.name for file in (ROOT / "tests").glob("*/test_*.py")}
-    assert folders <= {file.parent.name for file in PACKAGE.glob("*/*.py")}
+    assert folders - {"faults"} <= {file.parent.name for file in PACKAGE.glob("*/*.py")}

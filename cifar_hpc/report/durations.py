@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_hpc.collection.reproduction import Row
-from cifar_hpc.records.record import QUIET, Record
+from cifar_hpc.records.record import QUIET, Point, Record
 from cifar_hpc.verify.reader import Found
 
 _PAGE = """# How long each row takes
@@ -21,10 +21,10 @@ a row with the same network, optimiser, data and batch size.
 
 A row without times needs one epoch to have them:
 
-    python -m cifar_hpc fit -c reproductions/ROW.yaml -c configs/cpu.yaml --trainer.max_epochs 1
+    python -m cifar_hpc fit -c ROW -c cpu --trainer.max_epochs 1
     python -m cifar_hpc rows --json -
 
-`-c configs/fast.yaml` instead of `configs/cpu.yaml` takes bf16 where the processor has it. In the JSON `duration`
+`-c fast` instead of `-c cpu` takes bf16 where the processor has it. In the JSON `duration`
 stands under each row; it counts the records under `runs/` too, and this page those under `results/` only.
 """
 
@@ -56,16 +56,17 @@ class Duration:
 
 
 def durations(rows: Sequence[Row], found: Found) -> dict[str, Duration | None]:
-    """How long each row takes, by its id; null where nothing was measured.
+    """How long each row takes that trains anything, by its id; null where nothing was measured.
 
     Args:
         rows: all rows.
         found: records.
     """
-    own = {row.reproduction.name: _records(row, found) for row in rows}
+    trained = [row for row in rows if row.trains]
+    own = {row.reproduction.name: _records(row, found) for row in trained}
     answer: dict[str, Duration | None] = {}
-    for row in rows:
-        alike = [record for other in rows if _work(other) == _work(row) for record in own[other.reproduction.name]]
+    for row in trained:
+        alike = [record for other in trained if _work(other) == _work(row) for record in own[other.reproduction.name]]
         answer[row.reproduction.name] = _quickest(row, own[row.reproduction.name] or alike)
     return answer
 
@@ -73,7 +74,7 @@ def durations(rows: Sequence[Row], found: Found) -> dict[str, Duration | None]:
 def _records(row: Row, found: Found) -> list[Record]:
     """The records of whole epochs of this row, as it is."""
     whole = {"trainer.max_epochs"}
-    return [r for r in found.of(row.reproduction.name) if set(r.content["changed_from_row"]) <= whole and _timed(r)]
+    return [r for r in found.of(row.reproduction.name) if set(r.changed_from_row) <= whole and _timed(r)]
 
 
 def _work(row: Row) -> tuple[Any, ...]:
@@ -83,12 +84,9 @@ def _work(row: Row) -> tuple[Any, ...]:
     return model["class_path"], settings, row.config["data"]
 
 
-def _timed(record: Record) -> list[dict[str, Any]]:
-    """The epochs that count, which have both times."""
-    epochs = [
-        point for point in record.content["curve"] if None not in map(point.get, ("train_seconds", "eval_seconds"))
-    ]
-    return epochs[1:] or epochs
+def _timed(record: Record) -> list[Point]:
+    """The epochs that count."""
+    return record.curve[1:] or record.curve
 
 
 def _quickest(row: Row, records: Iterable[Record]) -> Duration | None:
@@ -98,15 +96,14 @@ def _quickest(row: Row, records: Iterable[Record]) -> Duration | None:
 
 def _duration(row: Row, record: Record) -> Duration:
     epochs = _timed(record)
-    hardware = record.content["hardware"]
-    where = hardware.get("gpu") or f"{hardware['cpu']}, {hardware['cores']} core{'s' * (hardware['cores'] > 1)}"
     return Duration(
-        sum(point["train_seconds"] + point["eval_seconds"] for point in epochs) / len(epochs),
-        int(row.config["trainer"]["max_epochs"]),
+        sum(point.train_seconds + point.eval_seconds for point in epochs) / len(epochs),
+        row.epochs,
         len(epochs),
         record.name,
         record.path.as_posix(),
-        f"{where}, {hardware['precision']}" + (", shared with others" if record.load > QUIET else ""),
+        f"{record.hardware.device}, {record.hardware.precision}"
+        + (", shared with others" if record.load > QUIET else ""),
     )
 
 

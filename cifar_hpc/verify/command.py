@@ -2,11 +2,12 @@
 
 import textwrap
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection import reproduction as rows
+from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
@@ -20,7 +21,11 @@ LABELS = {
     "precision_percent": "macro precision",
     "recall_percent": "macro recall",
     "f1_percent": "macro F1",
+    "validation_accuracy_percent": "validation acc.",
+    "top5_accuracy_percent": "top-5 accuracy",
+    "error_percent": "test error",
     "training_seconds": "training seconds",
+    "seconds_per_epoch": "seconds per epoch",
 }
 
 
@@ -38,52 +43,50 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
     """
     if recomputed and junit_file is not None:
         raise UserError("--junit has verdicts and --recompute gives none; leave one of them out")
-    asked, files, problems = _collect(targets)
+    collection = chosen()
+    asked, files, problems = _collect(targets, collection)
     if recomputed:
         named = [file for row in asked for file in find_record_files(row) if _is_finished(file)]
         return recompute.command(list(dict.fromkeys([*named, *files])), problems, json_file)
-    evidence: dict[str, list[Record]] = {}
-    if asked:
-        everything = reader.read_all()
-        problems += everything.problems
-        for row in asked:
-            evidence[row] = everything.evidence(rows.load_row(row))
-            if not evidence[row]:
-                problems.append(_nothing_on(row))
-    found = reader.read(files)
+    # All in one go, so that a copy of one is known among the others.
+    found = reader.read(dict.fromkeys([*files, *(reader.all_files() if asked else ())]))
     problems += found.problems
     problems += [
-        f"{record.path}: the run is {record.content['status']} after {record.epochs_done} epochs; end it with "
+        f"{record.path}: the run is {record.status} after {record.epochs_done} epochs; end it with "
         "`fit --resume` before it is judged"
         for record in found.unfinished
+        if record.path in files
     ]
-    for record in found.records:
-        if record.content["row"] is None:
-            problems.append(f"{record.path}: {record.name} is a recipe, and no report says what it should reach")
-        elif record not in (known := evidence.setdefault(record.name, [])):
+    evidence = {row: found.evidence(collection.row(row)) for row in asked}
+    problems += [_nothing_on(row, collection) for row, records in evidence.items() if not records]
+    mine = [record for record in found.records if record.path in files]
+    for record in mine:
+        if record.row is not None and record not in (known := evidence.setdefault(record.row, [])):
             known.append(record)
-    verdicts = [v for row, records in evidence.items() for v in judge_row(rows.load_row(row).reproduction, records)]
+    verdicts = [v for row, records in evidence.items() for v in judge_row(collection.row(row).reproduction, records)]
     status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
     if problems:
         status = 2
     if json_file != "-":
         for verdict in verdicts:
             print(table(verdict))
+        for line in _recipes(mine):
+            print(line)
     if json_file is not None:
         write_json_output(as_json(verdicts, problems, status), json_file)
     if junit_file is not None:
         write_junit(verdicts, problems, junit_file)
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError("\n".join(problems))
     return status
 
 
-def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
+def _collect(targets: list[str], collection: Collection) -> tuple[list[str], list[Path], list[str]]:
     """The rows and the record files that the targets name, and what is wrong with the targets."""
     asked: list[str] = []
     files: list[Path] = []
-    problems = []
-    known = {path.stem for path in rows.row_files()}
+    problems = list(collection.problems)
+    known = {path.stem for path in collection.row_files}
     for target in targets:
         path = Path(target)
         if path.is_file():
@@ -93,7 +96,8 @@ def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
             if not found:
                 problems.append(f"{path} holds no result.json: it is no run's directory, or the run has not begun")
         elif target in known:
-            asked += [target] if target not in asked else []
+            # What is wrong with a row's file is told among the collection's problems.
+            asked += [target] if target in collection.rows and target not in asked else []
             continue
         else:
             problems.append(f"{target} is no run directory, no record file and no row id; `rows` lists the ids")
@@ -102,11 +106,24 @@ def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
     return asked, files, problems
 
 
-def _nothing_on(row: str) -> str:
-    return (
-        f"{row} has no finished record under results/ or runs/; make one with "
-        f"`python -m cifar_hpc fit -c reproductions/{row}.yaml`"
-    )
+def _recipes(records: Iterable[Record]) -> list[str]:
+    """A line on each recipe, of which no report prints what it should reach."""
+    accuracies: dict[str, list[float]] = {}
+    for record in records:
+        if record.row is None and record.selection.last is not None:
+            accuracies.setdefault(record.name, []).append(100 * record.selection.last.test_accuracy)
+    return [
+        f"{name}: a recipe, of which no report prints a number; on the test set {sum(found) / len(found):.2f} % "
+        f"(mean of {len(found)} record{'s' * (len(found) > 1)})"
+        for name, found in accuracies.items()
+    ]
+
+
+def _nothing_on(row: str, collection: Collection) -> str:
+    if not collection.rows[row].trains:
+        return f"{row} can only be audited: its file has no trainer, model and data to make a record with"
+    where = "results/ or runs/" + f", here or in {collection.folder}" * (not collection.is_default)
+    return f"{row} has no finished record under {where}; make one with `{collection.command('fit', '-c', row)}`"
 
 
 def _is_finished(file: Path) -> bool:

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from cifar_hpc.collection.reproduction import CurvePoint, Reproduction
+from cifar_hpc.collection.reproduction import SECONDS, CurvePoint, Reproduction
 from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
@@ -16,8 +17,17 @@ _LAST = {
     "precision_percent": "precision",
     "recall_percent": "recall",
     "f1_percent": "f1",
+    "validation_accuracy_percent": "holdout_accuracy",
+    "top5_accuracy_percent": "top5_accuracy",
+    "error_percent": "test_accuracy",
 }
-"""From a reported value to the record's key under selection.last."""
+"""From a reported value to the record's key of an epoch."""
+
+_NOT_KEPT = {
+    "validation_accuracy_percent": "the row sets no training images aside",
+    "top5_accuracy_percent": "records of schema 1 keep no top-5 accuracy",
+}
+"""Why records may not have a value."""
 
 _SELECTIONS = {
     "last": ("last epoch", "the run was not tested"),
@@ -147,31 +157,31 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
     judgements: dict[str, Judgement] = {}
     for metric, key in _LAST.items():
         printed = getattr(point, metric, None) if point else getattr(reported, metric)
-        if point:
+        if printed is None:
+            continue
+        if point or key == "holdout_accuracy":
             values = by_seed(records, lambda r, key=key: _at_epoch(r, epoch, key))  # type: ignore[misc]
         else:
             values = by_seed(records, lambda r, key=key: r.last(key))  # type: ignore[misc]
-        percents = [100 * value for value in values]
-        if printed is None or not percents:
-            continue
-        if tier == "smoke":
+        percents = [100 * (1 - value if metric == "error_percent" else value) for value in values]
+        if not percents:
+            if why := _NOT_KEPT.get(metric):
+                judgements[metric] = Judgement(printed, None, None, 0, margin, "not comparable", reason=why)
+        elif tier == "smoke":
             mean = sum(percents) / len(percents)
             judgements[metric] = Judgement(
                 printed, mean, None, len(percents), margin, "not comparable", reason="not the whole row"
             )
         else:
             judgements[metric] = judge(printed, percents, margin)
-    if reported.training_seconds is not None and tier == "full":
-        seconds = by_seed(records, lambda r: float(r.content["time"]["fit_seconds"]))
-        judgements["training_seconds"] = Judgement(
-            reported.training_seconds,
-            sum(seconds) / len(seconds),
-            None,
-            len(seconds),
-            margin,
-            "not comparable",
-            reason="other hardware",
-        )
+    for metric in SECONDS:
+        printed = getattr(reported, metric)
+        if printed is not None and tier == "full":
+            seconds = by_seed(records, partial(_seconds, metric))
+            mean = sum(seconds) / len(seconds)
+            judgements[metric] = Judgement(
+                printed, mean, None, len(seconds), margin, "not comparable", reason="other hardware"
+            )
     return RowVerdict(
         row=first.name,
         tier=tier,
@@ -187,14 +197,21 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
     )
 
 
+def _seconds(metric: str, record: Record) -> float:
+    """Seconds of the whole fit, or of an epoch with its evaluation."""
+    if metric == "training_seconds":
+        return record.time.fit_seconds
+    return (record.time.train_seconds + record.time.eval_seconds) / record.epochs.done
+
+
 def _notes(records: list[Record]) -> tuple[str, ...]:
     """What a reader should know: whose runs these are, and what nobody can check."""
     shared = {record.shared_from: None for record in records if record.shared_from is not None}
     notes = [f"rests on {', '.join(shared)}, which is one experiment with it"] if shared else []
-    without = [record for record in records if not record.path.with_name(PREDICTIONS).is_file()]
-    if without:
-        count = f"{len(without)} of {len(records)} records"
-        notes.append(f"no {PREDICTIONS} beside {count}, whose metrics are taken as they are")
+    for name, what in ((PREDICTIONS, "metrics"), ("config.yaml", "settings")):
+        without = sum(not record.path.with_name(name).is_file() for record in records)
+        if without:
+            notes.append(f"no {name} beside {without} of {len(records)} records, whose {what} are taken as they are")
     return tuple(notes)
 
 
@@ -209,17 +226,15 @@ def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> l
 
 
 def _at_epoch(record: Record, epoch: int, key: str) -> float | None:
-    for point in record.content["curve"]:
-        if point["epoch"] == epoch and point.get(key) is not None:
-            return float(point[key])
-    return None
+    point = record.at(epoch)
+    return None if point is None else getattr(point, key)
 
 
 def _selection(records: list[Record], key: str, label: str, reason: str) -> Selection:
     """The mean over the records that have this selection; a hold-out is part of few."""
-    chosen = [record for record in records if record.content["selection"].get(key)]
-    values = by_seed(chosen, lambda record: float(record.content["selection"][key]["test_accuracy"]))
+    chosen = [record for record in records if key in record.selection.chosen]
+    values = by_seed(chosen, lambda record: record.selection.chosen[key].test_accuracy)
     if not values:
         return Selection(label, None, (), reason)
-    epochs = tuple(int(record.content["selection"][key]["epoch"]) for record in chosen)
+    epochs = tuple(record.selection.chosen[key].epoch for record in chosen)
     return Selection(label, 100 * sum(values) / len(values), epochs)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
@@ -104,6 +104,7 @@ def network(rng: np.random.Generator, sizes: tuple[int, ...]) -> tuple[NDArray[A
     return labels, np.where(rng.random(len(labels)) < rng.uniform(0.05, 1, len(sizes))[labels], labels, noise)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.sampled_from([CIFAR10, SVHN, (100,) * 100, (500, 30, 200)]), st.integers(1, 7))
 def test_no_honest_row_is_impossible(seed: int, sizes: tuple[int, ...], decimals: int) -> None:
     rng = np.random.default_rng(seed)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
@@ -549,3 +550,38 @@ def test_a_statement_on_a_row_that_is_broken_is_left_out_without_a_word(tmp_path
     collection = reports_in(tmp_path, statements={"orders": [ORDER]}, a=broken)
     assert len(collection.problems) == 1
     assert statements.read_statements(collection) == (Statements([], [], []), [])
+
+
+def test_a_collection_of_tables_alone(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "collection.yaml").write_text("reports: {mine: {title: Mine}}")
+    metrics = ("test_accuracy_percent", "precision_percent", "recall_percent", "f1_percent")
+    mnist = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    tables_: dict[str, tuple[dict[str, Any] | None, tuple[str, ...]]] = {
+        "broken": ({"images": 10_000, "classes": 10, "class_images": mnist}, ("98.50", "98.49", "98.10", "98.48")),
+        "honest": ({"images": 10_000, "classes": 10, "class_images": mnist}, ("98.50", "98.49", "98.47", "98.48")),
+        "small": ({"images": 30, "classes": 3, "class_images": 10}, ("80.00", "83.33", "80.00", "79.20")),
+        "unknown": (None, ("98.50", "98.49", "60.00", "98.48")),
+    }
+    for row, (test_set, printed) in tables_.items():
+        reported = dict(zip(metrics, printed, strict=True)) | IMAGES
+        group = {"row": row, "report": "mine", "where": "here", "reported": reported}
+        group |= {"test_set": test_set} if test_set else {}
+        (tmp_path / f"{row}.yaml").write_text(yaml.safe_dump({"reproduction": group}))
+    done = command("audit", "--collection", str(tmp_path), "--json", "-")
+    assert done.status == 1
+    content = json.loads(done.out)
+    found = {(f["row"], f["rule"], f["strength"], f["reading"]) for f in content["findings"]}
+    stated = "as stated: averaged over all images, macro averages"
+    assert found == {
+        ("broken", "f1_is_bounded", "impossible", "under all readings"),
+        ("small", "one_confusion_matrix", "impossible", stated),
+        ("unknown", "f1_is_bounded", "impossible", "under all readings"),
+    }
+    assert set(content["not_judged"]) == {"unknown"}
+    answers = {answer["row"]: answer for answer in content["answers"]}
+    assert {row: answers[row]["answer"] for row in answers} == {
+        "broken": "impossible",
+        "honest": "possible",
+        "small": "impossible",
+    }
+    assert sum(answers["honest"]["predicted"]) == 10_000

@@ -187,14 +187,17 @@ def one_confusion_matrix(row: Row) -> Iterator[Broken]:
 
 
 def _between(row: Row, read: Reading) -> str:
-    """Between what one of the numbers must lie when the others are as printed."""
+    """Between what one of the numbers must lie when the others are as printed, if that alone shows it."""
     asked = question(row, "macro" if "macro" in read.averages else read.averages[0], read.runs)
     assert asked is not None
     for metric in ("f1", "precision", "recall", "accuracy"):
-        if getattr(asked, metric) is not None and (ends := reach(asked, metric)) is not None:
+        printed = getattr(asked, metric)
+        if printed is None or (ends := reach(asked, metric)) is None:
+            continue
+        if printed[0] > ends[1] or printed[1] < ends[0]:
             low, high = (100 * end for end in ends)
             return f"; with the others as printed, {WORDS[metric]} lies between {low:.3f} and {high:.3f}"
-    return ""
+    return "; all of them were tried"
 
 
 def f1_fits_accuracy(row: Row) -> Iterator[Broken]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
 from cifar_hpc.collection.typed import Printed
-from cifar_hpc.verify.forensics.joint import METRICS, Hull, Question, decide, matrix, reach
+from cifar_hpc.verify.forensics.joint import Hull, decide, matrix, reach
 from cifar_hpc.verify.forensics.printed import share
+from cifar_hpc.verify.forensics.question import METRICS, Question
 
 CIFAR10 = (1000,) * 10
 SVHN = (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595)

@@ -7,9 +7,10 @@ from math import ceil, floor
 
 from cifar_hpc.collection.reproduction import TRAIN_IMAGES, Averages, Row
 from cifar_hpc.verify.forensics.finding import Finding, Strength
-from cifar_hpc.verify.forensics.joint import METRICS, Metric, Question, decide, reach
+from cifar_hpc.verify.forensics.joint import decide, reach
 from cifar_hpc.verify.forensics.logs import LOG_RULES
 from cifar_hpc.verify.forensics.printed import Interval, share
+from cifar_hpc.verify.forensics.question import METRICS, Metric, Question
 from cifar_hpc.verify.forensics.readings import RARE, Reading, chance, least_batch, reading
 
 Broken = tuple[dict[str, float], str, Strength]

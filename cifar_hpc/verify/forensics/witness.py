@@ -8,7 +8,7 @@ nothing.
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar_hpc.verify.forensics.joint import F1, PRECISION, RECALL, Question
+from cifar_hpc.verify.forensics.question import F1, PRECISION, RECALL, Question
 
 STEPS, MOST_CLASSES = 80, 16
 """Moves from each beginning, and classes among which a move is sought at a time."""

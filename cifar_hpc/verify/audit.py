@@ -87,7 +87,7 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
             "findings": [asdict(finding) for finding in found],
             "hints": hinted,
             "not_judged": skipped,
-            "answers": [asdict(told) for row in rows if (told := answer(row))],
+            "answers": [asdict(told) for row in rows if (told := answer(row, found))],
         }
         write_json_output(content, json_file)
     if json_file != "-":

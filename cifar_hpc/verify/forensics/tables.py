@@ -1,6 +1,6 @@
 """Rules on the metrics that a table prints of one row, under every reading that the row allows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
@@ -292,19 +292,25 @@ class Answer:
     predicted: tuple[int, ...] = ()
 
 
-def answer(row: Row) -> Answer | None:
-    """Whether one matrix prints so, or what else is known; null where less than two metrics are printed."""
+def answer(row: Row, found: Sequence[Finding]) -> Answer | None:
+    """Whether one matrix prints so, or what else is known; null where less than two metrics are printed.
+
+    Args:
+        row: any.
+        found: in its report.
+    """
     read = reading(row)
     if len(printed_metrics(row)) < 2 or row.test_set is None or row.test_set.sizes is None:
         return None
+    name = row.reproduction.name
+    metric_rules = {rule.__name__ for rule in METRIC_RULES}
+    if any(f.row == name and f.strength == "impossible" and f.rule in metric_rules for f in found):
+        return Answer(name, "impossible")
     for averages in read.averages if read.over != "batches" else ():
         asked = question(row, averages)
-        if asked is not None and averages != "micro" and (found := decide(asked)).kind == "possible":
-            return Answer(
-                row.reproduction.name, found.kind, f"{averages} averages over images", found.hits, found.predicted
-            )
-    broken = any(strength == "impossible" for rule in METRIC_RULES for _, _, strength in rule(row))
-    return Answer(row.reproduction.name, "impossible" if broken else "undecided")
+        if asked is not None and averages != "micro" and (told := decide(asked)).kind == "possible":
+            return Answer(name, told.kind, f"{averages} averages over images", told.hits, told.predicted)
+    return Answer(name, "undecided")
 
 
 def not_judged(row: Row) -> str:

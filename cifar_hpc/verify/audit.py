@@ -1,5 +1,6 @@
 """The command `audit`: what the reports print, checked without training anything."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.forensics.logs import curves_are_their_own, seconds_per_epoch_agree
 from cifar_hpc.verify.forensics.slips import explanations, odd
@@ -55,13 +56,25 @@ def _explained(finding: Finding, row: Row, of_report: dict[str, list[Row]]) -> F
 
 def hints(rows: Sequence[Row], found: Sequence[Finding]) -> list[dict[str, Any]]:
     """What hardly an honest row shows, of rows whose numbers are possible: a hint, and no finding."""
-    broken = {row for finding in found if finding.explained_by for row in finding.rows}
+    metric_rules = {rule.__name__ for rule in METRIC_RULES}
+    broken = {finding.row for finding in found if finding.rule in metric_rules}
     return [
         {"report": row.reproduction.report, "row": row.reproduction.name, **asdict(slip)}
         for row in rows
         if row.reproduction.name not in broken
         for slip in odd(row)
     ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `audit`."""
+    parser.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `audit`."""
+    return command(arguments.report, arguments.json)
 
 
 def command(reports: Sequence[str], json_file: str | None) -> int:
@@ -92,15 +105,15 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
         write_json_output(content, json_file)
     if json_file != "-":
         for finding in found:
-            print(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
+            tell(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
             for slip in finding.explained_by:
-                print(f"    would be explained by {slip.slip}: {slip.sentence}{_by_chance(slip.by_chance)}")
+                tell(f"    would be explained by {slip.slip}: {slip.sentence}{_by_chance(slip.by_chance)}")
         for hint in hinted:
-            print(f"{hint['row']}, hint: {hint['slip']}: {hint['sentence']}{_by_chance(hint['by_chance'])}")
+            tell(f"{hint['row']}, hint: {hint['slip']}: {hint['sentence']}{_by_chance(hint['by_chance'])}")
         for sentence in skipped.values():
-            print(sentence)
+            tell(sentence)
         count = f"{len(found)} finding{'s' * (len(found) != 1)} in {len(names)} row{'s' * (len(names) != 1)}"
-        print(f"{count} and their reports' texts, by {len(RULES)} rules")
+        tell(f"{count} and their reports' texts, by {len(RULES)} rules")
     if problems:
         raise UserError("\n".join(problems))
     return 1 if found else 0

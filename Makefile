@@ -6,6 +6,7 @@
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
+# make audit-study         how often `audit` is wrong: the tables of docs/audit.md (minutes)
 # make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md with measurements
 # make clean                removes .venv (runs and datasets stay)
 # make help                 prints these lines
@@ -25,7 +26,7 @@ COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
 RUN := runs/$(ROW)/$(if $(findstring smoke,$(FLAGS)),smoke/)seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce sweep install test faults test-cluster data results docs clean help
+.PHONY: reproduce sweep install test faults test-cluster data results docs audit-study clean help
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -112,6 +113,9 @@ docs: $(VENV)/installed
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
+
+audit-study: $(VENV)/installed
+	@$(PY) docs/scripts/audit_study.py
 
 clean:
 	rm -rf $(VENV)

@@ -178,7 +178,8 @@ class ReportSection:
         counts, strengths = self.counts, self.strengths
         refuted = sum(claim.verdict in ("above", "below") for claim in self.claims)
         off = counts["above"] + counts["below"] + refuted
-        return strengths["impossible"], strengths["contradicts"], off, strengths["unusual"], -counts["reproduced"]
+        contradicts, odd = strengths["contradicts"], strengths["unusual"]
+        return strengths["impossible"], contradicts, strengths["unlikely"], off, odd, -counts["reproduced"]
 
 
 @dataclass(frozen=True)

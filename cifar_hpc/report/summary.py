@@ -9,7 +9,7 @@ from pathlib import Path
 from cifar_hpc.output import write_file
 from cifar_hpc.report.contents import STATES, Contents, ReportSection
 
-STRENGTHS = ("impossible", "contradicts", "unusual")
+STRENGTHS = ("impossible", "contradicts", "unlikely", "unusual")
 _WIDTH = 80
 
 

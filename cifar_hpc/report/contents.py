@@ -76,7 +76,7 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class VerdictEvidence:
     """Records that were judged together.
 
     Attributes:
@@ -108,7 +108,7 @@ class RowSection:
 
     row: Row
     numbers: tuple[Number, ...]
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[VerdictEvidence, ...]
     findings: tuple[Finding, ...]
     collection: Collection
 
@@ -286,9 +286,9 @@ def _row_section(row: Row, records: Found, findings: Sequence[Finding]) -> RowSe
     return RowSection(row, numbers, evidence, tuple(own), collection)
 
 
-def _evidence(verdict: RowVerdict, records: Sequence[Record], row: Row, collection: Collection) -> Evidence:
+def _evidence(verdict: RowVerdict, records: Sequence[Record], row: Row, collection: Collection) -> VerdictEvidence:
     again = commands(verdict, records, row, collection)
-    return Evidence(verdict, tuple(records), _confusion(records), _machines(records), again)
+    return VerdictEvidence(verdict, tuple(records), _confusion(records), _machines(records), again)
 
 
 def _confusion(records: Sequence[Record]) -> Confusion | None:

@@ -144,7 +144,7 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     """
     everything = judge_everything(reports)
     judged, problems = everything.claims, everything.problems
-    status = 2 if problems else exit_status(judged)
+    status = 2 if problems else claims_status(judged)
     if json_file is not None:
         content = {"exit_status": status, "problems": problems, "claims": [asdict(claim) for claim in judged]}
         write_json_output(content, json_file)
@@ -159,7 +159,7 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     return status
 
 
-def exit_status(judged: Sequence[JudgedClaim]) -> int:
+def claims_status(judged: Sequence[JudgedClaim]) -> int:
     """1 when the answer to some claim is no, 0 when to some it is yes and to none no, 3 when nothing is decided."""
     verdicts = {claim.verdict for claim in judged}
     if verdicts & {"above", "below", "contradicted by its own report"}:

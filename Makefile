@@ -2,6 +2,7 @@
 # make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c cpu" for an overlay
 # make sweep STUDY=<folder in reproductions/> ROW=<id>   a report's study, one run for each of its values
 # make test                 ruff, mypy, hadolint and pytest
+# make faults               all kills, mutated configurations and hostile archives (make test takes a sample of them)
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
@@ -24,7 +25,7 @@ COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
 RUN := runs/$(ROW)/$(if $(findstring smoke,$(FLAGS)),smoke/)seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce sweep install test test-cluster data results docs clean help
+.PHONY: reproduce sweep install test faults test-cluster data results docs clean help
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -77,6 +78,9 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/mypy
 	$(VENV)/bin/hadolint Dockerfile .devcontainer/Dockerfile
 	$(VENV)/bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+
+faults: $(VENV)/installed-test
+	FAULTS=all $(VENV)/bin/pytest tests/faults --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-cluster: $(VENV)/installed-cluster
 	$(VENV)/bin/pytest -m cluster tests/hpc

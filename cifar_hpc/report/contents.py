@@ -16,6 +16,7 @@ from cifar_hpc.collection.reproduction import METRICS, SECONDS, Report, Row
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.records.predictions import FILE_NAME, read_predictions
 from cifar_hpc.records.record import Record
+from cifar_hpc.report.again import commands
 from cifar_hpc.verify import claims
 from cifar_hpc.verify.claims import JudgedClaim
 from cifar_hpc.verify.forensics.finding import Finding, Strength
@@ -278,21 +279,15 @@ def _row_section(row: Row, records: Found, findings: Sequence[Finding]) -> RowSe
     )
     collection = records.collection
     evidence = tuple(
-        _evidence(verdict, [r for r in of_row if str(r.path) in verdict.records], collection) for verdict in verdicts
+        _evidence(verdict, [r for r in of_row if str(r.path) in verdict.records], row, collection)
+        for verdict in verdicts
     )
     return RowSection(row, numbers, evidence, tuple(own), collection)
 
 
-def _evidence(verdict: RowVerdict, records: Sequence[Record], collection: Collection) -> Evidence:
-    flags = [f"--{key} {value}" for key, (_, value) in verdict.changed.items()]
-    if verdict.tier == "prefix":
-        flags.append(f"--trainer.max_epochs {max(record.epochs_done for record in records)}")
-    fit = " ".join([collection.command("fit", "-c", verdict.row), *flags])
-    seeds = " ".join(map(str, verdict.seeds))
-    one = f"{fit} --seed_everything {seeds}"
-    several = f"for seed in {seeds}; do\n  {fit} --seed_everything $seed\ndone"
-    commands = (several if len(verdict.seeds) > 1 else one, collection.command("verify", verdict.row))
-    return Evidence(verdict, tuple(records), _confusion(records), _machines(records), commands)
+def _evidence(verdict: RowVerdict, records: Sequence[Record], row: Row, collection: Collection) -> Evidence:
+    again = commands(verdict, records, row, collection)
+    return Evidence(verdict, tuple(records), _confusion(records), _machines(records), again)
 
 
 def _confusion(records: Sequence[Record]) -> Confusion | None:

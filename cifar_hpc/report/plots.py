@@ -198,7 +198,7 @@ def claims(name: str, judged: Sequence[JudgedClaim], unit: Literal["ratio", "lea
             if claim.reported is not None:
                 axes.plot(claim.reported, place, "D", color="black", mfc="none", ms=8)
             axes.annotate(
-                f"{claim.claim}\n{_told(claim)}",
+                f"{claim.claim}\n{_told_claim(claim)}",
                 (0, place), xycoords=("axes fraction", "data"), xytext=(2, 8), textcoords="offset points", fontsize=8,
             )  # fmt: skip
         if unit == "ratio":
@@ -219,7 +219,7 @@ def claims(name: str, judged: Sequence[JudgedClaim], unit: Literal["ratio", "lea
         return _plot(name, f"Claims across rows, with the 95 % interval: {described}", figure)
 
 
-def _told(claim: JudgedClaim) -> str:
+def _told_claim(claim: JudgedClaim) -> str:
     """A claim in few words: a longer line would not fit."""
     reported = "" if claim.reported is None else f", reported {claim.reported:.3g}"
     return f"{claim.verdict.removesuffix(' by its own report')}: measured {claim.measured:.3g}{reported}"

@@ -1,11 +1,12 @@
 """The command `audit`: what the reports print, checked without training anything."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.forensics.statements import read_statements
 from cifar_hpc.verify.forensics.tables import ROW_RULES, audit_row, seconds_per_epoch_agree
@@ -38,6 +39,17 @@ def audit(collection: Collection, reports: Sequence[str] = ()) -> tuple[list[Fin
     return sorted(asked, key=lambda finding: order.index(finding.report)), mistakes
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `audit`."""
+    parser.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `audit`."""
+    return command(arguments.report, arguments.json)
+
+
 def command(reports: Sequence[str], json_file: str | None) -> int:
     """Prints the findings.
 
@@ -56,9 +68,9 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
         write_json_output(content, json_file)
     if json_file != "-":
         for finding in found:
-            print(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
+            tell(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
         count = f"{len(found)} finding{'s' * (len(found) != 1)} in {len(names)} row{'s' * (len(names) != 1)}"
-        print(f"{count} and their reports' texts, by {len(RULES)} rules")
+        tell(f"{count} and their reports' texts, by {len(RULES)} rules")
     if problems:
         raise UserError("\n".join(problems))
     return 1 if found else 0

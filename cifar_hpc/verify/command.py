@@ -1,5 +1,6 @@
 """The command `verify`: records in, verdicts out, as a table, JSON and JUnit XML."""
 
+import argparse
 import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -8,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.folder import Collection, chosen
-from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.errors import UserError, did_you_mean
+from cifar_hpc.output import printable, tell, write_file, write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
 from cifar_hpc.verify import reader, recompute
 from cifar_hpc.verify.judge import RowVerdict, Selection, exit_status, judge_row
@@ -27,6 +28,21 @@ LABELS = {
     "training_seconds": "training seconds",
     "seconds_per_epoch": "seconds per epoch",
 }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `verify`."""
+    targets = "a run directory, a record file, or a row id (all its records)"
+    parser.add_argument("target", metavar="TARGET", nargs="+", help=targets)
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report to FILE")
+    recompute_help = "judge nothing; recompute every metric from predictions.npz and compare the digests"
+    parser.add_argument("--recompute", action="store_true", help=recompute_help)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `verify`."""
+    return command(arguments.target, arguments.json, arguments.junit, arguments.recompute)
 
 
 def command(targets: list[str], json_file: str | None, junit_file: Path | None, recomputed: bool) -> int:
@@ -74,9 +90,9 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
         status = 2
     if json_file != "-":
         for verdict in verdicts:
-            print(table(verdict))
+            tell(table(verdict))
         for line in _recipes(mine):
-            print(line)
+            tell(line)
     if json_file is not None:
         write_json_output(as_json(verdicts, problems, status), json_file)
     if junit_file is not None:
@@ -105,7 +121,8 @@ def _collect(targets: list[str], collection: Collection) -> tuple[list[str], lis
             asked += [target] if target in collection.rows and target not in asked else []
             continue
         else:
-            problems.append(f"{target} is no run directory, no record file and no row id; `rows` lists the ids")
+            near = did_you_mean(target, known) or "`rows` lists the ids"
+            problems.append(f"{target} is no run directory, no record file and no row id; {near}")
             continue
         files += [file for file in found if file not in files]
     return asked, files, problems
@@ -222,7 +239,7 @@ def write_junit(verdicts: list[RowVerdict], problems: list[str], file: Path) -> 
         ET.SubElement(case, "error", message=problem)
     for key, value in counts.items():
         suite.set(key, str(value))
-    try:
-        ET.ElementTree(suite).write(file, encoding="utf-8", xml_declaration=True)
-    except OSError as error:
-        raise UserError(f"--junit {file} cannot be written: {error.strerror}") from error
+    for element in suite.iter():  # XML has no way to write most control characters
+        element.text = element.text and printable(element.text)
+        element.attrib = {key: printable(value) for key, value in element.attrib.items()}
+    write_file(file, ET.tostring(suite, encoding="utf-8", xml_declaration=True), "--junit")

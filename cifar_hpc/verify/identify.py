@@ -10,6 +10,7 @@ values hang together (V. Vovk, R. Wang, "Combining p-values via averaging", Biom
 none of these.
 """
 
+import argparse
 import json
 import math
 import re
@@ -103,6 +104,33 @@ class Ranked:
     def ruled_out(self) -> bool:
         """Whether it can hardly have printed the log."""
         return self.p_value is not None and self.p_value < 1 - CONFIDENCE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `identify`."""
+    parser.add_argument("row", metavar="ROW", help="id of a row whose report prints a log")
+    parser.add_argument("--epochs", type=_count, metavar="N", help="of the log that count (default: all)")
+    parser.add_argument("--train", action="store_true", help="train what no record holds, for so many epochs")
+    parser.add_argument("--seeds", type=_count, default=2, metavar="N", help="of each variant (default: %(default)s)")
+    parser.add_argument(
+        "-c", dest="overlays", metavar="FILE", action="append", default=[], help="an overlay to train with"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `identify`."""
+    return command(
+        arguments.row, arguments.epochs, arguments.train, arguments.seeds, arguments.overlays, arguments.json
+    )
+
+
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
 
 
 def command(

@@ -25,8 +25,8 @@ _LAST = {
 """From a reported value to the record's key of an epoch."""
 
 _NOT_KEPT = {
-    "validation_accuracy_percent": "the row sets no training images aside",
-    "top5_accuracy_percent": "records of schema 1 keep no top-5 accuracy",
+    "validation_accuracy_percent": "no hold-out",
+    "top5_accuracy_percent": "not in schema 1",
 }
 """Why records may not have a value."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from cifar_hpc.collection.defaults import GROUPS, resolve
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import chosen
+from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datasets import DATASETS
@@ -33,7 +34,16 @@ def check_settings(record: Record) -> Iterator[Check]:
     file = record.path.with_name(FILE_NAME)
     if not file.exists():
         return
-    config = _read_config(file)
+    try:
+        yield from list(_check_config(record, row, _read_config(file)))
+    except UserError as error:
+        raise UserError("; ".join(str(error).splitlines())) from error
+    except Exception as error:  # values of any kind may stand where `fit` writes others
+        raise UserError(f"{file} is no configuration that `fit` writes: {one_sentence(str(error))[:200]}") from error
+
+
+def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> Iterator[Check]:
+    """What the record says of its settings, and what config.yaml and the row do."""
     group, run = config["reproduction"], resolve(config)
     yield Check("row", record.row, group.get("row"), FILE_NAME)
     yield Check("recipe", record.recipe, group.get("recipe"), FILE_NAME)
@@ -51,10 +61,7 @@ def check_settings(record: Record) -> Iterator[Check]:
 
 
 def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        config = read_yaml(file)
-    except UserError as error:
-        raise UserError("; ".join(str(error).splitlines())) from error
+    config = read_yaml(file)
     for name in (*GROUPS, "reproduction"):
         if not isinstance(config.get(name), dict):
             raise UserError(f"{file}: {name} must be a mapping of keys")

@@ -108,6 +108,7 @@ docs: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
 	@$(PY) docs/scripts/bench_table.py
+	@$(PY) docs/scripts/verdict_errors.py
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile

@@ -32,6 +32,7 @@ _COMMANDS = {
     "audit": ("cifar_hpc.verify.audit", "check what the reports print against itself, without training anything"),
     "transcribe": ("cifar_hpc.transcribe.command", "make the files of rows from a printed table or training log"),
     "claims": ("cifar_hpc.verify.claims", "judge what the reports assert across rows (speed-ups, rankings)"),
+    "identify": ("cifar_hpc.verify.identify", "which variant of a row's unknown settings printed its log"),
     "report": ("cifar_hpc.report.page", "one page over everything measured, HTML and Markdown, with plots"),
     "bench": ("cifar_hpc.bench.command", "measure throughput against a plain PyTorch script of the same row"),
     "data": ("cifar_hpc.data.command", "fetch, import, verify or describe the datasets"),

@@ -264,14 +264,15 @@ def _row_files(folder: Path) -> list[Path]:
 @lru_cache(maxsize=4)
 def _read(folder: Path, row_files: tuple[Path, ...], state: object) -> Collection:
     problems: list[str] = []
-    reports = _read_reports(folder / INDEX, problems)
+    reports, whole = _read_reports(folder / INDEX, problems)
     rows = {}
     for path in row_files:
         try:
-            row = read_row(path, reports)
+            row = read_row(path, reports if whole else None)
             if row.reproduction.row is None:
                 raise UserError(f"{path}:1: reproduction.row is missing; it must be {path.stem}")
             rows[path.stem] = row
+            reports.setdefault(str(row.reproduction.report), Report(str(row.reproduction.report)))
         except UserError as error:
             problems += str(error).splitlines()
     return Collection(folder, reports, rows, tuple(problems))
@@ -288,9 +289,13 @@ class _Index:
     reports: dict[str, Any]
 
 
-def _read_reports(path: Path, problems: list[str]) -> dict[str, Report]:
-    """The reports of collection.yaml; one with a mistake counts by its name alone, so that its rows are still read."""
-    reports = {}
+def _read_reports(path: Path, problems: list[str]) -> tuple[dict[str, Report], bool]:
+    """The reports of collection.yaml, and whether these are all.
+
+    A report with a mistake counts by its name alone, so that its rows are still read.
+    """
+    reports: dict[str, Report] = {}
+    index = None
     try:
         source = Source(path)
         source.refuse_repeated_keys()
@@ -300,4 +305,4 @@ def _read_reports(path: Path, problems: list[str]) -> dict[str, Report]:
         source.check()
     except UserError as error:
         problems += str(error).splitlines()
-    return reports
+    return reports, index is not None

@@ -39,11 +39,15 @@ class Source:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f"{path}:{mark.line + 1}" if mark else str(path)
-            raise UserError(f"{place}: this is no valid YAML: {error.problem or error.context}") from error
-        except Exception as error:  # what is no text at all, or stands for no value, can raise nearly anything
-            raise UserError(f"{path} is no valid YAML: {one_line(error)}") from error
+            told = ", ".join(filter(None, (error.context, error.problem)))
+            raise UserError(f"{place}: this is no valid YAML: {told}") from error
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise UserError(f"{path}:{line}: this is no text in UTF-8, so it is no valid YAML") from error
+        except Exception as error:  # what stands for no value can raise nearly anything
+            raise UserError(f"{path}:1: this is no valid YAML: {one_line(error)}") from error
         if not isinstance(content, dict):
-            raise UserError(f"{path} must hold a mapping of keys, not {type(content).__name__}")
+            raise UserError(f"{path}:1: the file must hold a mapping of keys, not {type(content).__name__}")
         self.content: dict[str, Any] = content
 
     def line(self, keys: Keys) -> int:
@@ -86,6 +90,10 @@ class Source:
         """Notes keys that stand twice in one mapping, of which YAML would take the later without a word."""
         self.mistakes += [f"{self.path}:{line}: {told}" for line, told in self._repeated]
 
+    def in_order(self) -> list[str]:
+        """The mistakes, each once, in the order of the file's lines."""
+        return sorted(dict.fromkeys(self.mistakes), key=self._line_told)
+
     def check(self) -> None:
         """Refuses the file if a mistake was found.
 
@@ -93,7 +101,7 @@ class Source:
             UserError: with a sentence, on a line of its own, for each mistake in the order of the file's lines.
         """
         if self.mistakes:
-            raise UserError("\n".join(sorted(dict.fromkeys(self.mistakes), key=self._line_told)))
+            raise UserError("\n".join(self.in_order()))
 
     def _line_told(self, mistake: str) -> int:
         return int(mistake.removeprefix(f"{self.path}:").partition(":")[0])

@@ -26,7 +26,7 @@ from cifar_hpc.verify.recompute import confusion, has_predictions
 from cifar_hpc.verify.verdicts import Judgement
 
 NOT_RUN = "not yet run"
-STATES = ("reproduced", "above", "below", "inconclusive", "not comparable", NOT_RUN)
+STATES = ("reproduced", "plausible", "above", "below", "inconclusive", "not comparable", NOT_RUN)
 """What can be said of a printed number: a verdict, or that no record decides its row."""
 
 WORST_FIRST = ("below", "above", "inconclusive", "plausible", "reproduced", "not comparable", NOT_RUN)
@@ -268,7 +268,7 @@ def _row_section(row: Row, records: Found, findings: Sequence[Finding]) -> RowSe
     group = row.reproduction
     own = [finding for finding in findings if finding.row == group.row]
     of_row = records.evidence(row)
-    verdicts = judge_row(group, of_row)
+    verdicts = judge_row(group, of_row, records.records)
     deciding = next((verdict for verdict in verdicts if verdict.decides), None)
     impossible = {key for finding in own if finding.strength == "impossible" for key in finding.numbers}
     reported = {metric: getattr(group.reported, metric) for metric in (*METRICS, *SECONDS)}

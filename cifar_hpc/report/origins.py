@@ -13,6 +13,7 @@ ORIGINS = {
     "stated": "the report says so",
     "code": "the authors' published code says so",
     "inferred": "it follows from something else that is known",
+    "identified": "`identify` found that it printed the very numbers that are judged",
     "unknown": "nothing is known; what was chosen, and why",
 }
 

@@ -21,6 +21,7 @@ from cifar_hpc.verify.command import LABELS, explain
 
 SYMBOLS = {
     "reproduced": "●",
+    "plausible": "✚",
     "above": "▲",
     "below": "▼",
     "inconclusive": "■",

@@ -92,11 +92,11 @@ def describe(row: Row, found: Found) -> dict[str, Any]:
 
 
 def best_evidence(row: Row, found: Found) -> dict[str, Any] | None:
-    """The verdicts of the strongest records: whole runs before prefixes, unchanged before changed."""
-    verdicts = judge_row(row.reproduction, found.evidence(row))
-    if not verdicts:
+    """The verdicts of the strongest records, whole runs before prefixes; runs with other settings are no evidence."""
+    verdicts = judge_row(row.reproduction, found.evidence(row), found.records)
+    best = next((verdict for verdict in verdicts if not verdict.changed), None)
+    if best is None:
         return None
-    best = verdicts[0]
     return {
         "tier": best.tier,
         "epoch": best.epoch,

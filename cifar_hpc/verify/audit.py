@@ -7,6 +7,7 @@ from dataclasses import asdict
 from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, write_json_output
+from cifar_hpc.verify.claims_file import read_claims
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.forensics.statements import read_statements
 from cifar_hpc.verify.forensics.tables import ROW_RULES, audit_row, seconds_per_epoch_agree
@@ -61,7 +62,7 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     """
     collection = chosen()
     found, mistakes = audit(collection, reports)
-    problems = [*collection.problems, *mistakes]
+    problems = [*collection.problems, *mistakes, *read_claims(collection)[1]]
     names = [name for name, row in collection.rows.items() if not reports or row.reproduction.report in reports]
     if json_file is not None:
         content = {"rows": names, "problems": problems, "findings": [asdict(finding) for finding in found]}

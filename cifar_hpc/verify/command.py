@@ -79,7 +79,12 @@ def command(targets: list[str], json_file: str | None, junit_file: Path | None, 
     for record in mine:
         if record.row is not None and record not in (known := evidence.setdefault(record.row, [])):
             known.append(record)
-    verdicts = [v for row, records in evidence.items() for v in judge_row(collection.row(row).reproduction, records)]
+    others = found.records if asked else reader.read_all().records
+    verdicts = [
+        verdict
+        for row, records in evidence.items()
+        for verdict in judge_row(collection.row(row).reproduction, records, others)
+    ]
     status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
     if problems:
         status = 2
@@ -193,6 +198,10 @@ def explain(judgement: Judgement) -> str:
         more = judgement.more_seeds
         needed = "seeds cannot settle it" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
         return f"inconclusive ({needed})"
+    if judgement.prediction and judgement.verdict != "reproduced":
+        low, high = judgement.prediction
+        told = "a run" if judgement.runs == 1 else f"{judgement.runs} runs"
+        return f"{judgement.verdict} ({told}: {low:.2f} to {high:.2f})"
     return judgement.verdict
 
 
@@ -218,7 +227,7 @@ def write_junit(verdicts: list[RowVerdict], problems: list[str], file: Path) -> 
             if judgement.verdict in ("above", "below"):
                 counts["failures"] += 1
                 ET.SubElement(case, "failure", message=text)
-            elif judgement.verdict != "reproduced":
+            elif judgement.verdict not in ("reproduced", "plausible"):
                 counts["skipped"] += 1
                 ET.SubElement(case, "skipped", message=text)
             else:

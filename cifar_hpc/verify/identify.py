@@ -29,7 +29,7 @@ from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys
 from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import at_epoch, by_seed, like_networks, spread_of
@@ -164,7 +164,7 @@ def command(
     ranked, compared = rank(row, candidates, log, found)
     status = _status(ranked)
     if json_file != "-":
-        print(table(row, ranked, compared, missing))
+        tell(table(row, ranked, compared, missing))
     if json_file is not None:
         content = [asdict(one) | {"ruled_out": one.ruled_out} for one in ranked]
         write_json_output({"row": name, "epochs": compared, "exit_status": status, "candidates": content}, json_file)

@@ -15,8 +15,9 @@ from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
 
-from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, implied
+from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, configuration_file, implied
 from cifar_hpc.collection.messages import one_sentence
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import EndedEarly, UserError, did_you_mean, machine_refuses, one_line
 from cifar_hpc.output import tell
 
@@ -146,6 +147,8 @@ def _run(arguments: list[str]) -> int:
         if not os.environ.get("CIFAR_HPC_DEBUG"):
             # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+        for name in _files(arguments):  # what can be refused without torch is refused at once
+            read_yaml(configuration_file(name))
         _load()
         if part is not None:
             from cifar_hpc.fit.configuration import help_of

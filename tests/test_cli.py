@@ -7,8 +7,7 @@ import pytest
 from tests.conftest import Refuse
 
 MISTAKES = {
-    "": "required: COMMAND; `python -m cifar_hpc --help`",
-    "train": "invalid choice: 'train'",
+    "train": "There is no command train; `python -m cifar_hpc --help` lists them",
     "--bad": "COMMAND",
     "rows --bad": "Unknown argument: --bad; `python -m cifar_hpc rows --help`",
     "rows one two": "Unknown arguments: one two",

@@ -112,8 +112,11 @@ def _checks(record: Record, predictions: Predictions | None) -> Iterator[Check]:
     yield from check_settings(record)
     if predictions is not None:
         yield from _check_predictions(record, predictions, DATASETS[record.dataset.name])
+    # A test of some batches, which only a smoke run may have, is about other images than the curve.
+    part = predictions is not None and len(predictions.labels) < record.dataset.test_images
     for key, selected in record.selections.items():
-        yield from _check_curve(record, key, selected)
+        if not (part and key == "selection.last"):
+            yield from _check_curve(record, key, selected)
 
 
 def _digest(file: Path) -> str:

@@ -5,7 +5,7 @@
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
-# make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md with measurements
+# make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md and docs/campaign.md with measurements
 # make clean                removes .venv (runs and datasets stay)
 
 PYTHON ?= python3
@@ -100,6 +100,7 @@ results: $(VENV)/installed
 docs: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
+	@$(PY) docs/scripts/replays.py
 
 clean:
 	rm -rf $(VENV)

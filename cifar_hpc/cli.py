@@ -128,6 +128,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="judge nothing; recompute every metric from predictions.npz and compare the digests",
     )
+    verify.add_argument(
+        "--replay",
+        action="store_true",
+        help="judge nothing; train the first epochs again from the seed and compare them with the record's curve",
+    )
+    verify.add_argument("--epochs", type=int, metavar="K", help="with --replay: epochs to train again (default: 1)")
     verify.set_defaults(run=_verify)
 
     audit = commands.add_parser("audit", help="check what the reports print against itself, without training anything")
@@ -220,6 +226,30 @@ def make_parser() -> argparse.ArgumentParser:
             action.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
         action.set_defaults(run=_data, action=name)
 
+    campaign = commands.add_parser("campaign", help="spend hours on the runs that decide most printed numbers")
+    campaign.add_argument("row", metavar="ROW", nargs="*", help="only these rows (default: all)")
+    campaign.add_argument("--hours", type=float, metavar="H", help="to spend; it stops by itself at an epoch's end")
+    campaign.add_argument(
+        "--seeds", type=int, metavar="N", help="that each row is to come to (default: one, then as `verify` says)"
+    )
+    campaign.add_argument("--threads", type=int, metavar="K", help="of each run (default: the overlay's)")
+    campaign.add_argument(
+        "-c",
+        "--config",
+        action="append",
+        metavar="FILE",
+        help="overlay of every run (default: configs/fast.yaml)",
+    )
+    what = campaign.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", dest="mode", action="store_const", const="dry-run", help="print the plan alone")
+    what.add_argument("--slurm", dest="mode", action="store_const", const="slurm", help="write an array job instead")
+    what.add_argument("--status", dest="mode", action="store_const", const="status", help="say where it stands")
+    campaign.add_argument(
+        "--keep", action="store_true", help="copy complete planned records to results/, and update the tables"
+    )
+    campaign.add_argument("--json", metavar="FILE", help="write the plan or status to FILE (- for standard output)")
+    campaign.set_defaults(run=_campaign, mode="run")
+
     doctor = commands.add_parser("doctor", help="what this machine offers and what is wrong with it")
     doctor.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     doctor.add_argument("--root", type=Path, help="where datasets live (default: CIFAR_HPC_DATA or the cache)")
@@ -236,7 +266,12 @@ def _rows(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from cifar_hpc.verify.command import command
 
-    return command(arguments.target, arguments.json, arguments.junit, arguments.recompute)
+    if arguments.epochs is not None and not arguments.replay:
+        raise UserError("--epochs says how many epochs --replay trains again; give --replay with it")
+    if arguments.epochs is not None and arguments.epochs < 1:
+        raise UserError(f"--epochs is {arguments.epochs}; it must be at least 1")
+    replayed = (arguments.epochs or 1) if arguments.replay else None
+    return command(arguments.target, arguments.json, arguments.junit, arguments.recompute, replayed)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
@@ -255,6 +290,28 @@ def _report(arguments: argparse.Namespace) -> int:
     from cifar_hpc.report.page import command
 
     return command(arguments.out)
+
+
+def _campaign(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.campaign.command import command
+    from cifar_hpc.campaign.plan import Request
+    from cifar_hpc.collection.reproduction import reproductions_folder
+
+    mode = arguments.mode
+    if mode in ("run", "slurm") and arguments.json is not None:
+        raise UserError("--json writes a plan or a status; give it with --dry-run or --status")
+    for name in ("hours", "seeds", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"--{name} is {value}; it must be above 0")
+    request = None
+    if arguments.hours is not None:
+        fast = reproductions_folder().with_name("configs") / "fast.yaml"
+        overlays = tuple(arguments.config or [str(fast)])
+        request = Request(arguments.hours, tuple(arguments.row), arguments.seeds, overlays, arguments.threads)
+    elif mode != "status" and not (mode == "run" and arguments.keep):
+        raise UserError("campaign needs --hours H, the hours to spend; --status and --keep alone do without")
+    return command(request, mode, arguments.keep, arguments.json)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

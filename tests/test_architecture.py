@@ -16,7 +16,7 @@ ROOMS = (
     ("hpc",),
     ("fit", "verify"),
     ("report",),
-    ("bench",),
+    ("bench", "campaign"),
     ("doctor",),
     ("cli",),
     ("__main__",),

@@ -4,6 +4,7 @@ from typing import Any
 
 _EXPERIMENT_TRAINER_KEYS = {
     "accumulate_grad_batches",
+    "callbacks",
     "check_val_every_n_epoch",
     "fast_dev_run",
     "gradient_clip_algorithm",

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.callbacks import Converged
 from cifar_hpc.machine import Load
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
@@ -245,7 +246,7 @@ class Recorder(EpochCallback):
             "seed": self.facts.seed,
             "status": status,
             "tier": self._tier(trainer, whole),
-            "epochs": {"planned": self.facts.planned_epochs, "done": done},
+            "epochs": self._epochs(trainer),
             "dataset": {
                 "name": data.dataset.name,
                 "train_images": train_images,
@@ -281,6 +282,12 @@ class Recorder(EpochCallback):
         }
         write_json(self.run_dir / "result.json", record)
 
+    def _epochs(self, trainer: Trainer) -> dict[str, int]:
+        """Epochs planned and done; a rule that has ended the run has planned as many, of those that it might have."""
+        done, most = len(self.curve), self.facts.planned_epochs
+        ended = done < most and any(isinstance(c, Converged) and c.holds for c in trainer.callbacks)  # type: ignore[attr-defined]
+        return {"planned": done, "done": done, "most": most} if ended else {"planned": most, "done": done}
+
     def _tier(self, trainer: Trainer, whole_dataset: bool) -> str:
         """`full`, `prefix` (the report prints a curve to compare with), or `smoke`."""
         limited = any(
@@ -290,7 +297,7 @@ class Recorder(EpochCallback):
         done = len(self.curve)
         if not whole_dataset or limited or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return "smoke"
-        if done >= self.facts.planned_epochs:
+        if done >= self._epochs(trainer)["planned"]:
             return "full"
         return "prefix" if any(epoch <= done for epoch in self.facts.curve_epochs) else "smoke"
 

@@ -159,6 +159,9 @@ def read_record(path: Path) -> Record:
     if content["status"] == "complete" and content["selection"]["last"] is None:
         raise UserError(f"{path}: selection.last is null, but the run's status is complete")
     planned, done = content["epochs"]["planned"], content["epochs"]["done"]
+    most = content["epochs"].get("most", planned)
+    if not isinstance(most, int) or most < planned:
+        raise UserError(f"{path}: epochs.most is {most!r}; it must be a whole number of at least epochs.planned")
     if content["tier"] == "full" and done < planned:
         raise UserError(f"{path}: tier is full, but only {done} of {planned} planned epochs are done")
     return Record(path, content)

@@ -3,6 +3,7 @@
 import textwrap
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from cifar_hpc.collection import reproduction as rows
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
-from cifar_hpc.verify import reader, recompute
+from cifar_hpc.verify import reader, recompute, replay
 from cifar_hpc.verify.judge import RowVerdict, Selection, exit_status, judge_row
 from cifar_hpc.verify.verdicts import Judgement
 
@@ -24,24 +25,34 @@ LABELS = {
 }
 
 
-def command(targets: list[str], json_file: str | None, junit_file: Path | None, recomputed: bool) -> int:
-    """Judges the targets, or recomputes them from their evidence.
+def command(
+    targets: list[str], json_file: str | None, junit_file: Path | None, recomputed: bool, replayed: int | None = None
+) -> int:
+    """Judges the targets, recomputes them from their evidence, or trains their first epochs again.
 
     Args:
         targets: run directories, record files, or row ids.
         json_file: where JSON goes; `-` for standard output, and then nothing else goes there.
         junit_file: where JUnit XML goes.
         recomputed: whether to recompute instead of judging; see `cifar_hpc.verify.recompute`.
+        replayed: epochs to train again instead of judging; see `cifar_hpc.verify.replay`. None for no replay.
 
     Returns:
         Exit status of the contract: 0, 1 or 3; 2 when a record was bad, the others being judged still.
     """
-    if recomputed and junit_file is not None:
-        raise UserError("--junit has verdicts and --recompute gives none; leave one of them out")
+    if recomputed and replayed is not None:
+        raise UserError("--recompute and --replay are two checks; give one of them")
+    if (recomputed or replayed is not None) and junit_file is not None:
+        flag = "--recompute" if recomputed else "--replay"
+        raise UserError(f"--junit has verdicts and {flag} gives none; leave one of them out")
     asked, files, problems = _collect(targets)
-    if recomputed:
-        named = [file for row in asked for file in find_record_files(row) if _is_finished(file)]
-        return recompute.command(list(dict.fromkeys([*named, *files])), problems, json_file)
+    if recomputed or replayed is not None:
+        named = {row: [file for file in find_record_files(row) if _is_finished(file)] for row in asked}
+        problems += [_nothing_on(row) for row, found in named.items() if not found]
+        files = list(dict.fromkeys([*chain.from_iterable(named.values()), *files]))
+        if replayed is not None:
+            return replay.command(files, problems, replayed, json_file)
+        return recompute.command(files, problems, json_file)
     evidence: dict[str, list[Record]] = {}
     if asked:
         everything = reader.read_all()

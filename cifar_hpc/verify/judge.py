@@ -128,7 +128,8 @@ def exit_status(verdicts: Sequence[Verdict]) -> int:
 
 def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
     point = _printed(reproduction, record.epochs_done) if record.tier == "prefix" else None
-    epoch = point.epoch if point else record.epochs_done
+    # Runs that the row's rule ended are one kind, whatever the epoch.
+    epoch = point.epoch if point else record.content["epochs"].get("most", record.epochs_done)
     return record.tier, epoch, repr(sorted(record.changed.items(), key=str))
 
 
@@ -195,6 +196,9 @@ def _notes(records: list[Record]) -> tuple[str, ...]:
     if without:
         count = f"{len(without)} of {len(records)} records"
         notes.append(f"no {PREDICTIONS} beside {count}, whose metrics are taken as they are")
+    ended = [f"{r.epochs_done} (seed {r.seed})" for r in records if "most" in r.content["epochs"]]
+    if ended:
+        notes.append(f"ended by the row's rule, its training accuracy being flat, after epochs {', '.join(ended)}")
     return tuple(notes)
 
 

@@ -80,13 +80,15 @@ def as_evidence(record: Record, row: Row) -> Record | None:
     if record.tier != "full" or record.changed:
         return None
     content, answers = deepcopy(record.content), "last"
-    if record.epochs_done != epochs:
+    ended_by_its_rule = content["epochs"].get("most") == epochs
+    if record.epochs_done != epochs and not ended_by_its_rule:
         kept = content.get("printed", {}).get(str(epochs))
         if kept is None:
             return None
         _cut(content, kept)
         answers = f"epoch{epochs}"
-    content |= {"row": row.reproduction.row, "epochs": {"planned": epochs, "done": epochs}}
+        content["epochs"] = {"planned": epochs, "done": epochs}
+    content["row"] = row.reproduction.row
     return replace(record, content=content, shared_from=record.name, answers=answers)
 
 

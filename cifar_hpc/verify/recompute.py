@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cifar_hpc.collection import convergence
 from cifar_hpc.collection.reproduction import read_yaml
 from cifar_hpc.data.datasets import DATASETS, Dataset
 from cifar_hpc.data.sample import load_sample
@@ -180,6 +181,12 @@ def _check_config(record: Record) -> Iterator[Check]:
     yield Check("seed", content["seed"], config.get("seed_everything"), file.name)
     yield Check("model.class_path", content["model"]["class_path"], model.get("class_path"), file.name)
     yield Check("dataset.name", content["dataset"]["name"], data.get("dataset"), file.name)
+    if record.tier == "full" and convergence.rule(config) is not None:
+        accuracies = [point["train_accuracy"] for point in content["curve"]]
+        ends = convergence.last_epoch(config, accuracies)
+        yield Check("epochs.done", record.epochs_done, ends, f"the rule in {file.name} and the curve")
+    elif "most" in content["epochs"]:
+        yield Check("epochs.planned", record.epochs_done, content["epochs"]["most"], f"{file.name}, which has no rule")
 
 
 def _check_labels(record: Record, dataset: Dataset, labels: npt.NDArray[np.integer[Any]]) -> Iterator[Check]:

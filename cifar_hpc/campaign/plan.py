@@ -204,7 +204,7 @@ def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_E
             changes = request.changes(member)
             its.unfinished += [r for r in found.unfinished if r.name == name and _is_ours(r, changes)]
             own = [r for r in found.of(name) if _has(r, changes)]
-            its.seeds |= {r.seed for r in own} | {r.seed for r in found.of(name) if r.tier == "full"}
+            its.seeds |= {r.seed for r in own} | {r.seed for r in found.of(name) if r.tier == "full" and not changes}
             # Under an overlay that changes the experiment no report is judged, and seeds are counted.
             evidence = own if changes else [r for r in found.evidence(member) if r.tier == "full" and not r.changed]
             its.evidence |= {name} if evidence else set()

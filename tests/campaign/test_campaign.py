@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from cifar_hpc.hpc.child import saved_epochs
 from tests.conftest import HANGING, ROOT, Command, record, wait_for
 
 ROW = "ghugre_sequential"
-EPOCHS = 30
+EPOCHS = 12
 SECONDS = {"train_seconds", "eval_seconds"}
 
 
@@ -88,17 +89,22 @@ def kill_again_and_again(folder: Path, kills: int) -> None:
     """Kills a campaign and its child outright, at any moment of its work, and ends it at last."""
     moments = random.Random(kills)
     for _ in range(kills):
+        before = sum(map(saved_epochs, folder.glob(f"runs/{ROW}/*")))
         process = start(folder, "--hours", "1", "--seeds", "2")
-        wait_for(lambda process=process: children(process.pid) or process.poll() is not None)  # type: ignore[misc]
-        # From before the child has read its settings to well into its epochs.
-        time.sleep(moments.uniform(0, 10))
+        # From before the child has read its settings to well into its epochs, or the next run.
+        more = moments.choice((-1, 0, 1, 3))
+
+        def is_there(process: "subprocess.Popen[str]" = process, until: int = before + more) -> bool:
+            done = sum(map(saved_epochs, folder.glob(f"runs/{ROW}/*")))
+            return process.poll() is not None or (bool(children(process.pid)) and done >= until)
+
+        wait_for(is_there)
+        time.sleep(moments.uniform(0, 1))
         victims = children(process.pid)
         process.kill()
         for victim in victims:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         process.communicate(timeout=HANGING)
         wait_for(lambda victims=victims: not any(map(at_work, victims)))  # type: ignore[misc]
     status, err = finish(start(folder, "--hours", "1", "--seeds", "2"))

@@ -1,12 +1,13 @@
 # make reproduce            ghugre_sequential, from a bare machine to the verdict
-# make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c configs/cpu.yaml" for an overlay
+# make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c cpu" for an overlay
 # make sweep STUDY=<folder in reproductions/> ROW=<id>   a report's study, one run for each of its values
-# make test                 ruff, mypy and pytest
+# make test                 ruff, mypy, hadolint and pytest
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
 # make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md and docs/campaign.md with measurements
 # make clean                removes .venv (runs and datasets stay)
+# make help                 prints these lines
 
 PYTHON ?= python3
 ROW ?= ghugre_sequential
@@ -23,7 +24,7 @@ COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
 RUN := runs/$(ROW)/seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce sweep install test test-cluster data results docs clean
+.PHONY: reproduce sweep install test test-cluster data results docs clean help
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -74,6 +75,7 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile .devcontainer/Dockerfile
 	$(VENV)/bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-cluster: $(VENV)/installed-cluster
@@ -101,6 +103,10 @@ docs: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
 	@$(PY) docs/scripts/replays.py
+	@$(PY) docs/scripts/bench_table.py
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 clean:
 	rm -rf $(VENV)

@@ -5,14 +5,17 @@ import gc
 import os
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from cifar_hpc import __version__
+from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, implied
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.errors import EndedEarly, UserError
 
+_PROGRAM = "python -m cifar_hpc"
 _LIGHTNING_COMMANDS = {
     "fit": "train a row or recipe, test it on the full test set, leave a record",
     "validate": "evaluate a checkpoint on the sets looked at after each epoch",
@@ -28,24 +31,15 @@ def main(arguments: list[str] | None = None) -> int:
         Exit status: 0 fine; 1 the answer is no; 2 a bad request or something missing; 3 undecided; above 128 a
         signal ended it.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments and arguments[0] in _LIGHTNING_COMMANDS:
-            if not os.environ.get("CIFAR_HPC_DEBUG"):
-                # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
-                os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-            _load()
-            from cifar_hpc.fit.training import run
-
-            return run(arguments[0], arguments[1:])
-        parsed = make_parser().parse_args(arguments)
-        signal.signal(signal.SIGTERM, _end)
-        status: int = parsed.run(parsed)
-        return status
+        folder, arguments = _take_collection(sys.argv[1:] if arguments is None else arguments)
+        with choosing(folder or implied(_files(arguments))):
+            return _run(arguments)
     except UserError as error:
         if os.environ.get("CIFAR_HPC_DEBUG"):
             raise
-        print(f"cifar_hpc: {error}", file=sys.stderr)
+        for sentence in str(error).splitlines():
+            print(f"cifar_hpc: {sentence}", file=sys.stderr)
         return 2
     except EndedEarly as end:
         print(f"cifar_hpc: {end}", file=sys.stderr)
@@ -57,6 +51,36 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cifar_hpc: interrupted", file=sys.stderr)
         return 130
+
+
+def _take_collection(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Takes `--collection DIR`, which all commands have, from a command line; gives the folder and the rest."""
+    finder = Parser(prog=_PROGRAM, add_help=False)
+    found, rest = argparse.ArgumentParser.parse_known_args(finder, arguments)
+    return found.collection, rest
+
+
+def _files(arguments: list[str]) -> list[str]:
+    """What may be a file of a collection on a command line: behind -c, and the targets of `verify`."""
+    if arguments[:1] == ["verify"]:
+        return arguments[1:]
+    return [name for flag, name in pairwise(arguments) if flag in ("-c", "--config")]
+
+
+def _run(arguments: list[str]) -> int:
+    """Carries out a command; its exit status."""
+    if arguments and arguments[0] in _LIGHTNING_COMMANDS:
+        if not os.environ.get("CIFAR_HPC_DEBUG"):
+            # Read when torch is loaded; what it would log of lost connections is told as an error all the same.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+        _load()
+        from cifar_hpc.fit.training import run
+
+        return run(arguments[0], arguments[1:])
+    parsed = make_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    status: int = parsed.run(parsed)
+    return status
 
 
 def _load() -> None:
@@ -81,7 +105,15 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser, which tells what is wrong in one sentence and not below all that would be right."""
+    """argparse's parser, which tells what is wrong in one sentence and not below all that would be right.
+
+    Args:
+        settings: argparse's.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False} | settings)
+        self.add_argument("--collection", metavar="DIR", help=COLLECTION_HELP)
 
     def error(self, message: str) -> NoReturn:
         """Refuses the command line."""
@@ -99,7 +131,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; those of LightningCLI appear in its help only."""
     parser = Parser(
-        prog="python -m cifar_hpc",
+        prog=_PROGRAM,
         description="Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold.",
     )
     parser.add_argument("--version", action="version", version=f"cifar_hpc {__version__}")
@@ -113,6 +145,10 @@ def make_parser() -> argparse.ArgumentParser:
     rows.add_argument("--origins", metavar="FILE", type=Path, help="write where every setting comes from to FILE")
     rows.add_argument("--durations", metavar="FILE", type=Path, help="write how long each row takes to FILE")
     rows.set_defaults(run=_rows)
+
+    init = commands.add_parser("init", help="make a collection of one's own, ready to run")
+    init.add_argument("folder", metavar="DIR", type=Path, help="folder to make it in")
+    init.set_defaults(run=_init)
 
     verify = commands.add_parser("verify", help="compare what was measured with what was reported")
     verify.add_argument(
@@ -141,6 +177,12 @@ def make_parser() -> argparse.ArgumentParser:
     audit.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     audit.set_defaults(run=_audit)
 
+    transcribe = commands.add_parser("transcribe", help="make the files of rows from a printed table or training log")
+    from cifar_hpc.transcribe import command as transcribing
+
+    transcribing.add_arguments(transcribe)
+    transcribe.set_defaults(run=transcribing.run)
+
     claims = commands.add_parser("claims", help="judge what the reports assert across rows (speed-ups, rankings)")
     claims.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
     claims.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
@@ -148,6 +190,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="one page over everything measured, HTML and Markdown, with plots")
     report.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
+    report.add_argument("--csv", metavar="FILE", help="write a line for each report to FILE (- for standard output)")
     report.set_defaults(run=_report)
 
     bench = commands.add_parser("bench", help="measure throughput against a plain PyTorch script of the same row")
@@ -155,21 +198,27 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--exact", action="store_true", help="our side as the row is, in fp32, without an overlay but on all cores"
     )
-    bench.add_argument("--overlay", metavar="FILE", type=Path, help="for our side (default: configs/fast.yaml)")
+    bench.add_argument("--overlay", metavar="FILE", type=Path, help="for our side (default: fast)")
     bench.add_argument("--turns", type=int, default=5, help="turns of each side (default: %(default)s)")
     bench.add_argument("--seconds", type=float, default=3, help="of a turn, at least (default: %(default)s)")
     bench.add_argument("--tensorflow-python", metavar="PYTHON", help="a Python with TensorFlow (default: this one)")
+    bench.add_argument(
+        "--against",
+        choices=["plain", "stock"],
+        default="plain",
+        help="the plain PyTorch script, or our side with torch's and Lightning's own kernels (default: %(default)s)",
+    )
     bench.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     bench.set_defaults(run=_bench)
     benches = bench.add_subparsers(metavar="WHAT", title="or measure something else")
     pipeline = benches.add_parser("data", help="the input pipeline alone against torchvision's DataLoader")
-    pipeline.add_argument("--row", default="shahrin_table2_row1", help="id of a row (default: %(default)s)")
+    pipeline.add_argument("--row", help="id of a row (default: the smallest network whose images are cropped)")
     pipeline.add_argument("--turns", type=int, default=7, help="turns of each side (default: %(default)s)")
     pipeline.add_argument("--seconds", type=float, default=2, help="of a turn (default: %(default)s)")
     pipeline.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
     pipeline.set_defaults(run=_bench_data)
     overhead = benches.add_parser("overhead", help="fit against a bare PyTorch loop over the same batches")
-    overhead.add_argument("--row", default="ghugre_sequential", help="id of a row (default: %(default)s)")
+    overhead.add_argument("--row", help="id of a row (default: the smallest network)")
     overhead.add_argument("--steps", type=int, default=20, help="steps in each turn (default: %(default)s)")
     overhead.add_argument("--repeats", type=int, default=70, help="turns of each side (default: %(default)s)")
     overhead.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
@@ -238,7 +287,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--config",
         action="append",
         metavar="FILE",
-        help="overlay of every run (default: configs/fast.yaml)",
+        help="overlay of every run (default: fast)",
     )
     what = campaign.add_mutually_exclusive_group()
     what.add_argument("--dry-run", dest="mode", action="store_const", const="dry-run", help="print the plan alone")
@@ -261,6 +310,12 @@ def _rows(arguments: argparse.Namespace) -> int:
     from cifar_hpc.report.rows_table import command
 
     return command(arguments.json, arguments.readme, arguments.origins, arguments.durations)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from cifar_hpc.collection.start import command
+
+    return command(arguments.folder)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -289,13 +344,12 @@ def _claims(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from cifar_hpc.report.page import command
 
-    return command(arguments.out)
+    return command(arguments.out, arguments.csv)
 
 
 def _campaign(arguments: argparse.Namespace) -> int:
     from cifar_hpc.campaign.command import command
     from cifar_hpc.campaign.plan import Request
-    from cifar_hpc.collection.reproduction import reproductions_folder
 
     mode = arguments.mode
     if mode in ("run", "slurm") and arguments.json is not None:
@@ -306,8 +360,7 @@ def _campaign(arguments: argparse.Namespace) -> int:
             raise UserError(f"--{name} is {value}; it must be above 0")
     request = None
     if arguments.hours is not None:
-        fast = reproductions_folder().with_name("configs") / "fast.yaml"
-        overlays = tuple(arguments.config or [str(fast)])
+        overlays = tuple(arguments.config or ["fast"])
         request = Request(arguments.hours, tuple(arguments.row), arguments.seeds, overlays, arguments.threads)
     elif mode != "status" and not (mode == "run" and arguments.keep):
         raise UserError("campaign needs --hours H, the hours to spend; --status and --keep alone do without")
@@ -324,6 +377,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         arguments.turns,
         arguments.seconds,
         arguments.tensorflow_python,
+        arguments.against,
         arguments.json,
     )
 

@@ -91,7 +91,7 @@ def describe(found: dict[str, Any]) -> str:
         f"processor    {found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB",
         f"instructions {', '.join(instructions) or 'none known'}" + (f" (not {', '.join(missing)})" if missing else ""),
         *_limited(found),
-        f"fast         -c configs/fast.yaml takes {fast['name']}: {fast['why']}",
+        f"fast         -c fast takes {fast['name']}: {fast['why']}",
         f"threads      {found['threads']} in each process",
         f"GPUs         {', '.join(gpu['name'] for gpu in found['gpus']) or 'none that torch can use'}",
         "software     " + ", ".join(f"{k} {v}" for k, v in software.items() if v and not k.startswith("git")),

@@ -7,4 +7,4 @@ set -euo pipefail
 row=$1
 shift
 exec mpirun -np "${PROCESSES:-2}" ${HOSTS:+--host "$HOSTS"} --bind-to none \
-    "${PYTHON:-python}" -m cifar_hpc fit -c "reproductions/$row.yaml" -c "configs/${OVERLAY:-cpu_cluster}.yaml" "$@"
+    "${PYTHON:-python}" -m cifar_hpc fit -c "$row" -c "${OVERLAY:-cpu_cluster}" "$@"

@@ -9,4 +9,4 @@ row=$1
 shift
 exec torchrun --nnodes="${NODES:-1}" --node-rank="${NODE:-0}" --nproc-per-node="${PROCESSES:-2}" \
     --master-addr="${ADDRESS:-127.0.0.1}" --master-port="${PORT:-29500}" \
-    -m cifar_hpc fit -c "reproductions/$row.yaml" -c "configs/${OVERLAY:-cpu_cluster}.yaml" "$@"
+    -m cifar_hpc fit -c "$row" -c "${OVERLAY:-cpu_cluster}" "$@"

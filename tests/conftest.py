@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,17 +15,22 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 
 from cifar_hpc.cli import main
+from cifar_hpc.collection.folder import Collection, choosing, chosen
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data import arrays
 from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 REPRODUCTIONS = ROOT / "reproductions"
-FIVE = ("shahrin", "ashraf", "ghugre", "aamir", "luo")
-"""The reports that tests know the findings and claims of; others may be added."""
+with choosing(str(REPRODUCTIONS)):
+    COLLECTION = chosen()
+EXPECTED = read_yaml(REPRODUCTIONS / "notes" / "expected.yaml")
+"""What is known of the packaged reports' findings and claims."""
 SMOKE = ["-c", str(ROOT / "configs" / "cpu.yaml"), "-c", str(ROOT / "configs" / "smoke.yaml")]
 SEQUENTIAL = ["-c", str(REPRODUCTIONS / "ghugre_sequential.yaml"), "--data.sample", "true"]
 
@@ -56,6 +62,15 @@ class Finished:
 Command = Callable[..., Finished]
 Refuse = Callable[..., str]
 Fit = Callable[..., None]
+
+
+def reports_in(folder: Path, **files: Any) -> Collection:
+    """A copy of the packaged reports, with some files of other content: `claims={...}` is claims.yaml."""
+    shutil.copytree(REPRODUCTIONS, folder, dirs_exist_ok=True)
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    with choosing(str(folder)):
+        return chosen()
 
 
 def record(folder: Path) -> dict[str, Any]:

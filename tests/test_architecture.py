@@ -11,7 +11,7 @@ ROOMS = (
     # Each may import from those before it, and from itself.
     ("errors", "output", "machine", "__init__"),
     ("collection", "data"),
-    ("models", "records"),
+    ("models", "records", "transcribe"),
     ("speed",),
     ("hpc",),
     ("fit", "verify"),

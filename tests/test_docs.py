@@ -3,21 +3,25 @@
 import json
 import re
 import runpy
-import shutil
 import statistics
 from pathlib import Path
 
 import pytest
 
 from cifar_hpc.cli import main
-from cifar_hpc.collection import reproduction
 from cifar_hpc.report import origins
-from tests.conftest import REPRODUCTIONS, ROOT, Refuse
+from tests.conftest import COLLECTION, ROOT
 
 
 def test_reports_page_is_up_to_date() -> None:
-    rows = [reproduction.read_row(path) for path in reproduction.row_files()]
-    assert (ROOT / "docs" / "reports.md").read_text(encoding="utf-8") == origins.page(rows), "run `make docs`"
+    assert (ROOT / "docs" / "reports.md").read_text(encoding="utf-8") == origins.page(COLLECTION), "run `make docs`"
+
+
+def test_the_table_on_performance_is_up_to_date() -> None:
+    with_table = runpy.run_path(str(ROOT / "docs" / "scripts" / "bench_table.py"))["with_table"]
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert with_table(page) == page, "run `make docs`"
+    assert page.count("\n") <= 120
 
 
 def test_tables_on_scaling_are_up_to_date() -> None:
@@ -41,20 +45,11 @@ def test_the_example_on_scaling_prints_what_it_shows(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == shown[2]
 
 
-def test_a_report_without_notes_is_told(refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = shutil.copytree(REPRODUCTIONS, tmp_path / "reproductions")
-    notes = folder / "notes" / "reports.yaml"
-    notes.write_text(notes.read_text(encoding="utf-8").replace("ghugre:\n", "another:\n"), encoding="utf-8")
-    monkeypatch.setattr(reproduction, "reproductions_folder", lambda: folder)
-    assert f"{notes}: ghugre is missing" in refuse("rows", "--origins", tmp_path / "page.md")
-    assert not (tmp_path / "page.md").exists()
-
-
 def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
     runs = json.loads((ROOT / "docs" / "measurements" / "ghugre_listing.json").read_text())["runs"]
     files = sorted((ROOT / "results" / "ghugre_sequential").glob("seed*/result.json"))
     curves = [json.loads(file.read_text())["curve"] for file in files]
-    (row,) = [reproduction.read_row(path) for path in reproduction.row_files() if path.stem == "ghugre_sequential"]
+    row = COLLECTION.row("ghugre_sequential")
     printed = {point.epoch: point for point in row.reproduction.reported.curve}
     page = (ROOT / "docs" / "ghugre.md").read_text(encoding="utf-8")
     for epoch in (1, 5, 10, 15):
@@ -67,7 +62,7 @@ def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
 
 
 def test_the_page_on_luo_gives_what_the_runs_gave() -> None:
-    (row,) = [reproduction.read_row(path) for path in reproduction.row_files() if path.stem == "luo_workload1_vgg"]
+    row = COLLECTION.row("luo_workload1_vgg")
     files = ROOT / "results" / "luo_workload1_vgg" / "seed1" / "result.json", ROOT / "docs/measurements/luo_vgg19.json"
     vgg16, vgg19 = (json.loads(file.read_text())["curve"] for file in files)
     page = (ROOT / "docs" / "luo.md").read_text(encoding="utf-8")

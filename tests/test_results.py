@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.records.record import read_record
 from cifar_hpc.report import rows_table as rows
 from cifar_hpc.verify import reader
-from tests.conftest import ROOT
+from tests.conftest import COLLECTION, ROOT
 
 RECORDS = sorted((ROOT / "results").rglob("result.json"))
 
@@ -53,6 +52,6 @@ def test_records_are_filed_under_their_row_and_seed() -> None:
 def test_readmes_table_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     found = reader.read_all(committed_only=True)
-    described = [rows.describe(reproduction.read_row(path), found) for path in reproduction.row_files()]
+    described = [rows.describe(row, found) for row in COLLECTION.rows.values()]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert readme == rows.with_table(readme, described), "run `make results`"

@@ -14,7 +14,7 @@ from cifar_hpc.bench.turns import Turns
 
 
 def small_cnn(layers: Any, models: Any) -> Any:
-    """The report ghugre, section 4."""
+    """`SmallCNN` as its report lists it."""
     return models.Sequential(
         [
             layers.Input((32, 32, 3)),
@@ -31,7 +31,7 @@ def small_cnn(layers: Any, models: Any) -> Any:
 
 
 def separable_mini_xception(layers: Any, models: Any) -> Any:
-    """The report aamir, tables 1 and 3."""
+    """`SeparableMiniXception` as its notebooks have it."""
 
     def normalised(x: Any) -> Any:
         return layers.Activation("relu")(layers.BatchNormalization()(x))

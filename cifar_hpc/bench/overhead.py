@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cifar_hpc import machine
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.configuration import CIFARCLI
 from cifar_hpc.fit.training import quieten, run_callbacks
 from cifar_hpc.output import write_json_output
 from cifar_hpc.speed.allocator import keep_memory
+from cifar_hpc.speed.fused import prefer_fused
 
 
 class _TakeTurns(Callback):
@@ -64,6 +65,7 @@ class _BareLoop:
         self.network = cli.model.to(memory_format=torch.channels_last)
         self.network.train()
         self.optimizer = cli.model.make_optimizer(self.network.parameters())
+        prefer_fused(self.optimizer)
         self.batches = iter(cli.datamodule.train_dataloader())
 
     def take_turn(self, steps: int) -> float:
@@ -77,11 +79,11 @@ class _BareLoop:
         return time.perf_counter() - start
 
 
-def command(row: str, steps: int, repeats: int, json_file: str | None) -> int:
+def command(row: str | None, steps: int, repeats: int, json_file: str | None) -> int:
     """Measures and prints the overhead.
 
     Args:
-        row: id of a row.
+        row: id of a row; null for the smallest network.
         steps: training steps in each turn.
         repeats: turns of each side.
         json_file: where JSON goes; `-` for standard output.
@@ -93,6 +95,7 @@ def command(row: str, steps: int, repeats: int, json_file: str | None) -> int:
         raise UserError(f"--steps and --repeats must be at least 1, not {steps} and {repeats}")
     quieten()
     keep_memory()
+    row = row or chosen().smallest()
     found = measure(row, steps, repeats)
     if json_file is not None:
         write_json_output(found, json_file)
@@ -110,7 +113,7 @@ def command(row: str, steps: int, repeats: int, json_file: str | None) -> int:
 
 def measure(row: str, steps: int, repeats: int) -> dict[str, Any]:
     """Milliseconds a step on both sides, and the overhead in percent."""
-    path = reproduction.load_row(row).path
+    path = chosen().row(row).path
     arguments = [
         "-c",
         str(path),

@@ -7,16 +7,16 @@ from typing import Any
 from cifar_hpc import machine
 from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 
 
-def command(row: str, turns: int, seconds: float, json_file: str | None) -> int:
+def command(row: str | None, turns: int, seconds: float, json_file: str | None) -> int:
     """Measures and prints images per second of both, without any training.
 
     Args:
-        row: id of the row whose preparation is measured.
+        row: id of the row whose preparation is measured; null for the smallest network whose images are cropped.
         turns: of each side, after a first one that warms up.
         seconds: of each turn.
         json_file: where JSON goes; `-` for standard output.
@@ -25,6 +25,7 @@ def command(row: str, turns: int, seconds: float, json_file: str | None) -> int:
         UserError: if the row or its dataset is missing, or a number too small.
     """
     check_turns(turns, seconds)
+    row = row or chosen().smallest("crop_padding")
     found = measure(row, turns, seconds)
     if json_file is not None:
         write_json_output(found, json_file)
@@ -40,7 +41,7 @@ def command(row: str, turns: int, seconds: float, json_file: str | None) -> int:
 
 def measure(row: str, turns: int, seconds: float) -> dict[str, Any]:
     """Images per second of both sides, medians over turns, and the median of the ratios of neighbouring turns."""
-    arguments = ["-c", str(reproduction.load_row(row).path), "--trainer.accelerator=auto", "--input-only"]
+    arguments = ["-c", str(chosen().row(row).path), "--trainer.accelerator=auto", "--input-only"]
     environ = {"PYTHONPATH": package_path()}
     start = [sys.executable, "-m"]
     try:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cifar_hpc.bench.scaling_model import BYTES_PER_GRADIENT, Device, Link, strong_speed_up, weak_speed_up
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 
@@ -62,7 +62,7 @@ def predict(row: str, devices: list[int], device: Device, link: Link) -> dict[st
     Raises:
         UserError: if there is no such row, or its file does not say what is needed.
     """
-    found = reproduction.load_row(row)
+    found = chosen().row(row)
     parameters, batch = found.reproduction.trainable_parameters, found.config.get("data", {}).get("batch_size")
     if parameters is None or batch is None:
         missing = "data.batch_size" if batch is None else "reproduction.trainable_parameters"

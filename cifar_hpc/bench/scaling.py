@@ -17,7 +17,7 @@ from cifar_hpc.bench.scaling_claims import answers
 from cifar_hpc.bench.scaling_grid import Figures, Plan, Point, check, choose, grid
 from cifar_hpc.bench.scaling_page import as_text, plot
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.configuration import CIFARCLI
 from cifar_hpc.fit.training import quieten
@@ -40,7 +40,7 @@ def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
     quieten()
     cores, gpus = machine.usable_cores(), torch.cuda.device_count()
     points, left_out = choose(grid(plan), cores, gpus, plan.oversubscribe)
-    row = reproduction.load_row(plan.row)
+    row = chosen().row(plan.row)
     fit = ["-c", str(row.path), *(["--data.sample=true"] if plan.sample else [])]
     commands = {point: [*fit, *point.arguments("cuda" if gpus else "cpu")] for point in points}
     cli = _check_fits(commands, plan.processes)

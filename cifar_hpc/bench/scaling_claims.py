@@ -1,6 +1,6 @@
 """What a measured grid says of the reports' claims on threads and GPUs, and what it cannot say.
 
-The words are data, in reproductions/notes/scaling.yaml; the claims themselves are those of reproductions/claims.yaml.
+The words are data, in the collection's notes/scaling.yaml; the claims themselves are those of its claims.yaml.
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cifar_hpc.bench.scaling_grid import Figures
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
+from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.collection.source import Source
+from cifar_hpc.collection.typed import Keys
 from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
 from cifar_hpc.verify.claims import printed_lead
-from cifar_hpc.verify.claims_file import Claim, claims_file, known_files, read_claims
+from cifar_hpc.verify.claims_file import Claim, read_claims
 
 
 @dataclass
@@ -72,16 +75,24 @@ def answers(row: str, figures: Sequence[Figures]) -> list[Answer]:
         figures: of the grid; the precision that comes first counts.
 
     Raises:
-        UserError: if a file of ours is wrong.
+        UserError: if a file of the collection is wrong.
     """
-    path = claims_file().with_name("notes") / "scaling.yaml"
-    questions: list[Question] = read_lists(path, {"questions": Question})["questions"]
-    claims = {claim.id: claim for claim in read_claims(claims_file(), known_files())}
-    rows = {file.stem: reproduction.read_row(file) for file in reproduction.row_files()}
+    collection = chosen()
+    sound, mistakes = read_claims(collection)
+    claims = {claim.id: claim for claim in sound}
+
+    def check(source: Source, keys: Keys, question: Question) -> bool:
+        for unknown in [each for each in question.claims if each not in claims]:
+            source.refuse((*keys, "claims"), f"there is no sound claim {unknown} in claims.yaml")
+        return claims.keys() >= set(question.claims)
+
+    path = collection.folder / "notes" / "scaling.yaml"
+    questions, more = read_lists(path, {"questions": Question}, check)
+    if problems := [*collection.problems, *mistakes, *more]:
+        raise UserError("\n".join(problems))
+    rows = collection.rows
     found = []
-    for question in questions:
-        if unknown := [each for each in question.claims if each not in claims]:
-            raise UserError(f"{path}: there is no claim {unknown[0]} in {claims_file()}")
+    for question in questions["questions"]:
         asked = [claims[each] for each in question.claims]
         point = _largest(question, figures)
         found.append(
@@ -100,7 +111,7 @@ def answers(row: str, figures: Sequence[Figures]) -> list[Answer]:
     return found
 
 
-def _reported(claim: Claim, rows: dict[str, reproduction.Row]) -> float | None:
+def _reported(claim: Claim, rows: dict[str, Row]) -> float | None:
     return claim.reported if claim.reported is not None else printed_lead(claim, rows)
 
 

@@ -1,4 +1,4 @@
-"""Images per second in training: a row through `fit`, beside what people write for it."""
+"""Images per second in training: a row through `fit`, beside what people write for it, or beside stock kernels."""
 
 import contextlib
 import importlib.util
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -17,7 +18,7 @@ from cifar_hpc.bench.keras_fit import NETWORKS as KERAS_NETWORKS
 from cifar_hpc.bench.medians import check_turns, quartiles
 from cifar_hpc.bench.peak import matrix_product_peak, training_flops
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen, configuration_file
 from cifar_hpc.data import arrays
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.configuration import CIFARCLI
@@ -41,12 +42,14 @@ class Plan:
         turns: of each side, after a first one that warms up.
         seconds: of each turn, at least; never less than one step.
         tensorflow: a Python that has TensorFlow; None if there is none.
+        against: `plain` for the plain PyTorch script, `stock` for our side with `--trainer.kernels stock`.
     """
 
     overlay: Path | None
     turns: int
     seconds: float
     tensorflow: str | None
+    against: Literal["plain", "stock"] = "plain"
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Result:
         batch_size: images in a batch.
         ours_images_per_second: through `fit`.
         ours_quartiles: first and third, of the turns.
-        plain_images_per_second: of the plain PyTorch script.
+        plain_images_per_second: of the plain PyTorch script, or of what else ours was held against.
         plain_quartiles: likewise.
         ratio: median of the ratios of neighbouring turns.
         ratio_quartiles: likewise.
@@ -97,6 +100,7 @@ def command(
     turns: int,
     seconds: float,
     tensorflow_python: str | None,
+    against: Literal["plain", "stock"],
     json_file: str | None,
 ) -> int:
     """Measures rows and prints a line for each.
@@ -104,30 +108,33 @@ def command(
     Args:
         rows: ids; all if empty.
         exact: whether our side runs the rows as they are, instead of under the overlay.
-        overlay: for our side; None for configs/fast.yaml.
+        overlay: for our side, a file or an overlay's name; None for `fast`.
         turns: of each side.
         seconds: of each turn.
         tensorflow_python: a Python with TensorFlow; None to look in this one.
+        against: what our side is held against.
         json_file: where JSON goes; `-` for standard output.
 
     Raises:
         UserError: if a row, a file or a dataset is missing or a number too small.
     """
     check_turns(turns, seconds)
-    overlay = overlay or reproduction.reproductions_folder().with_name("configs") / "fast.yaml"
+    overlay = configuration_file(str(overlay or "fast"))
     if not exact and not overlay.is_file():
         raise UserError(f"--overlay {overlay} does not exist; name the overlay for our side, or give --exact")
     if tensorflow_python is None and importlib.util.find_spec("tensorflow") is not None:
         tensorflow_python = sys.executable
     quieten()
-    paths = [reproduction.load_row(row).path for row in rows] if rows else reproduction.row_files()
-    plan = Plan(None if exact else overlay, turns, seconds, tensorflow_python)
+    collection = chosen()
+    asked = [collection.row(row) for row in rows] or [row for row in collection.rows.values() if row.trains]
+    paths = [row.path for row in asked]
+    plan = Plan(None if exact else overlay, turns, seconds, tensorflow_python, against)
     results: list[Result] = []
     instructions, stream = list(machine.usable_instructions()), sys.stderr if json_file == "-" else sys.stdout
     print(f"both sides on {machine.cpu_model()}, {', '.join(instructions) or 'instructions unknown'}", file=stream)
     for result in measure(paths, plan):
         results.append(result)
-        print(_line(result), file=stream, flush=True)
+        print(_line(result, against), file=stream, flush=True)
     mean = _geometric_mean({result.measured_as: result.ratio for result in results})
     if json_file is not None:
         content = {
@@ -136,6 +143,7 @@ def command(
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "overlay": None if exact else str(overlay),
+            "against": against,
             "turns": turns,
             "seconds_per_turn": seconds,
             "rows": [asdict(result) for result in results],
@@ -143,7 +151,9 @@ def command(
         }
         write_json_output(content, json_file)
     if json_file != "-":
-        print(f"geometric mean of ours / plain over {len({r.measured_as for r in results})} experiments: {mean:.2f}")
+        print(
+            f"geometric mean of ours / {against} over {len({r.measured_as for r in results})} experiments: {mean:.2f}"
+        )
     return 0
 
 
@@ -174,10 +184,10 @@ def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> R
     network, batch_size = type(cli.model).__name__, cli.datamodule.batch_size
     # Both sides on all cores, as the plain script has no number of threads; a row may ask for more than there are.
     laid_over = ["-c", str(plan.overlay)] if plan.overlay else ["--trainer.threads=null"]
-    commands = {
-        "ours": ["-m", "cifar_hpc.bench.ours", *arguments, *laid_over],
-        "plain": ["-m", "cifar_hpc.bench.plain", *arguments],
-    }
+    through_fit = ["-m", "cifar_hpc.bench.ours", *arguments, *laid_over]
+    plain = ["-m", "cifar_hpc.bench.plain", *arguments]
+    stock = [*through_fit, "--trainer.kernels=stock"]
+    commands = {"ours": through_fit, "plain": plain if plan.against == "plain" else stock}
     ours = CIFARCLI("fit", [*arguments, "-c", str(plan.overlay)]) if plan.overlay else cli
     precision = ours.precision
     dtype = torch.bfloat16 if precision.name.startswith("bf16") and not precision.emulated else torch.float32
@@ -235,12 +245,12 @@ def _geometric_mean(ratios: dict[str, float]) -> float:
     return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios.values()))
 
 
-def _line(result: Result) -> str:
+def _line(result: Result, against: str) -> str:
     shared = "" if result.measured_as == result.row else f", measured as {result.measured_as}"
     tensorflow = result.tensorflow_images_per_second
     low, high = result.ratio_quartiles
     return (
-        f"{result.row}: ours {result.ours_images_per_second:.0f}, plain {result.plain_images_per_second:.0f}"
+        f"{result.row}: ours {result.ours_images_per_second:.0f}, {against} {result.plain_images_per_second:.0f}"
         + (f", TensorFlow {tensorflow:.0f}" if tensorflow is not None else "")
         + f" images/s in {result.precision}; ratio {result.ratio:.2f} (quartiles {low:.2f} and {high:.2f}); "
         f"{100 * result.peak_share:.0f} % of {result.peak_tflops:.2f} TFLOP/s{shared}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from cifar_hpc.campaign import keep, runner
 from cifar_hpc.campaign.plan import Request, Run, plan
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import EndedEarly, UserError
 from cifar_hpc.hpc.child import curve, saved_epochs
 from cifar_hpc.output import write_json_output
@@ -49,14 +49,14 @@ def command(request: Request | None, mode: str, kept: bool, json_file: str | Non
     if request is None:
         return _refuse(_keep())
     for row in request.rows:
-        reproduction.load_row(row)
+        chosen().row(row)
     if mode == "dry-run":
         _show(request, plan(request, reader.read_all()), json_file)
         return 0
-    runner.FOLDER.mkdir(parents=True, exist_ok=True)
+    runner.home().mkdir(parents=True, exist_ok=True)
     if runner.is_at_work():
         raise UserError("A campaign is at work in this folder already; `campaign --status` says where it stands")
-    with run_directory.hold(runner.FOLDER):
+    with run_directory.hold(runner.home()):
         return _slurm(request) if mode == "slurm" else _run(request, kept)
 
 
@@ -111,7 +111,7 @@ def _from_now(hours: float) -> datetime:
 
 def _refuse(problems: list[str]) -> int:
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError("\n".join(problems))
     return 0
 
 
@@ -174,7 +174,7 @@ def table(request: Request, runs: list[Run]) -> str:
 
 
 def _decides(run: Run, request: Request) -> str:
-    if changes := request.changes(reproduction.load_row(run.row)):
+    if changes := request.changes(chosen().row(run.row)):
         return f"decides nothing: {', '.join(sorted(changes))} of the row changed"
     if run.until < run.epochs:
         return f"tells how long its {run.epochs} epochs take"
@@ -189,7 +189,7 @@ def _status(json_file: str | None) -> int:
     """Where the newest plan stands, read from what its runs have recorded."""
     plans = runner.read_plans()
     if not plans:
-        raise UserError(f"There is no campaign in {runner.FOLDER}; `campaign --hours H` begins one")
+        raise UserError(f"There is no campaign in {runner.home()}; `campaign --hours H` begins one")
     folder, content = plans[-1]
     at_work = runner.is_at_work()
     states = [_state(run) for run in runner.planned_runs(content)]

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.campaign.runner import planned_runs, read_plans
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Record
-from cifar_hpc.records.run_directory import RESULTS
 from cifar_hpc.verify.recompute import read_sound_record
 
 _FILES = ("config.yaml", "predictions.npz", "result.json")
 _PAGES = {"--readme": Path("README.md"), "--durations": Path("docs/durations.md")}
+
+
+def results() -> Path:
+    """Where records are kept: `results` here, or in the folder of a collection of one's own."""
+    collection = chosen()
+    return Path("results") if collection.is_default else collection.folder / "results"
 
 
 def keep() -> tuple[list[str], list[str]]:
@@ -25,7 +31,7 @@ def keep() -> tuple[list[str], list[str]]:
     """
     new, problems = [], []
     for folder, content in read_plans():
-        copy = RESULTS / "campaigns" / f"{folder.name}.json"
+        copy = results() / "campaigns" / f"{folder.name}.json"
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / "plan.json", copy)
@@ -46,7 +52,7 @@ def keep() -> tuple[list[str], list[str]]:
 def _keep(record: Record) -> Path | None:
     """Copies a record's files; null where they are kept already."""
     for attempt in range(1, 10_000):
-        place = RESULTS / record.name / (f"seed{record.seed}" + (f"-{attempt}" if attempt > 1 else ""))
+        place = results() / record.name / (f"seed{record.seed}" + (f"-{attempt}" if attempt > 1 else ""))
         if not place.exists():
             part = place.with_name(f".{place.name}.part")
             shutil.rmtree(part, ignore_errors=True)
@@ -57,7 +63,7 @@ def _keep(record: Record) -> Path | None:
             return place
         if _content(place / "result.json") == record.content:
             return None
-    raise UserError(f"{RESULTS / record.name} holds ten thousand records of seed {record.seed}; remove some")
+    raise UserError(f"{results() / record.name} holds ten thousand records of seed {record.seed}; remove some")
 
 
 def _content(file: Path) -> Any:
@@ -70,7 +76,7 @@ def _content(file: Path) -> Any:
 def bring_tables_up_to_date() -> str:
     """Has `rows` write the README's table and docs/durations.md, where they are; what is wrong, in one sentence."""
     pages = [part for flag, page in _PAGES.items() if page.is_file() for part in (flag, str(page))]
-    if not pages:
+    if not pages or not chosen().is_default:
         return ""
     done = subprocess.run(
         [sys.executable, "-m", "cifar_hpc", "rows", *pages], capture_output=True, text=True, check=False

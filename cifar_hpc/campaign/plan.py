@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.collection.experiment import differences, experiment
+from cifar_hpc.collection.folder import configuration_file
 from cifar_hpc.collection.reproduction import METRICS, Row
+from cifar_hpc.collection.source import read_yaml
+from cifar_hpc.records import run_directory
 from cifar_hpc.records.record import Record
-from cifar_hpc.records.run_directory import RUNS
 from cifar_hpc.report import durations
 from cifar_hpc.verify.judge import judge_row
 from cifar_hpc.verify.reader import Found
@@ -67,7 +68,7 @@ class Request:
         hours: to spend.
         rows: that may run; all where none is named.
         seeds: that each row is to come to; null for one, and then as many more as `verify` says.
-        overlays: files laid over every row.
+        overlays: laid over every row, as `-c` takes them.
         threads: of each run; null for the row's or overlay's.
     """
 
@@ -81,7 +82,7 @@ class Request:
         """The row's configuration under the overlays."""
         config: dict[str, Any] = row.config
         for overlay in self.overlays:
-            config = _laid_over(config, reproduction.read_yaml(Path(overlay)))
+            config = _laid_over(config, read_yaml(configuration_file(overlay)))
         return config
 
     def changes(self, row: Row) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def plan(request: Request, found: Found, left_out: Iterable[str] = ()) -> list[R
         found: all records.
         left_out: rows that could not be run.
     """
-    rows = [row for row in map(reproduction.read_row, reproduction.row_files()) if "trainer" in row.config]
+    rows = [row for row in found.collection.rows.values() if row.trains]
     chosen = set(request.rows or (row.reproduction.name for row in rows)) - set(left_out)
     seconds = epoch_seconds(rows, found)
     experiments = _experiments(rows, request, found)
@@ -195,9 +196,8 @@ def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_E
     for row in rows:
         if row.reproduction.name in grouped:
             continue
-        names = {relative.reproduction.name for relative in reproduction.relatives(row.reproduction.name)}
-        grouped |= names
-        members = {r.reproduction.name: r for r in rows if r.reproduction.name in names}
+        members = {relative.reproduction.name: relative for relative in found.collection.relatives(row)}
+        grouped |= members.keys()
         longest_first = sorted(members, key=lambda name: -_epochs(request, members[name]))
         its = _Experiment({name: members[name] for name in longest_first}, {}, set(), [])
         for name, member in its.rows.items():
@@ -296,10 +296,10 @@ def _has(record: Record, changes: Mapping[str, Any]) -> bool:
 
 def _is_ours(record: Record, changes: Mapping[str, Any]) -> bool:
     """Whether a campaign may go on with a run that has not ended: of this experiment, in its usual place."""
-    return _has(record, changes) and record.path.parent.parent == RUNS / record.name
+    return _has(record, changes) and record.path.parent.parent == run_directory.runs() / record.name
 
 
 def _new_folder(name: str, seed: int) -> Path:
     """The first of `runs/<name>/seed<k>`, `…-2`, `…-3` in which no run has recorded anything."""
     names = (f"seed{seed}" + (f"-{attempt}" if attempt > 1 else "") for attempt in range(1, 10_000))
-    return next(f for n in names if not ((f := RUNS / name / n) / "result.json").exists())
+    return next(f for n in names if not ((f := run_directory.runs() / name / n) / "result.json").exists())

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.campaign.plan import Request, Run
-from cifar_hpc.collection.reproduction import load_row
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
 from cifar_hpc.records import run_directory
-from cifar_hpc.records.run_directory import RUNS, write_json
-
-FOLDER = RUNS / "campaign"
-"""Where campaigns live: a folder for each plan, named by the time at which it was made."""
+from cifar_hpc.records.run_directory import write_json
 
 NICE = 19
 """The lowest priority: whatever else the machine has to do comes first."""
 
 _PATIENCE_SECONDS = 120
 """For a run's process, whose campaign was killed, to end."""
+
+
+def home() -> Path:
+    """Where campaigns live: a folder for each plan, named by the time at which it was made."""
+    return run_directory.runs() / "campaign"
 
 
 def write_plan(request: Request, runs: list[Run], ends: datetime) -> Path:
@@ -34,7 +36,7 @@ def write_plan(request: Request, runs: list[Run], ends: datetime) -> Path:
     """
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     names = (stamp + (f"-{number}" if number > 1 else "") for number in range(1, 10_000))
-    folder = next(folder for name in names if not (folder := FOLDER / name).exists())
+    folder = next(folder for name in names if not (folder := home() / name).exists())
     folder.mkdir(parents=True)
     content = {
         "schema": 1,
@@ -54,7 +56,7 @@ def read_plans() -> list[tuple[Path, dict[str, Any]]]:
         UserError: if one cannot be read.
     """
     found = []
-    for file in sorted(FOLDER.glob("*/plan.json")):
+    for file in sorted(home().glob("*/plan.json")):
         try:
             found.append((file.parent, json.loads(file.read_text(encoding="utf-8"))))
         except (OSError, ValueError) as error:
@@ -69,10 +71,9 @@ def planned_runs(content: dict[str, Any]) -> list[Run]:
 
 def arguments(run: Run, request: Request) -> list[str]:
     """What follows `fit` on the command line of a run, to begin it as well as to go on with it."""
-    files = [str(load_row(run.row).path), *request.overlays]
     threads = [] if request.threads is None else ["--trainer.threads", str(request.threads)]
     return [
-        *(part for file in files for part in ("-c", file)),
+        *(part for file in (str(chosen().row(run.row).path), *request.overlays) for part in ("-c", file)),
         *threads,
         *("--seed_everything", str(run.seed), "--run_dir", run.folder, "--resume"),
     ]
@@ -147,10 +148,10 @@ def _wait_until_free(folder: Path) -> None:
 
 def is_at_work() -> bool:
     """Whether a campaign is at work in this working directory."""
-    if not FOLDER.exists():
+    if not home().exists():
         return False
     try:
-        with run_directory.hold(FOLDER):
+        with run_directory.hold(home()):
             return False
     except UserError:
         return True

@@ -26,6 +26,9 @@ _EXPERIMENT_TRAINER_KEYS = {
 _ENGINE_DATA_KEYS = {"root", "num_workers", "eval_batch_size", "pipeline", "source"}
 """Arguments of the DataModule that change no result."""
 
+_ENGINE_OPTIMIZER_KEYS = {"fused", "foreach"}
+"""Arguments of torch's optimisers that choose between implementations of one step."""
+
 _MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
 """Networks whose schedule is laid over all planned epochs."""
 
@@ -38,24 +41,35 @@ def experiment(config: dict[str, Any]) -> dict[str, Any]:
         group, _, rest = key.partition(".")
         if group == "trainer":
             return rest in _EXPERIMENT_TRAINER_KEYS
+        if group == "model" and "optimizer.init_args." in key:
+            return rest.rpartition(".")[2] not in _ENGINE_OPTIMIZER_KEYS
         return not (group == "data" and rest in _ENGINE_DATA_KEYS)
 
     return {key: value for key, value in settings.items() if belongs(key)}
 
 
-def same_experiment(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two rows train the same network in the same way, if perhaps for another number of epochs.
+def kind_of_experiment(config: dict[str, Any]) -> Any:
+    """What rows have in common that train the same network in the same way, if perhaps for another number of epochs.
 
     The shorter run is then the beginning of the longer one. Networks and schedules that look at the number of planned
     epochs are shared by rows of the same number only.
 
     Args:
-        first: a row's configuration, as its file has it.
-        second: another's.
+        config: of a row, as its file has it.
+
+    Returns:
+        Something that can be compared and looked up.
     """
-    settings = [experiment({k: v for k, v in row.items() if k != "reproduction"}) for row in (first, second)]
-    epochs = [row.pop("trainer.max_epochs", None) for row in settings]
-    return settings[0] == settings[1] and (epochs[0] == epochs[1] or not _looks_at_the_end(settings[0]))
+    settings = experiment({key: value for key, value in config.items() if key != "reproduction"})
+    epochs = settings.pop("trainer.max_epochs", None)
+    return _frozen(settings), epochs if _looks_at_the_end(settings) else None
+
+
+def _frozen(value: Any) -> Any:
+    """Plain data as something that can be looked up by."""
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(part)) for key, part in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _looks_at_the_end(settings: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ _HELP = "`--help` lists the known ones"
 # Where the type allows more than works: Lightning's also has names that need another library or a GPU of its maker.
 _RIGHT = {
     "trainer.precision": (
-        "one of auto, 32-true, 64-true, bf16-mixed, bf16-true, 16-mixed and 16-true (configs/fast.yaml takes auto: "
+        "one of auto, 32-true, 64-true, bf16-mixed, bf16-true, 16-mixed and 16-true (the overlay fast takes auto: "
         "bf16-mixed where the machine computes it, else 32-true)"
     ),
 }
@@ -46,10 +46,10 @@ def explain_parser_error(message: str, files: list[Path], arguments: list[str]) 
     """
     text = one_sentence(message.partition("Given value type:")[0])
     if found := re.search(r"unrecognized arguments?: (.*)", text):
-        help_ = _HELP if found[1].startswith("-") else "a row's file is named with -c before it"
+        help_ = _HELP if found[1].startswith("-") else "a row is named with -c before it"
         return f"The argument {found[1]} is not known; {help_}"
     if "arguments are required: model" in text:
-        return "There is no model to train; name a row's file, `-c reproductions/ROW.yaml`, before any overlay"
+        return "There is no model to train; name a row, `-c ROW`, before any overlay"
     if text.startswith("argument -"):
         return f"The command line: {text.removeprefix('argument ')}"
     if found := re.search('Linked "([^"]+)" must be given via "([^"]+)"', text):

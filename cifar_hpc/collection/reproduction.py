@@ -4,22 +4,16 @@ Plain dataclasses without torch, so that commands which only read rows start at 
 """
 
 import math
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import yaml
+from cifar_hpc.collection.source import Source
+from cifar_hpc.collection.typed import Keys, name_of
 
-from cifar_hpc.collection.experiment import same_experiment
-from cifar_hpc.collection.messages import explain_parser_error
-from cifar_hpc.collection.typed import MismatchError, build
-from cifar_hpc.errors import UserError
-
-ReportName = Literal["shahrin", "ashraf", "ghugre", "aamir", "luo"]
-REPORTS: tuple[str, ...] = get_args(ReportName)
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's where it is installed, which is ten times as fast."""
+TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
+"""Of CIFAR-10 and of CIFAR-100; both hold equally many images of each class (A. Krizhevsky, 2009)."""
 
 METRICS = (
     "train_accuracy_percent",
@@ -27,8 +21,42 @@ METRICS = (
     "precision_percent",
     "recall_percent",
     "f1_percent",
+    "validation_accuracy_percent",
+    "top5_accuracy_percent",
+    "error_percent",
 )
 """The reported values that a verdict can be given on, in the order in which tables show them."""
+
+SECONDS = ("training_seconds", "seconds_per_epoch")
+"""The reported times."""
+
+
+AveragedOver = Literal["images", "batches", "runs", "unknown"]
+Averages = Literal["macro", "weighted", "micro", "unknown"]
+
+
+@dataclass
+class TestSet:
+    """What a row was tested on, where no dataset of ours says it.
+
+    Args:
+        images: their number.
+        classes: their number.
+        class_images: images of each class: one number for a balanced set, or a list; null where nobody says.
+    """
+
+    __test__ = False  # pytest, which collects classes by their names
+
+    images: int
+    classes: int
+    class_images: int | list[int] | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """Images of each class; none where nobody says."""
+        if isinstance(self.class_images, int):
+            return (self.class_images,) * self.classes
+        return None if self.class_images is None else tuple(self.class_images)
 
 
 @dataclass
@@ -39,6 +67,8 @@ class CurvePoint:
         epoch: counted from 1.
         train_loss: mean over the epoch, nats.
         train_accuracy_percent: running mean over the epoch.
+        validation_loss: after the epoch, nats, of the set that the log calls validation.
+        validation_accuracy_percent: after the epoch, on that set.
         test_loss: after the epoch, nats.
         test_accuracy_percent: after the epoch.
         seconds: for the epoch.
@@ -47,6 +77,8 @@ class CurvePoint:
     epoch: int
     train_loss: float | None = None
     train_accuracy_percent: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy_percent: float | None = None
     test_loss: float | None = None
     test_accuracy_percent: float | None = None
     seconds: float | None = None
@@ -63,7 +95,15 @@ class Reported:
         precision_percent: on the test set.
         recall_percent: on the test set.
         f1_percent: on the test set.
+        validation_accuracy_percent: on training images set aside.
+        top5_accuracy_percent: on the test set: how often the true class is among the five likeliest.
+        error_percent: on the test set.
         training_seconds: of the whole training, on the report's hardware.
+        seconds_per_epoch: on the report's hardware.
+        runs: number of runs of which the printed values are the means; null for one.
+        std_percent: printed deviation of the accuracy between these runs.
+        averaged_over: what the printed values are means over: all images of the test set, batches of it, or runs.
+        averages: how precision, recall and F1 are averaged over classes.
         curve: the printed log, epoch by epoch.
     """
 
@@ -73,7 +113,15 @@ class Reported:
     precision_percent: float | None = None
     recall_percent: float | None = None
     f1_percent: float | None = None
+    validation_accuracy_percent: float | None = None
+    top5_accuracy_percent: float | None = None
+    error_percent: float | None = None
     training_seconds: float | None = None
+    seconds_per_epoch: float | None = None
+    runs: int | None = None
+    std_percent: float | None = None
+    averaged_over: AveragedOver = "unknown"
+    averages: Averages = "unknown"
     curve: list[CurvePoint] = field(default_factory=list)
 
 
@@ -97,29 +145,59 @@ class Reproduction:
     Args:
         row: id of the row, which is also the name of its file; null for a recipe.
         recipe: name of a recipe that is no row.
-        report: which report.
+        report: id of the report, under `reports` in collection.yaml.
         where: place in the report.
         label: what the report calls the row.
         reported: the printed numbers.
         settings: origin of every hyperparameter.
         margin_percent: half-width, in percentage points, of what counts as the same accuracy.
         trainable_parameters: of the row's network; a run with another number is refused.
+        test_set: of a row that is for `audit` alone; a row that can be trained is tested on its dataset's.
     """
 
     row: str | None = None
     recipe: str | None = None
-    report: ReportName | None = None
+    report: str | None = None
     where: str = ""
     label: str = ""
     reported: Reported = field(default_factory=Reported)
     settings: dict[str, Setting] = field(default_factory=dict)
     margin_percent: float = 1.0
     trainable_parameters: int | None = None
+    test_set: TestSet | None = None
 
     @property
     def name(self) -> str:
         """What its runs and records are filed under."""
         return self.row or self.recipe or "unnamed"
+
+
+@dataclass
+class Report:
+    """A report, as collection.yaml has it.
+
+    Args:
+        title: of the report.
+        authors: as they stand on it.
+        year: of publication.
+        url: where it can be read.
+        tools: what it used to be fast, in words.
+        mapping: each of those tools, and what is its like here.
+        settings: origins that all rows of the report share; a row's own add to or replace them.
+    """
+
+    title: str
+    authors: str = ""
+    year: int | None = None
+    url: str = ""
+    tools: str = ""
+    mapping: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Setting] = field(default_factory=dict)
+
+    @property
+    def heading(self) -> str:
+        """Authors and title."""
+        return f"{self.authors}: {self.title}" if self.authors else self.title
 
 
 @dataclass(frozen=True)
@@ -128,7 +206,7 @@ class Row:
 
     Attributes:
         path: the YAML.
-        reproduction: its group.
+        reproduction: its group, with the origins that all rows of its report share.
         config: the whole content.
     """
 
@@ -137,167 +215,178 @@ class Row:
     config: dict[str, Any]
 
     @property
+    def trains(self) -> bool:
+        """Whether the file has an experiment; a row without one is for `audit` alone."""
+        return not _EXPERIMENT.isdisjoint(self.config)
+
+    @property
     def dataset(self) -> str:
-        """`cifar10` or `cifar100`."""
-        return str(self.config.get("data", {}).get("dataset", "cifar10"))
+        """`cifar10` or `cifar100`; empty where nothing is trained."""
+        return str(self.config.get("data", {}).get("dataset", "cifar10")) if self.trains else ""
 
     @property
     def model(self) -> str:
-        """Name of the model's class."""
+        """Name of the model's class; empty where nothing is trained."""
         return str(self.config.get("model", {}).get("class_path", "")).rpartition(".")[2]
 
+    @property
+    def test_set(self) -> TestSet | None:
+        """What the row was tested on: what it says, else its dataset's test set, else nobody knows."""
+        if self.reproduction.test_set is not None or "data" not in self.config:
+            return self.reproduction.test_set
+        classes = 100 if self.dataset == "cifar100" else 10
+        return TestSet(TEST_IMAGES, classes, TEST_IMAGES // classes)
 
-_READ: dict[tuple[Path, int], Row] = {}
-"""The rows read so far, by file and time of its last change."""
-
-
-def reproductions_folder() -> Path:
-    """The folder of the rows: beside the package in a clone, inside it when installed from a wheel."""
-    package = Path(__file__).parents[1]
-    return next(
-        (f for f in (package / "reproductions", package.parent / "reproductions") if f.is_dir()),
-        Path("reproductions"),
-    )
-
-
-def row_files() -> list[Path]:
-    """Every row's YAML, sorted by id."""
-    return sorted(p for p in reproductions_folder().glob("*.yaml") if p.name != "claims.yaml")
+    @property
+    def epochs(self) -> int:
+        """Epochs that the row trains."""
+        return int(self.config["trainer"]["max_epochs"])
 
 
-def load_row(row: str) -> Row:
-    """Reads the row with this id.
-
-    Raises:
-        UserError: if there is none or its file is wrong.
-    """
-    path = reproductions_folder() / f"{row}.yaml"
-    if not path.is_file():
-        known = ", ".join(p.stem for p in row_files())
-        raise UserError(f"There is no row {row}; the rows are {known}")
-    return read_row(path)
+_KEYS = ("reproduction", "seed_everything", "trainer", "model", "data")
+_EXPERIMENT = {"trainer", "model", "data"}
+"""The groups of an experiment, of which a row has all or none."""
+_ROW, _REPORT = ("reproduction", "row"), ("reproduction", "report")
 
 
-def relatives(row: str) -> list[Row]:
-    """The rows that are one experiment with this one, itself among them: a run of one is evidence for all.
-
-    Raises:
-        UserError: if there is no such row, or the file of a relative is wrong.
-    """
-    own = load_row(row).config
-    return [other for other in map(read_row, row_files()) if same_experiment(own, other.config)]
-
-
-def printed_epochs(row: str) -> tuple[int, ...]:
-    """The epochs of which any row of the experiment prints what was measured on the test set, in order.
-
-    Those are the last epochs of its rows, and the epochs of printed logs with a test loss or accuracy.
-    """
-    epochs: set[int] = set()
-    for relative in relatives(row):
-        reported = relative.reproduction.reported
-        if any(getattr(reported, metric) is not None for metric in METRICS):
-            epochs.add(reported.epochs or int(relative.config["trainer"]["max_epochs"]))
-        epochs |= {p.epoch for p in reported.curve if (p.test_accuracy_percent, p.test_loss) != (None, None)}
-    return tuple(sorted(epochs))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML file that must hold a mapping.
-
-    Raises:
-        UserError: if it is missing, no YAML, or no mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping of keys, not {type(content).__name__}")
-    return content
-
-
-def read_row(path: Path) -> Row:
+def read_row(path: Path, reports: Mapping[str, Report]) -> Row:
     """Reads and checks a row's YAML.
 
-    Raises:
-        UserError: if the group `reproduction` is wrong; names the file and key.
-    """
-    # Read once, whatever path it is named by.
-    key = path.absolute(), path.stat().st_mtime_ns if path.exists() else 0
-    if key not in _READ:
-        _READ[key] = _read_row(path)
-    return replace(_READ[key], path=path)
-
-
-def _read_row(path: Path) -> Row:
-    config = read_yaml(path)
-    if not isinstance(config.get("reproduction"), dict):
-        raise UserError(f"{path} has no group `reproduction`, which says what the report claims")
-    reproduction = parse_group(config["reproduction"], path)
-    check(reproduction, path)
-    return Row(path, reproduction, config)
-
-
-def parse_group(group: dict[str, Any], path: Path) -> Reproduction:
-    """Turns the mapping of a YAML into a Reproduction, with the types that LightningCLI would demand."""
-    with suppress(MismatchError):
-        return build(Reproduction, group)
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Reproduction, "reproduction")
-    try:
-        parsed = parser.instantiate_classes(parser.parse_object({"reproduction": group}))
-    except ArgumentError as error:
-        raise UserError(explain_parser_error(str(error), [path], [])) from error
-    found: Reproduction = parsed.reproduction
-    return found
-
-
-def check(reproduction: Reproduction, path: Path) -> None:
-    """What types cannot say: names that must agree, values that must be possible.
+    Args:
+        path: the file.
+        reports: of the collection.
 
     Raises:
-        UserError: naming the file and key.
+        UserError: if the group `reproduction` is wrong; names each mistake with its line and key.
     """
-    row = reproduction.row
-    if row is None:
-        return
+    source = Source(path)
+    source.refuse_repeated_keys()
+    group, config = source.content.get("reproduction"), source.content
+    for key in config.keys() - _KEYS:
+        source.refuse((key,), f"the file has the key {key}; it may have {', '.join(_KEYS)}")
+    if not isinstance(group, dict):
+        source.refuse(("reproduction",), "the file has no group `reproduction`, which says what the report claims")
+    else:
+        reproduction = source.build(Reproduction, group, ("reproduction",))
+        if group.get("row") is not None:
+            _check_names(group, source, reports)
+            _check_numbers(group, source)
+            if reproduction is not None and reproduction.test_set is not None:
+                _check_test_set(reproduction.test_set, source)
+            _check_experiment(source)
+    source.check()
+    assert reproduction is not None
+    report = reports.get(reproduction.report or "")
+    shared = report.settings if report else {}
+    return Row(path, replace(reproduction, settings=shared | reproduction.settings), config)
+
+
+def _check_names(group: dict[str, Any], source: Source, reports: Mapping[str, Report]) -> None:
+    """Notes names that do not agree with the file's or the collection's."""
+    row, report, path = group["row"], group.get("report"), source.path
     # A run's own config.yaml may be used again.
     if path.name not in (f"{row}.yaml", "config.yaml"):
-        raise UserError(f"{path}: reproduction.row is {row}, but the file's name asks for {path.stem}")
-    if reproduction.report is None:
-        raise UserError(f"{path}: reproduction.report is missing; it must be one of {', '.join(REPORTS)}")
-    reported = reproduction.reported
-    if reported.epochs is not None and reported.epochs < 1:
-        raise UserError(f"{path}: reproduction.reported.epochs is {reported.epochs}; it must be at least 1")
-    _check_numbers(asdict(reported), f"{path}: reproduction.reported")
-    previous = 0
-    for point in reported.curve:
-        if point.epoch <= previous or point.epoch > (reported.epochs or point.epoch):
-            raise UserError(
-                f"{path}: reproduction.reported.curve has epoch {point.epoch} after {previous}; epochs must "
-                f"ascend from 1 to reproduction.reported.epochs, which is {reported.epochs}"
+        source.refuse(_ROW, f"{'.'.join(_ROW)} is {row}, but the file's name asks for {path.stem}")
+    if report not in reports:
+        found = "is missing" if report is None else f"is {report}"
+        known = ", ".join(reports) or "the reports"
+        source.refuse(_REPORT, f"{'.'.join(_REPORT)} {found}; it must be one of {known}, which collection.yaml names")
+
+
+def _check_numbers(group: dict[str, Any], source: Source) -> None:
+    """Notes numbers that cannot be; those that are none have been told already."""
+    reported = group.get("reported")
+    reported = reported if isinstance(reported, dict) else {}
+    where: tuple[str | int, ...] = ("reproduction", "reported")
+    epochs, runs = (_whole(reported.get(key)) for key in ("epochs", "runs"))
+    for key, value in (("epochs", epochs), ("runs", runs)):
+        if value is not None and value < 1:
+            source.refuse((*where, key), f"{name_of((*where, key))} is {value}; it must be at least 1")
+    _refuse_impossible(reported, where, source)
+    previous, curve = 0, reported.get("curve")
+    for index, point in enumerate(curve if isinstance(curve, list) else []):
+        epoch = _whole(point.get("epoch")) if isinstance(point, dict) else None
+        if epoch is None:
+            continue
+        keys, last = (*where, "curve", index), epochs if epochs and epochs > 0 else math.inf
+        if not previous < epoch <= last:
+            source.refuse(
+                keys,
+                f"reproduction.reported.curve has epoch {epoch} after {previous}; epochs must ascend from 1 to "
+                f"reproduction.reported.epochs, which is {'not printed' if last == math.inf else last}",
             )
-        previous = point.epoch
-        _check_numbers(asdict(point), f"{path}: reproduction.reported.curve, epoch {point.epoch}")
-    if not 0 < reproduction.margin_percent <= 10:
-        raise UserError(f"{path}: reproduction.margin_percent is {reproduction.margin_percent}; it must lie in (0, 10]")
+        previous = epoch
+        _refuse_impossible(point, keys, source)
+    margin = group.get("margin_percent", 1.0)
+    if isinstance(margin, int | float) and not 0 < margin <= 10:
+        source.refuse(
+            ("reproduction", "margin_percent"), f"reproduction.margin_percent is {margin:g}; it must lie in (0, 10]"
+        )
 
 
-def _check_numbers(values: dict[str, Any], where: str) -> None:
-    for key, value in values.items():
-        if not isinstance(value, float | int):
+def _whole(value: Any) -> int | None:
+    """A whole number, which may be a text; null for anything else."""
+    try:
+        return None if isinstance(value, bool | float) else int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _check_test_set(test_set: TestSet, source: Source) -> None:
+    """Notes a test set that does not add up."""
+    where = ("reproduction", "test_set")
+    for key, value, least in (("images", test_set.images, 1), ("classes", test_set.classes, 2)):
+        if value < least:
+            source.refuse((*where, key), f"{'.'.join(where)}.{key} is {value}; it must be at least {least}")
+    sizes = test_set.sizes
+    if sizes and (len(sizes) != test_set.classes or min(sizes) < 1 or sum(sizes) != test_set.images):
+        source.refuse(
+            (*where, "class_images"),
+            f"{'.'.join(where)}.class_images is {test_set.class_images}; it must be one number for each of the "
+            f"{test_set.classes} classes, at least 1 each and {test_set.images} in all (or one number for all of them)",
+        )
+
+
+def _refuse_impossible(values: dict[str, Any], where: Keys, source: Source) -> None:
+    for key, printed in values.items():
+        try:
+            value = float(printed)
+        except (TypeError, ValueError):
+            continue
+        if isinstance(printed, bool) or key == "epoch":
             continue
         if key.endswith("_percent") and not 0 <= value <= 100:
-            raise UserError(f"{where}.{key} is {value}; a percentage must lie between 0 and 100")
-        if not math.isfinite(value) or value < 0:
-            raise UserError(f"{where}.{key} is {value}; it must be a finite number of at least 0")
+            right = "a percentage must lie between 0 and 100"
+        elif not 0 <= value < math.inf:
+            right = "it must be a finite number of at least 0"
+        else:
+            continue
+        source.refuse((*where, key), f"{name_of((*where, key))} is {value:g}; {right}")
+
+
+def _check_experiment(source: Source) -> None:
+    """Notes an experiment of which a part is missing; what else is wrong with it, `fit` tells."""
+    there = [key for key in sorted(_EXPERIMENT) if isinstance(source.content.get(key), dict)]
+    if there and len(there) < len(_EXPERIMENT):
+        missing, right = ", ".join(sorted(_EXPERIMENT.difference(there))), "all three, or none for `audit` alone"
+        source.refuse((there[0],), f"the file has {' and '.join(there)} but no {missing}; a row has {right}")
+    for keys, kind in _NEEDED.items():
+        value: Any = source.content
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if len(there) == len(_EXPERIMENT) and type(value) is not kind:
+            right = "a whole number" if kind is int else "a text"
+            source.refuse(keys, f"{name_of(keys)} is {value}; it must be {right}")
+
+
+_NEEDED: dict[tuple[str, ...], type] = {("trainer", "max_epochs"): int, ("model", "class_path"): str}
+"""Of an experiment, what is asked for without training it."""
 
 
 def reported_values(reported: Reported) -> dict[str, Any]:
-    """The reported values without the curve, for tables and JSON."""
-    return {f.name: getattr(reported, f.name) for f in fields(reported) if f.name != "curve"}
+    """The reported numbers without the curve, for tables and JSON."""
+    return {f.name: getattr(reported, f.name) for f in fields(reported) if f.name not in NO_NUMBERS}
+
+
+NO_NUMBERS = ("curve", "averaged_over", "averages")
+"""What is reported and is no number."""

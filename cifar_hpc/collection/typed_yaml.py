@@ -1,69 +1,63 @@
-"""Reads YAML files that hold lists of like items, each item into a dataclass, with LightningCLI's types."""
+"""Reads YAML files that hold lists of like items, each item into a dataclass."""
 
-from contextlib import suppress
-from dataclasses import MISSING, fields
-from functools import cache
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from cifar_hpc.collection.messages import explain_parser_error
-from cifar_hpc.collection.reproduction import read_yaml
-from cifar_hpc.collection.typed import MismatchError, build
+from cifar_hpc.collection.folder import Collection
+from cifar_hpc.collection.source import Source
+from cifar_hpc.collection.typed import Keys, name_of
 from cifar_hpc.errors import UserError
 
-T = TypeVar("T")
+Check = Callable[[Source, Keys, Any], bool]
+"""Notes what is wrong with an item, given the file and its keys; whether the item can be used."""
 
 
-def read_lists(path: Path, kinds: dict[str, type[Any]]) -> dict[str, list[Any]]:
-    """Reads a file whose top-level keys hold lists.
+def read_lists(path: Path, kinds: dict[str, type[Any]], check: Check) -> tuple[dict[str, list[Any]], list[str]]:
+    """Reads a file whose top-level keys hold lists. Items with a mistake are left out.
 
     Args:
-        path: the YAML.
-        kinds: for each top-level key, all of which are needed, the dataclass of its items.
+        path: the file, which may be missing.
+        kinds: for each top-level key, which may be missing, the dataclass of its items.
+        check: of an item whose types are right.
 
-    Raises:
-        UserError: if the file is no such thing; names it, the item and the key.
+    Returns:
+        The items by top-level key, and a sentence on each mistake.
     """
-    content = read_yaml(path)
-    _check_keys(content, set(kinds), set(kinds), str(path))
-    found = {}
-    for key, kind in kinds.items():
-        if not isinstance(content[key], list):
-            raise UserError(f"{path}: {key} is {content[key]}; it must be a list")
-        found[key] = [_item(item, kind, path, f"{key}[{index}]") for index, item in enumerate(content[key])]
-    return found
-
-
-def _item(item: Any, kind: type[T], path: Path, name: str) -> T:
-    if not isinstance(item, dict):
-        raise UserError(f"{path}: {name} is {item}; it must hold a mapping of keys")
-    known = fields(kind)  # type: ignore[arg-type]
-    needed = {f.name for f in known if f.default is MISSING and f.default_factory is MISSING}
-    _check_keys(item, needed, {f.name for f in known}, f"{path}: {name}")
-    with suppress(MismatchError):
-        return build(kind, item)
-    from jsonargparse import ArgumentError
-
-    parser = _parser(kind)  # type: ignore[arg-type]
+    found: dict[str, list[Any]] = {key: [] for key in kinds}
+    if not path.exists():
+        return found, []
     try:
-        parsed = parser.instantiate_classes(parser.parse_object({"item": item}))
-    except ArgumentError as error:
-        raise UserError(explain_parser_error(str(error), [path], []).replace("item.", f"{name}.", 1)) from error
-    made: T = parsed.item
-    return made
+        source = Source(path)
+    except UserError as error:
+        return found, [str(error)]
+    source.refuse_repeated_keys()
+    for key in source.content.keys() - kinds.keys():
+        source.refuse((key,), f"the file has the key {key}; it may have {', '.join(kinds)}")
+    for key, kind in kinds.items():
+        items = source.content.get(key)
+        if items is not None and not isinstance(items, list):
+            source.refuse((key,), f"{key} is {items}; it must be a list")
+            continue
+        for index, item in enumerate(items or []):
+            made = source.build(kind, item, (key, index))
+            if made is not None and check(source, (key, index), made):
+                found[key].append(made)
+    return found, source.mistakes
 
 
-def _check_keys(content: dict[str, Any], needed: set[str], known: set[str], where: str) -> None:
-    if missing := sorted(needed - set(content)):
-        raise UserError(f"{where} misses the key {missing[0]}")
-    if unknown := sorted(set(map(str, content)) - known):
-        raise UserError(f"{where} has the key {unknown[0]}; it may have {', '.join(sorted(known))}")
+def knows_report(collection: Collection, source: Source, keys: Keys, report: str) -> bool:
+    """Whether an item's report is one of the collection; notes it if not."""
+    if report not in collection.reports:
+        known = ", ".join(collection.reports)
+        source.refuse((*keys, "report"), f"{name_of(keys)}.report is {report}; it must be one of {known}")
+    return report in collection.reports
 
 
-@cache
-def _parser(kind: type[Any]) -> Any:
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, "item")
-    return parser
+def knows_rows(collection: Collection, source: Source, keys: Keys, names: Iterable[str]) -> bool:
+    """Whether an item names sound rows only; notes those that do not exist (of broken ones their files tell)."""
+    names, files = list(names), {file.stem for file in collection.row_files}
+    for name in dict.fromkeys(names):
+        if name not in files:
+            source.refuse(keys, f"{name_of(keys)} names the row {name}, which does not exist; `rows` lists the ids")
+    return collection.rows.keys() >= set(names)

@@ -62,7 +62,7 @@ def official_md5s(content: CIFARArrays) -> dict[str, str]:
 def info(name: str, root: Path | None, out: Path, json_file: str | None) -> None:
     """Prints counts, class balance, mean and deviation, and writes two charts.
 
-    The charts are the report shahrin's figures 1 and 2: how many images each class has, and a grid of
+    The charts are figures 1 and 2 of "Optimizing CNN Using HPC Tools": how many images each class has, and a grid of
     sample images.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Training arrays as Dask arrays, the way the report aamir held them (Table 3); needs the extra `dask`."""
+"""Training arrays as Dask arrays; needs the extra `dask`.
+
+So "Parallelization of Image Classification using Convolutional Neural Networks" held them (Table 3).
+"""
 
 import importlib.util
 from typing import Any

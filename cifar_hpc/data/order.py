@@ -100,8 +100,8 @@ def epoch_seed(seed: int, epoch: int) -> int:
 def holdout_split(images: int, holdout: int, seed: int) -> tuple[Tensor, Tensor]:
     """The training and hold-out indices of scikit-learn's `train_test_split`.
 
-    The same as `train_test_split(range(images), test_size=holdout, random_state=seed)`, which the report
-    aamir used (a permutation whose head is the hold-out), without the dependency.
+    The same as `train_test_split(range(images), test_size=holdout, random_state=seed)`, which many
+    notebooks use (a permutation whose head is the hold-out), without the dependency.
 
     Returns:
         Indices for training, shape (images - holdout,), and of the hold-out, shape (holdout,).

@@ -1,7 +1,6 @@
 """Small callbacks that every run has."""
 
 import sys
-import time
 from typing import Any
 
 import torch
@@ -107,33 +106,6 @@ class Announcement(EpochCallback):
             + self.kernels
             + self.resuming
             + ("\nwarning: bfloat16 is slow here; --trainer.precision auto would take 32-true" if slow else ""),
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-class EpochLines(EpochCallback):
-    """One line an epoch, for logs that are no terminal."""
-
-    def __init__(self) -> None:
-        self._start = 0.0
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the epoch's clock."""
-        self._start = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the epoch."""
-        seconds = time.perf_counter() - self._start
-        train = pl_module.train_metrics()  # type: ignore[operator]  # sums over all processes: all must ask
-        if not trainer.is_global_zero:
-            return
-        test = trainer.callback_metrics.get("test/accuracy")
-        print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: train loss {train['loss']:.4f}, "
-            f"train accuracy {100 * train['accuracy']:.2f} %, "
-            + (f"test accuracy {100 * float(test):.2f} %, " if test is not None else "")
-            + f"{seconds:.1f} s",
             file=sys.stderr,
             flush=True,
         )

@@ -13,18 +13,19 @@ import yaml
 from jsonargparse import ArgumentError, Namespace, set_parsing_settings
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from cifar_hpc.collection import reproduction as rows
 from cifar_hpc.collection.experiment import differences, experiment
+from cifar_hpc.collection.folder import COLLECTION_HELP, chosen, configuration_file
 from cifar_hpc.collection.messages import explain_parser_error, one_sentence, place_of
 from cifar_hpc.collection.reproduction import Reproduction
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError, check_deepspeed
-from cifar_hpc.fit.callbacks import EpochLines
 from cifar_hpc.fit.limits import check_limits
+from cifar_hpc.fit.progress import EpochBar, EpochLines
 from cifar_hpc.fit.trainer import Trainer, as_list, runs_on_cpu
 from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
@@ -39,7 +40,7 @@ set_parsing_settings(
     import_path_allowlist=["cifar_hpc", "torch.optim", "torch.nn", "lightning.pytorch", "torchmetrics"],
 )
 
-_RUN_KEYS = ("run_dir", "resume", "ckpt_path", "output", "config")
+_RUN_KEYS = ("run_dir", "resume", "ckpt_path", "output", "config", "collection")
 """Arguments that belong to one run, not to what it does; they stay out of its config.yaml."""
 
 _DESCRIPTIONS = {
@@ -61,7 +62,7 @@ class CIFARCLI(LightningCLI):
 
     def __init__(self, command: str, arguments: list[str], launch: Launch | None = None) -> None:
         self.command = command
-        self.arguments = arguments
+        self.arguments = with_files(arguments)
         self.launch = launch
         super().__init__(
             model_class=Classifier,
@@ -81,13 +82,14 @@ class CIFARCLI(LightningCLI):
                 "description": _DESCRIPTIONS[command],
                 "exit_on_error": False,
             },
-            args=arguments,
+            args=self.arguments,
             run=False,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the group `reproduction`, the run's directory, and what the command needs beside them."""
         parser.add_class_arguments(Reproduction, "reproduction")
+        parser.add_argument("--collection", metavar="DIR", help=COLLECTION_HELP)  # taken before this parser sees it
         parser.add_argument(
             "--run_dir",
             type=Path | None,
@@ -121,12 +123,13 @@ class CIFARCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line, with errors as one sentence and the whole of it checked."""
-        self.config = parse(parser, self.arguments)
         self.config_files = _config_files(self.arguments)
+        self.collection = chosen()
         for path in self.config_files:
-            group = rows.read_yaml(path).get("reproduction")
-            if isinstance(group, dict) and group.get("row"):
-                rows.read_row(path)
+            group = read_yaml(path).get("reproduction")
+            if isinstance(group, dict) and group.get("row") and not self.collection.read(path).trains:
+                raise UserError(f"{path} is for `audit` alone: it has no trainer, model and data to train")
+        self.config = parse(parser, self.arguments)
         self.precision = choose_precision(str(self.config["trainer"]["precision"]), runs_on_cpu(self.config["trainer"]))
         if self.config["trainer"]["precision"] == "auto":
             # The run's config.yaml names what was taken, so that it means the same on another machine.
@@ -138,7 +141,7 @@ class CIFARCLI(LightningCLI):
         self.row_config: dict[str, Any] | None = None
         row = self.plain_config["reproduction"]["row"]
         if row is not None:
-            row_file = rows.load_row(row).path
+            row_file = self.collection.row(row).path
             self.row_config = _plain(parser, parse(parser, ["-c", str(row_file)]))
         place = partial(place_of, files=self.config_files, arguments=self.arguments)
         check_limits(self.command, self.plain_config, usable_cores(), place)
@@ -222,10 +225,7 @@ class CIFARCLI(LightningCLI):
             settings["logger"] = False
         if settings.get("enable_progress_bar") is None:
             settings["enable_progress_bar"] = sys.stderr.isatty()
-            callbacks = [
-                *callbacks,
-                TQDMProgressBar(refresh_rate=20) if sys.stderr.isatty() else EpochLines(),
-            ]
+            callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]
         if self.launch is not None:
             settings["devices"], settings["num_nodes"] = self.launch.local_size, self.launch.nodes
         # Named, because Lightning would otherwise look for launchers itself and start MPI to do so.
@@ -247,7 +247,7 @@ def parse(parser: LightningArgumentParser, arguments: list[str]) -> Namespace:
     """
     files = _config_files(arguments)
     for path in files:
-        content = rows.read_yaml(path)  # says what is wrong with a file better than the parser does
+        content = read_yaml(path)  # says what is wrong with a file better than the parser does
         _check_seed(content.get("seed_everything", 0), str(path))
     try:
         config = parser.parse_args(arguments)
@@ -279,6 +279,24 @@ def _can_draw_graph(settings: dict[str, Any]) -> bool:
     return settings["precision"] in draws and "deepspeed" not in str(settings["strategy"])
 
 
+def with_files(arguments: list[str]) -> list[str]:
+    """A command line with the files in place of the names that it gives behind -c.
+
+    Raises:
+        UserError: if nothing is called so.
+    """
+    found = []
+    for before, argument in zip([None, *arguments], arguments, strict=False):
+        flag, equals, name = argument.partition("=")
+        if before in ("-c", "--config"):
+            found.append(str(configuration_file(argument)))
+        elif equals and flag in ("-c", "--config"):
+            found += [flag, str(configuration_file(name))]
+        else:
+            found.append(argument)
+    return found
+
+
 def _config_files(arguments: list[str]) -> list[Path]:
     """The configuration files that a command line names, in order."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -299,9 +317,9 @@ def _check_hardware(config: dict[str, Any], files: list[Path]) -> None:
         return
     if accelerator == "gpu" and torch.backends.mps.is_available():
         return
-    asking = [f for f in files if rows.read_yaml(f).get("trainer", {}).get("accelerator") == accelerator]
+    asking = [f for f in files if read_yaml(f).get("trainer", {}).get("accelerator") == accelerator]
     file = asking[-1] if asking else "The command line"
     raise UserError(
         f"{file} asks for trainer.accelerator: {accelerator}, and this machine has no usable GPU; add "
-        "`-c configs/cpu.yaml` to run it on the CPU"
+        "`-c cpu` to run it on the CPU"
     )

@@ -10,11 +10,12 @@ from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 
 from cifar_hpc.hpc.siblings import PATIENCE
 from cifar_hpc.machine import choose_precision
 from cifar_hpc.speed.kernels import FasterKernels, Kernels
-from cifar_hpc.speed.step_loop import StepLoop
+from cifar_hpc.speed.private_names import missing
 
 _STAGES = {"deepspeed": 2, "deepspeed_stage_1": 1, "deepspeed_stage_2": 2, "deepspeed_stage_3": 3}
 """Stages of ZeRO by the names that Lightning gives them."""
@@ -50,6 +51,9 @@ class Trainer(LightningTrainer):
         threads: PositiveInt | None = None,
         **kwargs: Any,
     ) -> None:
+        if kernels == "ours" and (gone := missing()):
+            rank_zero_warn(f"The installed torch or Lightning has no {gone}: kernels stock instead of ours.")
+            kernels = "stock"
         self.kernels, self.threads = kernels, threads
         self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
         if kernels == "ours":
@@ -62,8 +66,11 @@ class Trainer(LightningTrainer):
             kwargs["strategy"] = kind(stage=_STAGES[kwargs["strategy"]])
         kwargs["precision"] = choose_precision("auto", runs_on_cpu(kwargs)).name if precision == "auto" else precision
         super().__init__(**kwargs)
-        if kernels == "ours":
-            lightnings_own = self.fit_loop.epoch_loop
+        lightnings_own = self.fit_loop.epoch_loop
+        if kernels == "ours" and not missing(lightnings_own):
+            # Imported here: it extends a private class.
+            from cifar_hpc.speed.step_loop import StepLoop
+
             self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
         if isinstance(self.strategy, DDPStrategy) and self.strategy.root_device.type == "cpu":
             self.strategy._timeout = PATIENCE

@@ -17,9 +17,9 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from cifar_hpc.collection import reproduction as rows
 from cifar_hpc.collection.experiment import differences, experiment, flat
 from cifar_hpc.collection.messages import one_sentence
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.callbacks import Announcement, EpochCheckpoint, EpochSeed
 from cifar_hpc.fit.configuration import CIFARCLI
@@ -94,7 +94,7 @@ def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path |
             print(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
         print(f"Record: {run_dir}/result.json")
         if cli.reproduction.row is not None:  # of a recipe no report says what it should reach
-            print(f"Verdict: python -m cifar_hpc verify {run_dir}")
+            print(f"Verdict: {cli.collection.command('verify', run_dir)}")
         print(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
     return 0
 
@@ -119,13 +119,14 @@ def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Call
         run_dir: the run's directory.
         config_sha256: digest of the run's config.yaml.
     """
+    row = cli.reproduction.row
     facts = RunFacts(
-        row=cli.reproduction.row,
+        row=row,
         recipe=cli.reproduction.recipe,
         seed=cli.seed,
         planned_epochs=(cli.row_config or cli.plain_config)["trainer"]["max_epochs"],
         curve_epochs=tuple(point.epoch for point in cli.reproduction.reported.curve),
-        printed_epochs=rows.printed_epochs(cli.reproduction.row) if cli.reproduction.row else (),
+        printed_epochs=cli.collection.printed_epochs(cli.collection.row(row)) if row else (),
         model_class_path=cli.plain_config["model"]["class_path"],
         trainable_parameters=cli.trainable_parameters,
         config_sha256=config_sha256,
@@ -181,7 +182,7 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
     """The checkpoint to evaluate, and the file for predictions."""
     checkpoint: Path | None = cli.config["ckpt_path"]
     if checkpoint is None:
-        folder = cli.config["run_dir"] or run_directory.RUNS / cli.reproduction.name / f"seed{cli.seed}"
+        folder = cli.config["run_dir"] or run_directory.runs() / cli.reproduction.name / f"seed{cli.seed}"
         checkpoint = checkpoints.newest_sound_checkpoint(folder)
         if checkpoint is None:
             raise UserError(f"{folder} has no sound checkpoint to {command}; name one with --ckpt_path or --run_dir")
@@ -226,7 +227,7 @@ def _check_same_experiment(cli: CIFARCLI, folder: Path) -> None:
     """A run goes on as the experiment that it was."""
     if not (folder / "config.yaml").exists():
         return
-    before = rows.read_yaml(folder / "config.yaml")
+    before = read_yaml(folder / "config.yaml")
     changed = differences(experiment(before), experiment(cli.plain_config))
     if before.get("seed_everything") != cli.seed:
         changed = {"seed_everything": [before.get("seed_everything"), cli.seed], **changed}
@@ -263,11 +264,12 @@ def _keep_config(cli: CIFARCLI, run_dir: Path) -> bool:
 
 
 def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Announcement:
+    epochs = cli.plain_config["trainer"]["max_epochs"]
     place = ", ".join(filter(None, (cli.reproduction.report, cli.reproduction.where, cli.reproduction.label)))
     return Announcement(
         f"{cli.reproduction.name} ({place or 'no report'}), seed {cli.seed}, in {run_dir}",
         f"{type(cli.model).__name__}, {cli.trainable_parameters:,} parameters; "
-        f"{cli.plain_config['trainer']['max_epochs']} epochs on "
+        f"{epochs} epoch{'s' * (epochs != 1)} on "
         f"{'a sample of ' if cli.datamodule.sample else ''}{cli.datamodule.dataset.name}",
         cli.precision,
         f"; kernels stock: {cli.why_stock}" * bool(cli.why_stock),

@@ -177,7 +177,7 @@ def check_trainer(settings: Mapping[str, Any], launch: Launch | None, cores: int
         raise UserError(
             f"{launch.launcher} started {launch.world_size} processes, but trainer.devices {devices} × "
             f"trainer.num_nodes {nodes} asks for {devices * nodes}; start as many, or add "
-            "`-c configs/cpu_cluster.yaml` (on GPUs `-c configs/gpu_cluster.yaml`), which takes what was started"
+            "`-c cpu_cluster` (on GPUs `-c gpu_cluster`), which takes what was started"
         )
 
 

@@ -87,7 +87,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class GoogLeNet(Classifier):
-    """GoogLeNet as the report luo's numbers fit it.
+    """GoogLeNet as public CIFAR scripts have it.
 
     Departures from the paper, which are those of the CIFAR scripts: a 3×3 stem of 192 channels without
     strides, batch norm after each convolution, two 3×3 in place of each 5×5, no dropout, and by default no

@@ -1,7 +1,7 @@
-"""The two networks that the report aamir calls MiniXception; they have nothing but the name in common.
+"""Two networks called MiniXception, which have nothing but the name in common.
 
-After F. Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", arXiv:1610.02357. Layers
-and widths are those of the report's notebooks.
+Both are of "Parallelization of Image Classification using Convolutional Neural Networks", with the widths given there.
+After F. Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", arXiv:1610.02357.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The three-convolution network of the report ghugre (section 4, both listings).
+"""The three-convolution network of "Training a Convolutional Neural Network using CUDA" (2024), section 4.
 
 It is the network of TensorFlow's own CNN tutorial: 3×3 convolutions of 32, 64 and 64 channels without
 padding, 2×2 max-pooling after the first two, then 64 units and the logits. 122,570 parameters.
@@ -14,7 +14,7 @@ from cifar_hpc.models.keras import keras_initialise
 
 
 class SmallCNN(Classifier):
-    """Small CNN of ghugre, with Keras' initialisation.
+    """Small CNN of three convolutions, with Keras' initialisation.
 
     No departure from the listing: pooling before ReLU instead of after it gives the same values and
     gradients (the largest of four survives a monotone function) with a quarter of the work.

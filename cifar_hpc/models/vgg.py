@@ -17,7 +17,7 @@ _STAGES_19 = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 class VGG(Classifier):
     """A VGG network for 32 × 32 images.
 
-    Departures from the paper, which are those of the CIFAR scripts that the report luo fits: batch norm after
+    Departures from the paper, which are those of the CIFAR scripts that one report's numbers fit: batch norm after
     each convolution, and one linear layer in place of three, since five poolings leave 1 × 1 of 32 × 32.
 
     Args:

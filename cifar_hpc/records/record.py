@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.run_directory import RESULTS, RUNS
 
 SCHEMA = 2
 """Of records that are written; those of schema 1, before December 2026, are read still."""
@@ -217,19 +217,7 @@ def _check_fraction(value: Any, where: str) -> None:
         raise UserError(f"{where} is {value!r}; it must be a fraction of 1, not a percentage")
 
 
-def find_record_files(name: str, committed_only: bool = False) -> list[Path]:
-    """Every record of a row or recipe: committed ones under results/, then, if they are wanted, runs."""
-    folders = [results_folder() / name] + ([] if committed_only else [RUNS / name])
-    return [path for folder in folders for path in sorted(folder.rglob("result.json"))]
-
-
-def find_all_record_files(committed_only: bool = False) -> list[Path]:
-    """Every record of every row and recipe: committed ones, then, if they are wanted, runs."""
-    folders = [results_folder()] + ([] if committed_only else [RUNS])
-    return [path for folder in folders for path in sorted(folder.rglob("result.json"))]
-
-
-def results_folder() -> Path:
-    """Committed records: of the working directory, else of the checkout that the package lies in."""
-    beside = Path(__file__).parents[2] / "results"
-    return RESULTS if RESULTS.is_dir() or not beside.is_dir() else beside
+def find_record_files(name: str = "", committed_only: bool = False) -> list[Path]:
+    """The records of a row or recipe, or all that there are: kept ones first, then, if they are wanted, runs."""
+    folders = chosen().record_folders(committed_only)
+    return [path for folder in folders for path in sorted((folder / name).rglob("result.json"))]

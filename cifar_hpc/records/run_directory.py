@@ -11,11 +11,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 
-RUNS = Path("runs")
-RESULTS = Path("results")
 _LOCK = ".lock"
+
+
+def runs() -> Path:
+    """Where new runs go: `runs` here, or in the folder of a collection of one's own."""
+    return chosen().runs
 
 
 def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
@@ -41,7 +45,7 @@ def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
             _check_writable(run_dir)
             return run_dir
         for attempt in range(1, 10_000):
-            folder = RUNS / name / (f"seed{seed}" if attempt == 1 else f"seed{seed}-{attempt}")
+            folder = runs() / name / (f"seed{seed}" if attempt == 1 else f"seed{seed}-{attempt}")
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
@@ -49,16 +53,16 @@ def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
             return folder
     except OSError as error:
         raise UserError(
-            f"The run directory {run_dir or RUNS} cannot be written ({error.strerror}); name another with --run_dir"
+            f"The run directory {run_dir or runs()} cannot be written ({error.strerror}); name another with --run_dir"
         ) from error
-    raise UserError(f"{RUNS / name} holds ten thousand runs of seed {seed}; remove some")
+    raise UserError(f"{runs() / name} holds ten thousand runs of seed {seed}; remove some")
 
 
 def remove(folder: Path) -> None:
     """Takes back a directory that was made for a run which was then refused, with what was made to hold it."""
     shutil.rmtree(folder)
-    if RUNS in folder.parents:
-        for parent in (folder.parent, RUNS):
+    if runs() in folder.parents:
+        for parent in (folder.parent, runs()):
             with suppress(OSError):  # other runs are in it
                 parent.rmdir()
 
@@ -102,7 +106,7 @@ def find_unfinished(name: str, seed: int, run_dir: Path | None) -> Path | None:
 
 def newest(name: str, seed: int, *statuses: str) -> Path | None:
     """The run of this name and seed that was last written to, of those with one of these statuses."""
-    folders = [f for pattern in (f"seed{seed}", f"seed{seed}-*") for f in (RUNS / name).glob(pattern)]
+    folders = [f for pattern in (f"seed{seed}", f"seed{seed}-*") for f in (runs() / name).glob(pattern)]
     return max((f for f in folders if status(f) in statuses), key=lambda f: f.stat().st_mtime, default=None)
 
 

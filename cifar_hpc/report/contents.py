@@ -6,18 +6,19 @@ Plain data; nothing here knows how it is drawn or laid out.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from cifar_hpc.collection import reproduction
-from cifar_hpc.collection.reproduction import METRICS, REPORTS, Row
+from cifar_hpc.collection.folder import Collection
+from cifar_hpc.collection.reproduction import METRICS, SECONDS, Report, Row
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.records.predictions import FILE_NAME, read_predictions
 from cifar_hpc.records.record import Record
-from cifar_hpc.verify import audit, claims, reader
+from cifar_hpc.verify import claims
 from cifar_hpc.verify.claims import JudgedClaim
-from cifar_hpc.verify.forensics.finding import Finding
+from cifar_hpc.verify.forensics.finding import Finding, Strength
 from cifar_hpc.verify.judge import RowVerdict, judge_row
 from cifar_hpc.verify.reader import Found
 from cifar_hpc.verify.recompute import confusion, has_predictions
@@ -98,12 +99,14 @@ class RowSection:
         numbers: that the report prints for it.
         evidence: the records that decide it first.
         findings: about this row alone.
+        collection: whose row it is.
     """
 
     row: Row
     numbers: tuple[Number, ...]
     evidence: tuple[Evidence, ...]
     findings: tuple[Finding, ...]
+    collection: Collection
 
     @property
     def is_decided(self) -> bool:
@@ -112,8 +115,8 @@ class RowSection:
 
     @property
     def first_command(self) -> str:
-        """What would make the first evidence."""
-        return f"python -m cifar_hpc fit -c reproductions/{self.row.reproduction.row}.yaml"
+        """What would make the first evidence; empty where nothing can be trained."""
+        return self.collection.command("fit", "-c", self.row.reproduction.name) if self.row.trains else ""
 
 
 @dataclass(frozen=True)
@@ -121,15 +124,15 @@ class ReportSection:
     """All that is known of one report.
 
     Attributes:
-        name: its short name.
-        title: author and title.
+        name: its id.
+        report: title, authors and the like.
         rows: in the order of their ids.
         findings: about several rows, or about the text.
         claims: across rows, judged.
     """
 
     name: str
-    title: str
+    report: Report
     rows: tuple[RowSection, ...]
     findings: tuple[Finding, ...]
     claims: tuple[JudgedClaim, ...]
@@ -142,7 +145,21 @@ class ReportSection:
     @property
     def strengths(self) -> Counter[str]:
         """Findings of each strength."""
-        return Counter(f.strength for f in (*self.findings, *(f for row in self.rows for f in row.findings)))
+        return Counter(finding.strength for finding in self.all_findings)
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """About the report and about its rows, strongest first."""
+        found = (*self.findings, *(finding for row in self.rows for finding in row.findings))
+        return tuple(sorted(found, key=lambda finding: get_args(Strength).index(finding.strength)))
+
+    @property
+    def badness(self) -> tuple[int, ...]:
+        """What orders reports, worst last: impossible numbers weigh most, then contradictions, then verdicts."""
+        counts, strengths = self.counts, self.strengths
+        refuted = sum(claim.verdict in ("above", "below") for claim in self.claims)
+        off = counts["above"] + counts["below"] + refuted
+        return strengths["impossible"], strengths["contradicts"], off, strengths["unusual"], -counts["reproduced"]
 
 
 @dataclass(frozen=True)
@@ -171,12 +188,19 @@ class Contents:
     Attributes:
         reports: with their rows.
         recipes: that are no rows.
-        problems: records that were left out, and why.
+        problems: files that were left out, and why.
+        collection: whose reports these are.
     """
 
     reports: tuple[ReportSection, ...]
     recipes: tuple[Recipe, ...]
     problems: tuple[str, ...]
+    collection: Collection
+
+    @property
+    def worst_first(self) -> list[ReportSection]:
+        """The reports, those of which most is wrong first."""
+        return sorted(self.reports, key=lambda report: report.badness, reverse=True)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -191,23 +215,22 @@ class Contents:
 
 def gather() -> Contents:
     """Reads every row, record, finding and claim."""
-    rows = [reproduction.read_row(path) for path in reproduction.row_files()]
-    records = reader.read_all()
-    findings, judged = audit.findings(), claims.judge_all()
-    notes = reproduction.read_yaml(reproduction.reproductions_folder() / "notes" / "reports.yaml")
+    everything = claims.judge_everything()
+    records, collection = everything.found, everything.found.collection
     sections = []
-    for name in REPORTS:
-        own = [finding for finding in findings if finding.report == name]
+    for name, report in collection.reports.items():
+        own = [finding for finding in everything.findings if finding.report == name]
+        rows = [row for row in collection.rows.values() if row.reproduction.report == name]
         sections.append(
             ReportSection(
                 name,
-                notes[name]["title"],
-                tuple(_row_section(row, records, own) for row in rows if row.reproduction.report == name),
+                report,
+                tuple(_row_section(row, records, own) for row in rows),
                 tuple(finding for finding in own if finding.row is None),
-                tuple(claim for claim in judged if claim.report == name),
+                tuple(claim for claim in everything.claims if claim.report == name),
             )
         )
-    return Contents(tuple(sections), _recipes(records.records), records.problems)
+    return Contents(tuple(sections), _recipes(records.records), everything.problems, collection)
 
 
 def count_states(rows: Sequence[RowSection]) -> dict[str, int]:
@@ -223,25 +246,28 @@ def _row_section(row: Row, records: Found, findings: Sequence[Finding]) -> RowSe
     verdicts = judge_row(group, of_row)
     deciding = next((verdict for verdict in verdicts if verdict.decides), None)
     impossible = {key for finding in own if finding.strength == "impossible" for key in finding.numbers}
-    reported = {metric: getattr(group.reported, metric) for metric in (*METRICS, "training_seconds")}
+    reported = {metric: getattr(group.reported, metric) for metric in (*METRICS, *SECONDS)}
     numbers = tuple(
         Number(metric, value, deciding.judgements.get(metric) if deciding else None, metric in impossible)
         for metric, value in reported.items()
         if value is not None
     )
-    evidence = tuple(_evidence(verdict, [r for r in of_row if str(r.path) in verdict.records]) for verdict in verdicts)
-    return RowSection(row, numbers, evidence, tuple(own))
+    collection = records.collection
+    evidence = tuple(
+        _evidence(verdict, [r for r in of_row if str(r.path) in verdict.records], collection) for verdict in verdicts
+    )
+    return RowSection(row, numbers, evidence, tuple(own), collection)
 
 
-def _evidence(verdict: RowVerdict, records: Sequence[Record]) -> Evidence:
+def _evidence(verdict: RowVerdict, records: Sequence[Record], collection: Collection) -> Evidence:
     flags = [f"--{key} {value}" for key, (_, value) in verdict.changed.items()]
     if verdict.tier == "prefix":
         flags.append(f"--trainer.max_epochs {max(record.epochs_done for record in records)}")
-    fit = " ".join([f"python -m cifar_hpc fit -c reproductions/{verdict.row}.yaml", *flags])
+    fit = " ".join([collection.command("fit", "-c", verdict.row), *flags])
     seeds = " ".join(map(str, verdict.seeds))
     one = f"{fit} --seed_everything {seeds}"
     several = f"for seed in {seeds}; do\n  {fit} --seed_everything $seed\ndone"
-    commands = (several if len(verdict.seeds) > 1 else one, f"python -m cifar_hpc verify {verdict.row}")
+    commands = (several if len(verdict.seeds) > 1 else one, collection.command("verify", verdict.row))
     return Evidence(verdict, tuple(records), _confusion(records), _machines(records), commands)
 
 

@@ -22,10 +22,10 @@ the epochs that their record took, or without one the most that they may take.
 
 A row without times needs one epoch to have them:
 
-    python -m cifar_hpc fit -c reproductions/ROW.yaml -c configs/cpu.yaml --trainer.max_epochs 1
+    python -m cifar_hpc fit -c ROW -c cpu --trainer.max_epochs 1
     python -m cifar_hpc rows --json -
 
-`-c configs/fast.yaml` instead of `configs/cpu.yaml` takes bf16 where the processor has it. In the JSON `duration`
+`-c fast` instead of `-c cpu` takes bf16 where the processor has it. In the JSON `duration`
 stands under each row; it counts the records under `runs/` too, and this page those under `results/` only.
 """
 
@@ -57,16 +57,17 @@ class Duration:
 
 
 def durations(rows: Sequence[Row], found: Found) -> dict[str, Duration | None]:
-    """How long each row takes, by its id; null where nothing was measured.
+    """How long each row takes that trains anything, by its id; null where nothing was measured.
 
     Args:
         rows: all rows.
         found: records.
     """
-    own = {row.reproduction.name: _records(row, found) for row in rows}
+    trained = [row for row in rows if row.trains]
+    own = {row.reproduction.name: _records(row, found) for row in trained}
     answer: dict[str, Duration | None] = {}
-    for row in rows:
-        alike = [record for other in rows if _work(other) == _work(row) for record in own[other.reproduction.name]]
+    for row in trained:
+        alike = [record for other in trained if _work(other) == _work(row) for record in own[other.reproduction.name]]
         answer[row.reproduction.name] = _quickest(row, own[row.reproduction.name] or alike)
     return answer
 
@@ -103,7 +104,7 @@ def _duration(row: Row, record: Record) -> Duration:
     where = hardware.get("gpu") or f"{hardware['cpu']}, {hardware['cores']} core{'s' * (hardware['cores'] > 1)}"
     return Duration(
         sum(point["train_seconds"] + point["eval_seconds"] for point in epochs) / len(epochs),
-        record.epochs_done if "most" in record.content["epochs"] else int(row.config["trainer"]["max_epochs"]),
+        record.epochs_done if "most" in record.content["epochs"] else row.epochs,
         len(epochs),
         record.name,
         record.path.as_posix(),

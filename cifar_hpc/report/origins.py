@@ -1,14 +1,12 @@
 """Writes docs/reports.md: for each report what is stated, from code, inferred and unknown.
 
-Everything in it comes from the rows' files and from `reproductions/notes/reports.yaml`.
+Everything in it comes from the rows' files and from collection.yaml.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from cifar_hpc.collection import reproduction
-from cifar_hpc.collection.reproduction import REPORTS, Row
-from cifar_hpc.errors import UserError
+from cifar_hpc.collection.folder import Collection
+from cifar_hpc.collection.reproduction import Report, Row
 
 ORIGINS = {
     "stated": "the report says so",
@@ -18,47 +16,30 @@ ORIGINS = {
 }
 
 
-def page(rows: Sequence[Row]) -> str:
-    """The whole page as Markdown.
-
-    Args:
-        rows: all rows.
-
-    Raises:
-        UserError: if notes/reports.yaml lacks a report.
-    """
-    notes_file = reproduction.reproductions_folder() / "notes" / "reports.yaml"
-    notes = reproduction.read_yaml(notes_file)
-    for report in REPORTS:
-        if not isinstance(notes.get(report), dict) or not {"title", "hpc_tools", "mapping"} <= notes[report].keys():
-            raise UserError(f"{notes_file}: {report} is missing or has no title, hpc_tools and mapping")
+def page(collection: Collection) -> str:
+    """The whole page as Markdown."""
     lines = [
-        "# The five reports, setting by setting",
+        "# The reports, setting by setting",
         "",
         "Generated from the rows' files by `make docs`; change those, not this page.",
         "",
         *(f"- **{origin}**: {meaning}" for origin, meaning in ORIGINS.items()),
         "",
     ]
-    for report in REPORTS:
-        chosen = [row for row in rows if row.reproduction.report == report]
-        lines += _section(report, notes[report], chosen)
+    for name, report in collection.reports.items():
+        lines += _section(name, report, [row for row in collection.rows.values() if row.reproduction.report == name])
     return "\n".join(lines)
 
 
-def _section(report: str, note: dict[str, Any], rows: Sequence[Row]) -> list[str]:
-    lines = [
-        f"## {report}",
-        "",
-        f"{note['title']}. {len(rows)} row{'s' if len(rows) != 1 else ''}.",
-        "",
-        f"**HPC tools.** {note['hpc_tools']}",
-        "",
-    ]
-    lines += ["| the report's | here |", "|---|---|"]
-    lines += [f"| {theirs} | `{ours}` |" for theirs, ours in note["mapping"].items()]
-    lines += ["", "| setting | origin | where, or why | rows |", "|---|---|---|---|"]
-    names = {row.reproduction.name: row.reproduction.name.removeprefix(f"{report}_") for row in rows}
+def _section(name: str, report: Report, rows: Sequence[Row]) -> list[str]:
+    lines = [f"## {name}", "", f"{report.heading}. {len(rows)} row{'s' if len(rows) != 1 else ''}.", ""]
+    if report.tools:
+        lines += [f"**HPC tools.** {report.tools}", ""]
+    if report.mapping:
+        lines += ["| the report's | here |", "|---|---|"]
+        lines += [*(f"| {theirs} | `{ours}` |" for theirs, ours in report.mapping.items()), ""]
+    lines += ["| setting | origin | where, or why | rows |", "|---|---|---|---|"]
+    names = {row.reproduction.name: row.reproduction.name.removeprefix(f"{name}_") for row in rows}
     together: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         for setting, found in row.reproduction.settings.items():

@@ -10,7 +10,7 @@ import jinja2
 from cifar_hpc import __version__
 from cifar_hpc.collection.reproduction import METRICS
 from cifar_hpc.errors import UserError
-from cifar_hpc.report import plots
+from cifar_hpc.report import plots, summary
 from cifar_hpc.report.contents import NOT_RUN, STATES, Contents, ReportSection, RowSection, gather
 from cifar_hpc.report.plots import Plot
 from cifar_hpc.verify.command import LABELS, explain
@@ -53,11 +53,12 @@ class RowPlots:
         return [plot for plot in (self.intervals, self.accuracy, self.loss, self.confusion) if plot is not None]
 
 
-def command(out: Path) -> int:
-    """Writes `report.html`, `report.md` and `plots/*.svg`.
+def command(out: Path, csv_file: str | None) -> int:
+    """Writes `report.html`, `report.md` and `plots/*.svg`, and prints a line for each report, worst first.
 
     Args:
         out: the folder.
+        csv_file: where the lines go as CSV; `-` for standard output, and then nothing else goes there.
 
     Returns:
         0. When records were bad, the page is written without them, which it says, and then a UserError says so too.
@@ -81,18 +82,26 @@ def command(out: Path) -> int:
             (out / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
-    print(f"{out / 'report.html'} and {out / 'report.md'}: {sentence(contents)}")
+    if csv_file is not None:
+        summary.write_csv(contents, csv_file)
+    if csv_file != "-":
+        print(summary.table(contents))
+        print(f"{out / 'report.html'} and {out / 'report.md'}: {sentence(contents)}")
     if contents.problems:
-        raise UserError("; ".join(contents.problems))
+        raise UserError("\n".join(contents.problems))
     return 0
 
 
 def draw(section: RowSection) -> RowPlots:
-    """The figures of a row, from the records that decide it or else the next best."""
+    """The figures of a row, from the records that decide it or else the next best; none where nothing is comparable.
+
+    A printed log on its own says nothing new, and those of three hundred rows took half a minute of a core to draw.
+    """
     group = section.row.reproduction
     best = section.evidence[0] if section.evidence else None
-    records = best.records if best else ()
-    confusion = best.confusion if best else None
+    if best is None or best.verdict.tier == "smoke":
+        return RowPlots(None, None, None, None)
+    records, confusion = best.records, best.confusion
     many = confusion is not None and len(confusion.names) > MANY_CLASSES
     return RowPlots(
         plots.intervals(f"{group.row}-intervals", section.numbers, LABELS, group.margin_percent),
@@ -128,7 +137,7 @@ def render(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"explain": explain, "value": value, "cell": cell}
+    environment.filters |= {"explain": explain, "value": value, "cell": cell, "told": summary.told}
     return environment.get_template(template).render(
         contents=contents,
         row_plots=row_plots,

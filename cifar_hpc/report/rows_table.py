@@ -4,8 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection import reproduction
-from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.collection.reproduction import Row, reported_values
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.report import durations, origins
@@ -25,24 +24,27 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
         origins_page: the page on where every setting comes from.
         durations_page: the page on how long each row takes.
     """
-    rows = [reproduction.read_row(path) for path in reproduction.row_files()]
     found = reader.read_all(committed_only=readme is not None)
+    rows = list(found.collection.rows.values())
     described = [describe(row, found) for row in rows]
+    problems = [*found.collection.problems, *found.problems]
     if origins_page is not None:
-        _write(origins_page, origins.page(rows), "--origins")
+        _write(origins_page, origins.page(found.collection), "--origins")
     if durations_page is not None:
         kept = found if readme is not None else reader.read_all(committed_only=True)
         _write(durations_page, durations.page(durations.durations(rows, kept)), "--durations")
     if readme is not None:
         _write(readme, with_table(_read(readme), described), "--readme")
     if json_file is not None:
-        for row, duration in zip(described, durations.durations(rows, found).values(), strict=True):
+        lasting = durations.durations(rows, found)
+        for row in described:
+            duration = lasting.get(row["id"])
             row["duration"] = duration and asdict(duration) | {"row_seconds": duration.row_seconds}
-        write_json_output({"rows": described}, json_file)
+        write_json_output({"problems": problems, "rows": described}, json_file)
     if json_file != "-":
         print(table(described))
-    if found.problems:
-        raise UserError("; ".join(found.problems))
+    if problems:
+        raise UserError("\n".join(problems))
     return 0
 
 
@@ -74,7 +76,7 @@ def describe(row: Row, found: Found) -> dict[str, Any]:
         "dataset": row.dataset,
         "model": row.model,
         "trainable_parameters": group.trainable_parameters,
-        "reported": reproduction.reported_values(group.reported),
+        "reported": reported_values(group.reported),
         "evidence": best_evidence(row, found),
     }
 
@@ -121,8 +123,9 @@ def table(described: list[dict[str, Any]]) -> str:
         if value is None:
             value, mark = reported["train_accuracy_percent"], "t"
         text = "–" if value is None else f"{value:.2f}{mark}"
-        evidence = row["evidence"]["summary"] if row["evidence"] else _NO_EVIDENCE
-        lines.append(f"{row['id']:<25}{row['model'][:11]:<12}{text:>8}  {evidence}")
+        nothing = _NO_EVIDENCE if row["model"] else "nothing to run: for `audit` alone"
+        evidence = row["evidence"]["summary"] if row["evidence"] else nothing
+        lines.append(f"{row['id']:<25}{(row['model'] or '–')[:11]:<12}{text:>8}  {evidence}")
     lines += [
         "Accuracies on the test set, in percent; t: of the training.",
         "*: with runs of rows that are one experiment with it, in full",

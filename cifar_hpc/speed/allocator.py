@@ -2,7 +2,7 @@
 
 By default glibc takes every block above some size (32 MB at most) afresh from the kernel and gives it back at
 once, and the kernel clears each of its pages on first touch: for large activations that takes longer than
-computing them (`docs/performance.md`).
+computing them (`docs/performance_log.md`).
 """
 
 import ctypes

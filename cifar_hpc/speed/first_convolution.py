@@ -3,7 +3,7 @@
 Of all that autocast rounds, this layer's weights do most harm: pixels are no small numbers around zero, so what a
 filter answers is a small difference of large products, and the rounding of a weight to eight bits moves it by as
 much for every image. On a half-trained `SmallCNN` the mean gradient is off by 2.9 % under plain autocast and by
-0.6 % with this layer in float32, and three input channels cost little (`docs/performance.md`).
+0.6 % with this layer in float32, and three input channels cost little (`docs/performance_log.md`).
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ class Float32Conv2d(nn.Conv2d):
         how = (self.stride, self.padding, self.dilation, self.groups)
         padded_by_hand = self.padding_mode != "zeros" or isinstance(self.padding, str)
         with torch.autocast(device, enabled=False):
-            if x.requires_grad or padded_by_hand or torch._C._is_tracing():
+            if x.requires_grad or padded_by_hand or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
                 return super().forward(x.float()).to(dtype)
             answers: Tensor = _RoundedAnswers.apply(x.float(), self.weight, self.bias, dtype, how)
         return answers

@@ -6,14 +6,26 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+
+
+def prefer_fused(optimizer: Any) -> None:
+    """Takes torch's fused kernel for the steps, where the configuration leaves the choice to torch.
+
+    Args:
+        optimizer: any, before its first step; DeepSpeed's hold torch's.
+    """
+    optimizer = getattr(optimizer, "optimizer", optimizer)
+    if type(optimizer) in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+        for group in (optimizer.defaults, *optimizer.param_groups):
+            if group["fused"] is None and not (group["foreach"] or group["differentiable"]):
+                group["fused"] = True
 
 
 def spare_copies_of_gradients(optimizer: Optimizer) -> None:
     """Hands fused kernels each channels_last gradient as a contiguous view of the same memory.
 
     torch's fused SGD and Adam on the CPU go by address through weights, gradients and momenta, but first make a
-    contiguous copy of every gradient in channels_last order, which nothing reads (torch 2.14.1, `docs/performance.md`).
+    contiguous copy of every gradient in channels_last order, which nothing reads (`docs/performance_log.md`).
     The view, whose axes are in the order of the memory, needs none. Weights, momenta and results stay what they were.
 
     Args:
@@ -26,7 +38,9 @@ def spare_copies_of_gradients(optimizer: Optimizer) -> None:
     def gather_views(group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], *others: Any) -> Any:
         found = gather(group, parameters, gradients, *others)
         momenta = others[0]
-        if all(momentum is not None for momentum in momenta):  # SGD's first step makes them like the gradients
+        if group["fused"] and all(
+            momentum is not None for momentum in momenta
+        ):  # SGD's first step makes them like the gradients
             gradients[:] = [_contiguous_view(gradient) for gradient in gradients]
         return found
 
@@ -44,7 +58,7 @@ class DirectAdam:
     """Steps of a fused Adam or AdamW on the CPU that go straight to torch's kernel, with the same bits.
 
     `Optimizer.step` gathers states and asks for hooks, profiler and devices at every step, which takes far longer than
-    the kernel itself on a small network (`docs/performance.md`). Here all that is settled once. Learning rates and
+    the kernel itself on a small network (`docs/performance_log.md`). Here all that is settled once. Learning rates and
     other settings are read at each step, as schedules change them.
 
     Args:
@@ -81,6 +95,9 @@ def direct(optimizer: Optimizer) -> "Optimizer | DirectAdam":
     Args:
         optimizer: any, after its first step, which makes its state.
     """
+    # Here and not above: without these names nothing of this room may break (private_names.py).
+    from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+
     if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
         return optimizer
     hooks = (

@@ -12,8 +12,9 @@ from lightning.pytorch import LightningModule, Trainer
 
 from cifar_hpc.speed.epoch_callback import EpochCallback
 from cifar_hpc.speed.first_convolution import keep_first_convolution_in_float32
-from cifar_hpc.speed.fused import spare_copies_of_gradients
+from cifar_hpc.speed.fused import prefer_fused, spare_copies_of_gradients
 from cifar_hpc.speed.pooling import keep_order_in_global_pooling
+from cifar_hpc.speed.private_names import missing
 from cifar_hpc.speed.small_images import use_matrix_products_on_small_images
 
 Kernels = Literal["ours", "stock"]
@@ -27,8 +28,10 @@ class FasterKernels(EpochCallback):
         install(pl_module)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Spares optimisers copies of gradients."""
+        """Takes fused steps, and spares them copies of gradients."""
         for optimizer in trainer.optimizers:
+            if pl_module.automatic_optimization:
+                prefer_fused(optimizer)
             spare_copies_of_gradients(optimizer)
 
 
@@ -46,6 +49,8 @@ def needs_stock(config: dict[str, Any]) -> str:
     Args:
         config: a run's whole configuration.
     """
+    if gone := missing():
+        return f"the installed torch or Lightning has no {gone}"
     if config["trainer"]["profiler"] is not None:
         return "trainer.profiler looks at every step of Lightning's own loop"
     optimizer = config["model"].get("init_args", {}).get("optimizer")

@@ -46,7 +46,7 @@ class SmallImageConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, in_channels, H, W) to (B, out_channels, H', W'), as any convolution."""
-        if x.device.type != "cpu" or x.dim() != 4 or torch._C._is_tracing():
+        if x.device.type != "cpu" or x.dim() != 4 or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return super().forward(x)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))

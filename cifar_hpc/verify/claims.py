@@ -6,19 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from pathlib import Path
 from typing import Literal
 
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import Reproduction, Row
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.verify import reader
-from cifar_hpc.verify.audit import audit, check_reports
-from cifar_hpc.verify.claims_evidence import Records, evidence, measured
-from cifar_hpc.verify.claims_file import Claim, claims_file, known_files, read_claims
+from cifar_hpc.verify.audit import audit
+from cifar_hpc.verify.claims_evidence import Evidence, Records, evidence, measured
+from cifar_hpc.verify.claims_file import Claim, read_claims
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.leads import PRIORS, Lead, judge_ahead, judge_by, judge_up_to, lead
+from cifar_hpc.verify.reader import Found
 
 ClaimVerdict = Literal[
     "reproduced", "above", "below", "inconclusive", "not comparable", "contradicted by its own report"
@@ -71,16 +72,52 @@ class JudgedClaim:
     records: tuple[str, ...] = ()
 
 
-def judge_all(reports: Sequence[str] = ()) -> list[JudgedClaim]:
-    """Judges every claim of these reports, in the order of claims.yaml.
+@dataclass(frozen=True)
+class Everything:
+    """All that can be said of a collection without judging its rows.
+
+    Attributes:
+        found: records.
+        findings: of `audit`.
+        claims: judged, in the order of claims.yaml.
+        problems: a sentence on each mistake in its files and records.
+    """
+
+    found: Found
+    findings: tuple[Finding, ...]
+    claims: tuple[JudgedClaim, ...]
+    problems: tuple[str, ...]
+
+
+def judge_everything(reports: Sequence[str] = ()) -> Everything:
+    """Audits the chosen collection and judges its claims.
 
     Args:
-        reports: names of reports; empty for all.
+        reports: ids of reports whose claims are judged; empty for all.
 
     Raises:
-        UserError: if there is no such report, or a file of ours is wrong.
+        UserError: if there is no such report.
     """
-    return _judge_and_tell(reports)[0]
+    found = reader.read_all()
+    collection = found.collection
+    collection.check_reports(reports)
+    claims, mistakes = read_claims(collection)
+    findings, others = audit(collection)
+    problems = [*collection.problems, *others, *mistakes, *found.problems]
+    judged = []
+
+    def records(claim: Claim) -> Records:
+        """Seconds are those of the row itself; accuracy is the whole experiment's."""
+        rows = {} if claim.is_time else collection.rows
+        return {name: found.evidence(rows[name]) if name in rows else found.of(name) for name in claim.rows}
+
+    for claim in claims:
+        if not reports or claim.report in reports:
+            try:
+                judged.append(judge(claim, records(claim), findings, collection))
+            except UserError as error:
+                problems.append(str(error))
+    return Everything(found, tuple(findings), tuple(judged), tuple(problems))
 
 
 def command(reports: Sequence[str], json_file: str | None) -> int:
@@ -91,9 +128,10 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
         decided.
 
     Raises:
-        UserError: if claims.yaml is wrong, or, after all else is judged, a record was.
+        UserError: if there is no such report, or, after all else is judged, a file or a record was wrong.
     """
-    judged, problems = _judge_and_tell(reports)
+    everything = judge_everything(reports)
+    judged, problems = everything.claims, everything.problems
     status = 2 if problems else exit_status(judged)
     if json_file is not None:
         content = {"exit_status": status, "problems": problems, "claims": [asdict(claim) for claim in judged]}
@@ -103,9 +141,9 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
             print(as_text(claim))
         counts = Counter(claim.verdict for claim in judged)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        print(f"{len(judged)} claims: {told or f'none is in {claims_file()}'}")
+        print(f"{len(judged)} claims: {told or f'none is in claims.yaml of {everything.found.collection.folder}'}")
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError("\n".join(problems))
     return status
 
 
@@ -137,49 +175,34 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, width=80, initial_indent="  ", subsequent_indent="  ")
 
 
-def _judge_and_tell(reports: Sequence[str]) -> tuple[list[JudgedClaim], list[str]]:
-    """The judged claims, and what is wrong with records."""
-    check_reports(reports)
-    files = known_files()
-    claims = [c for c in read_claims(claims_file(), files) if not reports or c.report in reports]
-    rows = {path.stem: reproduction.read_row(path) for path in reproduction.row_files()}
-    findings = audit(list(rows.values()))
-    found = reader.read_all()
-
-    def records(claim: Claim) -> Records:
-        """Seconds are those of the row itself; accuracy is the whole experiment's."""
-        shares = {name: not claim.is_time and name in rows for name in claim.rows}
-        return {name: found.evidence(rows[name]) if shared else found.of(name) for name, shared in shares.items()}
-
-    return [judge(claim, records(claim), findings, rows, files) for claim in claims], list(found.problems)
-
-
-def judge(
-    claim: Claim, records: Records, findings: Sequence[Finding], rows: dict[str, Row], files: dict[str, Path]
-) -> JudgedClaim:
+def judge(claim: Claim, records: Records, findings: Sequence[Finding], collection: Collection) -> JudgedClaim:
     """Judges one claim.
 
     Args:
         claim: to be judged.
         records: finished ones, by row or recipe.
         findings: of `audit`.
-        rows: all rows by id.
-        files: of all rows and recipes.
+        collection: whose claim it is.
 
     Raises:
         UserError: if nothing is reported of a claim that says by how much, or if the claim is said to be
             contradicted by a finding that `audit` does not make.
     """
-    reported = claim.reported
+    rows, reported = collection.rows, claim.reported
     if reported is None and claim.contradicted_by is None:
         reported = printed_lead(claim, rows)
     if reported is None and claim.says in ("by", "up to"):
-        raise UserError(f"claims.yaml: the claim {claim.id} says {claim.says!r}, but the report prints no value")
-    found = evidence(claim, records, rows[claim.base] if claim.base else None)
+        raise UserError(f"{claim.place}: the claim {claim.id} says {claim.says!r}, but the report prints no value")
+    untrained = [name for name in claim.rows if name in rows and not rows[name].trains]
+    found = (
+        Evidence({}, f"{', '.join(untrained)} can only be audited: there is no experiment to run")
+        if untrained
+        else evidence(claim, records, rows[claim.base] if claim.base else None)
+    )
     verdict: ClaimVerdict
     closest: Lead | None = None
     if found.records:
-        values = {name: measured(claim, found.records[name], _epochs(files[name])) for name in claim.rows}
+        values = {name: measured(claim, found.records[name], _epochs(name, collection)) for name in claim.rows}
         pairs = list(product(claim.ahead, claim.behind))
         prior = PRIORS["log seconds" if claim.is_time else "points"]
         leads = [lead(values[first], values[second], prior, len(pairs)) for first, second in pairs]
@@ -203,7 +226,7 @@ def judge(
         verdict=verdict,
         reason=reason,
         rows=claim.rows,
-        commands=tuple(_fit_command(name, claim.base, files) for name in claim.rows),
+        commands=tuple(_fit_command(name, claim.base, collection) for name in claim.rows if name not in untrained),
         records=tuple(str(record.path) for name in found.records for record in found.records[name]),
     )
 
@@ -226,15 +249,16 @@ def _margin(claim: Claim, rows: dict[str, Row]) -> float:
     return claim.margin or (row.reproduction if row else Reproduction()).margin_percent
 
 
-def _epochs(file: Path) -> int:
-    """That the row or recipe trains."""
-    return int(reproduction.read_yaml(file).get("trainer", {}).get("max_epochs", 1))
+def _epochs(name: str, collection: Collection) -> int:
+    """Epochs that a row or recipe trains."""
+    row = collection.rows.get(name)
+    config = row.config if row else read_yaml(collection.recipes[name])
+    return int(config.get("trainer", {}).get("max_epochs", 1))
 
 
-def _fit_command(name: str, base: str | None, files: dict[str, Path]) -> str:
+def _fit_command(name: str, base: str | None, collection: Collection) -> str:
     """What makes a record of the row, or of the recipe added to its base."""
-    paths = [files[part].relative_to(reproduction.reproductions_folder()).as_posix() for part in (base, name) if part]
-    return "python -m cifar_hpc fit " + " ".join(f"-c reproductions/{path}" for path in paths)
+    return collection.command("fit", *(word for part in (base, name) if part for word in ("-c", part)))
 
 
 def contradiction(claim: Claim, findings: Sequence[Finding]) -> Finding:
@@ -249,7 +273,7 @@ def contradiction(claim: Claim, findings: Sequence[Finding]) -> Finding:
         if same and set(claim.contradicted_by.numbers) == set(finding.numbers.values()):
             return finding
     raise UserError(
-        f"claims.yaml: the claim {claim.id} is contradicted by {claim.contradicted_by.rule} with "
+        f"{claim.place}: the claim {claim.id} is contradicted by {claim.contradicted_by.rule} with "
         f"{claim.contradicted_by.numbers}, but `audit {claim.report}` finds no such thing"
     )
 
@@ -274,6 +298,8 @@ def _printed(claim: Claim, row: Row) -> float | None:
         return value
     if claim.quantity == "training_seconds":
         return reported.training_seconds
+    if reported.seconds_per_epoch is not None:
+        return reported.seconds_per_epoch
     if reported.training_seconds is not None and reported.epochs is not None:
         return reported.training_seconds / reported.epochs
     seconds = [point.seconds for point in reported.curve if point.seconds is not None]

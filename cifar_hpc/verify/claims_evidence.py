@@ -58,7 +58,7 @@ def _is_of(record: Record, base: Row) -> bool:
     return (content["model"]["class_path"], content["dataset"]["name"], epochs) == (
         config["model"]["class_path"],
         base.dataset,
-        config["trainer"]["max_epochs"],
+        base.epochs,
     )
 
 

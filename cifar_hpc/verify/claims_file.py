@@ -1,14 +1,14 @@
-"""What the reports assert across rows, as written in reproductions/claims.yaml."""
+"""What the reports assert across rows, as written in the collection's claims.yaml."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Literal
 
-from cifar_hpc.collection import reproduction
-from cifar_hpc.collection.reproduction import REPORTS
+from cifar_hpc.collection.folder import Collection
+from cifar_hpc.collection.source import Source
+from cifar_hpc.collection.typed import Keys
 from cifar_hpc.collection.typed_yaml import read_lists
-from cifar_hpc.errors import UserError
 
 Quantity = Literal["seconds_per_epoch", "training_seconds", "test_accuracy_percent", "train_accuracy_percent"]
 
@@ -65,6 +65,8 @@ class Claim:
     epoch: int | None = None
     requires: dict[str, dict[str, str | int | bool]] = field(default_factory=dict)
     contradicted_by: Contradiction | None = None
+    place = "claims.yaml"
+    """File and line, for messages."""
 
     @property
     def is_time(self) -> bool:
@@ -77,71 +79,68 @@ class Claim:
         return (*self.ahead, *self.behind)
 
 
-def claims_file() -> Path:
-    """Where the claims are kept."""
-    return reproduction.reproductions_folder() / "claims.yaml"
+def read_claims(collection: Collection) -> tuple[list[Claim], list[str]]:
+    """Reads and checks a collection's claims.yaml, which it need not have.
 
-
-def known_files() -> dict[str, Path]:
-    """The YAML of every row and of every recipe of a study, by name."""
-    rows = {path.stem: path for path in reproduction.row_files()}
-    recipes = {}
-    for path in sorted(reproduction.reproductions_folder().glob("*/*.yaml")):
-        group = reproduction.read_yaml(path).get("reproduction")
-        if isinstance(group, dict) and group.get("recipe"):
-            recipes[str(group["recipe"])] = path
-    return rows | recipes
-
-
-def read_claims(path: Path, known: dict[str, Path]) -> list[Claim]:
-    """Reads and checks the claims; names that end in * are replaced by the recipes that they stand for.
+    Names that end in * are replaced by the recipes that they stand for.
 
     Args:
-        path: the YAML.
-        known: files of all rows and recipes.
+        collection: whose.
 
-    Raises:
-        UserError: if it is wrong; names the file, the claim and the key.
+    Returns:
+        The sound claims, and a sentence on each mistake.
     """
-    claims: list[Claim] = read_lists(path, {"claims": Claim})["claims"]
-    for number, claim in enumerate(claims):
-        if claim.id in [other.id for other in claims[:number]]:
-            raise UserError(f"{path} has two claims with the id {claim.id}")
-        _check(claim, known, f"{path}: the claim {claim.id}")
-        claim.behind = [name for pattern in claim.behind for name in _matches(pattern, claim, known)]
-    return claims
+    seen: set[str] = set()
+    files = {file.stem for file in collection.row_files}
+
+    def check(source: Source, keys: Keys, claim: Claim) -> bool:
+        before = len(source.mistakes)
+        claim.place = f"{source.path}:{source.line(keys)}"
+        for key, sentence in _wrong(claim, collection, files):
+            source.refuse((*keys, key), f"the claim {claim.id} {sentence}")
+        if claim.id in seen:
+            source.refuse((*keys, "id"), f"two claims have the id {claim.id}")
+        seen.add(claim.id)
+        claim.behind = [name for pattern in claim.behind for name in _matches(pattern, claim, collection)]
+        broken = files.intersection((*claim.rows, claim.base)) - collection.rows.keys()
+        return len(source.mistakes) == before and not broken
+
+    found, mistakes = read_lists(collection.folder / "claims.yaml", {"claims": Claim}, check)
+    return found["claims"], mistakes
 
 
-def _check(claim: Claim, known: dict[str, Path], where: str) -> None:
-    if claim.report not in REPORTS:
-        raise UserError(f"{where} has the report {claim.report}; it must be one of {', '.join(REPORTS)}")
+def _wrong(claim: Claim, collection: Collection, files: set[str]) -> Iterator[tuple[str, str]]:
+    """The keys of what is wrong in a claim, each with a sentence."""
+    known = files | collection.recipes.keys()
+    if claim.report not in collection.reports:
+        yield "report", f"has the report {claim.report}; it must be one of {', '.join(collection.reports)}"
     if not claim.ahead or not claim.behind:
-        raise UserError(f"{where} must name at least one row ahead and one behind")
+        yield "ahead", "must name at least one row ahead and one behind"
     if claim.says in ("by", "up to") and len(claim.rows) != 2:
-        raise UserError(f"{where} says {claim.says!r}, which compares one row with one, but it names {len(claim.rows)}")
+        yield "says", f"says {claim.says!r}, which compares one row with one, but it names {len(claim.rows)}"
     for key in ("reported", "margin", "epoch"):
         value = getattr(claim, key)
         if value is not None and value <= 0:
-            raise UserError(f"{where} has the {key} {value}; it must be greater than 0")
+            yield key, f"has the {key} {value:g}; it must be greater than 0"
     if claim.is_time and claim.epoch is not None:
-        raise UserError(f"{where} compares seconds, which are means over epochs, so it may have no epoch")
+        yield "epoch", "compares seconds, which are means over epochs, so it may have no epoch"
     for row, facts in claim.requires.items():
         if row not in claim.rows:
-            raise UserError(f"{where} requires something of {row}, which it does not compare")
+            yield "requires", f"requires something of {row}, which it does not compare"
         if unknown := [fact for fact in facts if fact not in FACTS]:
-            raise UserError(f"{where} requires {unknown[0]} of {row}; it may require {', '.join(FACTS)}")
-    for pattern in claim.behind:
-        if pattern.endswith("*") and not _matches(pattern, claim, known):
-            raise UserError(f"{where} names {pattern}, which no recipe under reproductions/ matches")
-    for name in claim.rows:
-        if not name.endswith("*") and name not in known:
-            raise UserError(f"{where} names {name}, which is neither a row nor a recipe under reproductions/")
-    if claim.base is not None and (claim.base not in known or known[claim.base].stem != claim.base):
-        raise UserError(f"{where} has the base {claim.base}, which is no row; `rows` lists the ids")
+            yield "requires", f"requires {unknown[0]} of {row}; it may require {', '.join(FACTS)}"
+    for key in ("ahead", "behind"):
+        for name in getattr(claim, key):
+            if not _matches(name, claim, collection):
+                yield key, f"names {name}, which no recipe in a folder of {collection.folder} matches"
+            elif not name.endswith("*") and name not in known:
+                yield key, f"names {name}, which is neither a row nor a recipe of {collection.folder}"
+    if claim.base is not None and claim.base not in files:
+        yield "base", f"has the base {claim.base}, which is no row; `rows` lists the ids"
 
 
-def _matches(pattern: str, claim: Claim, known: dict[str, Path]) -> list[str]:
+def _matches(pattern: str, claim: Claim, collection: Collection) -> list[str]:
     """What a name stands for."""
     if not pattern.endswith("*"):
         return [pattern]
-    return [name for name in known if fnmatchcase(name, pattern) and name not in claim.ahead]
+    return [name for name in collection.recipes if fnmatchcase(name, pattern) and name not in claim.ahead]

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection import reproduction as rows
+from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
@@ -21,7 +21,11 @@ LABELS = {
     "precision_percent": "macro precision",
     "recall_percent": "macro recall",
     "f1_percent": "macro F1",
+    "validation_accuracy_percent": "validation acc.",
+    "top5_accuracy_percent": "top-5 accuracy",
+    "error_percent": "test error",
     "training_seconds": "training seconds",
+    "seconds_per_epoch": "seconds per epoch",
 }
 
 
@@ -45,10 +49,11 @@ def command(
     if (recomputed or replayed is not None) and junit_file is not None:
         flag = "--recompute" if recomputed else "--replay"
         raise UserError(f"--junit has verdicts and {flag} gives none; leave one of them out")
-    asked, files, problems = _collect(targets)
+    collection = chosen()
+    asked, files, problems = _collect(targets, collection)
     if recomputed or replayed is not None:
         named = {row: [file for file in find_record_files(row) if _is_finished(file)] for row in asked}
-        problems += [_nothing_on(row) for row, found in named.items() if not found]
+        problems += [_nothing_on(row, collection) for row, found in named.items() if not found]
         files = list(dict.fromkeys([*chain.from_iterable(named.values()), *files]))
         if replayed is not None:
             return replay.command(files, problems, replayed, json_file)
@@ -58,9 +63,9 @@ def command(
         everything = reader.read_all()
         problems += everything.problems
         for row in asked:
-            evidence[row] = everything.evidence(rows.load_row(row))
+            evidence[row] = everything.evidence(collection.row(row))
             if not evidence[row]:
-                problems.append(_nothing_on(row))
+                problems.append(_nothing_on(row, collection))
     found = reader.read(files)
     problems += found.problems
     problems += [
@@ -73,7 +78,7 @@ def command(
             problems.append(f"{record.path}: {record.name} is a recipe, and no report says what it should reach")
         elif record not in (known := evidence.setdefault(record.name, [])):
             known.append(record)
-    verdicts = [v for row, records in evidence.items() for v in judge_row(rows.load_row(row).reproduction, records)]
+    verdicts = [v for row, records in evidence.items() for v in judge_row(collection.row(row).reproduction, records)]
     status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
     if problems:
         status = 2
@@ -85,16 +90,16 @@ def command(
     if junit_file is not None:
         write_junit(verdicts, problems, junit_file)
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError("\n".join(problems))
     return status
 
 
-def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
+def _collect(targets: list[str], collection: Collection) -> tuple[list[str], list[Path], list[str]]:
     """The rows and the record files that the targets name, and what is wrong with the targets."""
     asked: list[str] = []
     files: list[Path] = []
-    problems = []
-    known = {path.stem for path in rows.row_files()}
+    problems = list(collection.problems)
+    known = {path.stem for path in collection.row_files}
     for target in targets:
         path = Path(target)
         if path.is_file():
@@ -104,7 +109,8 @@ def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
             if not found:
                 problems.append(f"{path} holds no result.json: it is no run's directory, or the run has not begun")
         elif target in known:
-            asked += [target] if target not in asked else []
+            # What is wrong with a row's file is told among the collection's problems.
+            asked += [target] if target in collection.rows and target not in asked else []
             continue
         else:
             problems.append(f"{target} is no run directory, no record file and no row id; `rows` lists the ids")
@@ -113,11 +119,11 @@ def _collect(targets: list[str]) -> tuple[list[str], list[Path], list[str]]:
     return asked, files, problems
 
 
-def _nothing_on(row: str) -> str:
-    return (
-        f"{row} has no finished record under results/ or runs/; make one with "
-        f"`python -m cifar_hpc fit -c reproductions/{row}.yaml`"
-    )
+def _nothing_on(row: str, collection: Collection) -> str:
+    if not collection.rows[row].trains:
+        return f"{row} can only be audited: its file has no trainer, model and data to make a record with"
+    where = "results/ or runs/" + f", here or in {collection.folder}" * (not collection.is_default)
+    return f"{row} has no finished record under {where}; make one with `{collection.command('fit', '-c', row)}`"
 
 
 def _is_finished(file: Path) -> bool:

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from cifar_hpc.collection.reproduction import CurvePoint, Reproduction
+from cifar_hpc.collection.reproduction import SECONDS, CurvePoint, Reproduction
 from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
@@ -16,8 +17,17 @@ _LAST = {
     "precision_percent": "precision",
     "recall_percent": "recall",
     "f1_percent": "f1",
+    "validation_accuracy_percent": "holdout_accuracy",
+    "top5_accuracy_percent": "top5_accuracy",
+    "error_percent": "test_accuracy",
 }
-"""From a reported value to the record's key under selection.last."""
+"""From a reported value to the record's key of an epoch."""
+
+_NOT_KEPT = {
+    "validation_accuracy_percent": "the row sets no training images aside",
+    "top5_accuracy_percent": "records of schema 1 keep no top-5 accuracy",
+}
+"""Why records may not have a value."""
 
 _SELECTIONS = {
     "last": ("last epoch", "the run was not tested"),
@@ -148,31 +158,31 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
     judgements: dict[str, Judgement] = {}
     for metric, key in _LAST.items():
         printed = getattr(point, metric, None) if point else getattr(reported, metric)
-        if point:
+        if printed is None:
+            continue
+        if point or key == "holdout_accuracy":
             values = by_seed(records, lambda r, key=key: _at_epoch(r, epoch, key))  # type: ignore[misc]
         else:
             values = by_seed(records, lambda r, key=key: r.last(key))  # type: ignore[misc]
-        percents = [100 * value for value in values]
-        if printed is None or not percents:
-            continue
-        if tier == "smoke":
+        percents = [100 * (1 - value if metric == "error_percent" else value) for value in values]
+        if not percents:
+            if why := _NOT_KEPT.get(metric):
+                judgements[metric] = Judgement(printed, None, None, 0, margin, "not comparable", reason=why)
+        elif tier == "smoke":
             mean = sum(percents) / len(percents)
             judgements[metric] = Judgement(
                 printed, mean, None, len(percents), margin, "not comparable", reason="not the whole row"
             )
         else:
             judgements[metric] = judge(printed, percents, margin)
-    if reported.training_seconds is not None and tier == "full":
-        seconds = by_seed(records, lambda r: float(r.content["time"]["fit_seconds"]))
-        judgements["training_seconds"] = Judgement(
-            reported.training_seconds,
-            sum(seconds) / len(seconds),
-            None,
-            len(seconds),
-            margin,
-            "not comparable",
-            reason="other hardware",
-        )
+    for metric in SECONDS:
+        printed = getattr(reported, metric)
+        if printed is not None and tier == "full":
+            seconds = by_seed(records, partial(_seconds, metric))
+            mean = sum(seconds) / len(seconds)
+            judgements[metric] = Judgement(
+                printed, mean, None, len(seconds), margin, "not comparable", reason="other hardware"
+            )
     return RowVerdict(
         row=first.name,
         tier=tier,
@@ -186,6 +196,14 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
         shared_from=tuple(dict.fromkeys(r.shared_from for r in records if r.shared_from is not None)),
         notes=_notes(records),
     )
+
+
+def _seconds(metric: str, record: Record) -> float:
+    """Seconds of the whole fit, or of an epoch with its evaluation."""
+    time = record.content["time"]
+    if metric == "training_seconds":
+        return float(time["fit_seconds"])
+    return float(time["train_seconds"] + time["eval_seconds"]) / record.epochs_done
 
 
 def _notes(records: list[Record]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from cifar_hpc.verify.verdicts import CONFIDENCE, PRIOR_SPREAD_PERCENT
 PRIOR_SPREAD_LOG_SECONDS = 0.08
 """Standard deviation between runs of log seconds per epoch that is assumed for a side of one run: 8 %.
 
-Source: the five records of ghugre_sequential under results/, made on one shared machine, scatter by 7.4 %. A quiet
+Source: the five kept records of one small CNN, made on one shared machine, scatter by 7.4 %. A quiet
 machine scatters less, so this errs on the careful side.
 """
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, find_all_record_files
+from cifar_hpc.records.record import Record, find_record_files
 from cifar_hpc.verify.recompute import read_sound_record
 
 
@@ -21,11 +22,13 @@ class Found:
         records: sound ones of runs that have ended, each once.
         unfinished: sound ones of runs that have not.
         problems: one sentence on each file that is refused.
+        collection: whose rows they tell of.
     """
 
     records: tuple[Record, ...]
     unfinished: tuple[Record, ...]
     problems: tuple[str, ...]
+    collection: Collection
 
     def of(self, name: str) -> list[Record]:
         """The records of a row or recipe itself."""
@@ -34,19 +37,37 @@ class Found:
     def evidence(self, row: Row) -> list[Record]:
         """The records that tell of a row: its own, and those of rows that are one experiment with it, as its own."""
         name = row.reproduction.name
-        relatives = {relative.reproduction.name for relative in reproduction.relatives(name)} - {name}
+        relatives = {relative.reproduction.name for relative in self.collection.relatives(row)} - {name}
         shared = (as_evidence(record, row) for relative in sorted(relatives) for record in self.of(relative))
         return self.of(name) + [record for record in shared if record is not None]
 
 
 def read_all(committed_only: bool = False) -> Found:
-    """Reads every record under results/ and, if they are wanted, runs/."""
-    return read(find_all_record_files(committed_only))
+    """Reads every record under results/ and, if they are wanted, runs/.
+
+    Records of other collections may lie in the current folder's: those are passed over.
+    """
+    collection = chosen()
+    return read(file for file in find_record_files(committed_only=committed_only) if not _is_foreign(file, collection))
+
+
+def _is_foreign(file: Path, collection: Collection) -> bool:
+    """Whether a record lies outside a collection's folder, and its run's configuration names no report of it."""
+    config = file.with_name("config.yaml")
+    if file.is_relative_to(collection.folder) or file.parent.parent.name in collection.rows or not config.is_file():
+        return False
+    try:
+        group = read_yaml(config).get("reproduction")
+    except UserError:
+        return False
+    report = group.get("report") if isinstance(group, dict) else None
+    return report is not None and report not in collection.reports
 
 
 def read(files: Iterable[Path]) -> Found:
     """Reads records; what is wrong with one ends nothing."""
-    known = {path.stem for path in reproduction.row_files()}
+    collection = chosen()
+    known = {path.stem for path in collection.row_files}
     complete: list[Record] = []
     unfinished: list[Record] = []
     problems: list[str] = []
@@ -63,7 +84,7 @@ def read(files: Iterable[Path]) -> Found:
         # One that was kept under results/ is still in its run's directory.
         elif all(record.content != other.content for other in complete):
             complete.append(record)
-    return Found(tuple(complete), tuple(unfinished), tuple(problems))
+    return Found(tuple(complete), tuple(unfinished), tuple(problems), collection)
 
 
 def as_evidence(record: Record, row: Row) -> Record | None:
@@ -76,7 +97,7 @@ def as_evidence(record: Record, row: Row) -> Record | None:
         record: of a row that is one experiment with `row`.
         row: to be judged.
     """
-    epochs = int(row.config["trainer"]["max_epochs"])
+    epochs = row.epochs
     if record.tier != "full" or record.changed:
         return None
     content, answers = deepcopy(record.content), "last"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_hpc.collection import convergence
-from cifar_hpc.collection.reproduction import read_yaml
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datasets import DATASETS, Dataset
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.errors import UserError

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
 from cifar_hpc.output import write_json_output
-from cifar_hpc.records.record import results_folder
 from cifar_hpc.verify.recompute import read_sound_record
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -128,7 +128,7 @@ def command(files: Iterable[Path], problems: list[str], epochs: int, json_file: 
     if json_file is not None:
         write_json_output({"problems": problems, "replays": answers}, json_file)
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError("\n".join(problems))
     statuses = {_ANSWERS[answer["answer"]] for answer in answers}
     return 1 if 1 in statuses else max(statuses, default=0)
 
@@ -181,8 +181,9 @@ def _differences(points: Sequence[Mapping[str, Any]], again: Sequence[Mapping[st
 
 def committed() -> list[Replay]:
     """The replays under results/replays/."""
+    folders = chosen().record_folders(committed_only=True)
     found = []
-    for file in sorted((results_folder() / "replays").glob("*.json")):
+    for file in (file for folder in folders for file in sorted((folder / "replays").glob("*.json"))):
         try:
             for content in json.loads(file.read_text(encoding="utf-8"))["replays"]:
                 names = {key: content[key] for key in ("record", "row", "seed", "recorded_on", "replayed_on")}

@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 PRIOR_SPREAD_PERCENT = 0.7
 """Standard deviation between seeds, in percentage points, that is assumed when there is one seed only.
 
-Source: the only printed test accuracies of a converged run in the five reports, ghugre's epochs 6 to 15,
+Source: the only printed test accuracies of a converged run in the packaged reports, epochs 6 to 15 of a small CNN,
 scatter by 0.66 from one epoch to the next. Tuned large networks scatter by 0.15 between seeds (D. Page, "How
 to Train Your ResNet", 2019), so this errs on the careful side.
 """

@@ -1,4 +1,4 @@
-"""Which part of bf16 autocast moves the gradients of ghugre's network: the table in docs/performance.md.
+"""Which part of bf16 autocast moves the gradients of ghugre's network: the table in docs/performance_log.md.
 
 python docs/scripts/bf16_gradients.py CHECKPOINT, of a run of ghugre_sequential in fp32, such as
 runs/ghugre_sequential/seed1/checkpoints/epoch0006.ckpt.

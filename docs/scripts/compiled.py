@@ -1,4 +1,4 @@
-"""What torch.compile gives a training step of SmallCNN under the overlay: figures in docs/performance.md.
+"""What torch.compile gives a training step of SmallCNN under the overlay: figures in docs/performance_log.md.
 
 python docs/scripts/compiled.py
 """

@@ -1,4 +1,4 @@
-"""How the cost of training grows with batch, width and size on this machine: tables in docs/performance.md.
+"""How the cost of training grows with batch, width and size on this machine: tables in docs/performance_log.md.
 
 python docs/scripts/cost.py; takes about three minutes, with nothing else running. `cost.py convolutions` prints the
 speeds of the speedrun's convolutions in docs/speedrun.md.

@@ -28,7 +28,7 @@ from torch import distributed
 
 from cifar_hpc.bench.scaling_model import BYTES_PER_GRADIENT
 from cifar_hpc.bench.turns import Contestant, package_path
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.fit.configuration import CIFARCLI
 from cifar_hpc.fit.training import quieten
 from cifar_hpc.machine import cpu_model, usable_cores
@@ -56,7 +56,7 @@ NETWORKS = {
 def contestant(arguments: list[str], core: int | None = None) -> Contestant:
     """A row in one process of one thread, bound to a core or not."""
     bound = [] if core is None else ["taskset", "-c", str(core)]
-    row = str(reproduction.load_row(arguments[0]).path)
+    row = str(chosen().row(arguments[0]).path)
     one = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto", "--trainer.threads=1"]
     command = [*bound, sys.executable, "-m", "cifar_hpc.bench.ours", "-c", row, *one, *arguments[1:]]
     return Contestant(command, {"PYTHONPATH": package_path()})
@@ -64,7 +64,7 @@ def contestant(arguments: list[str], core: int | None = None) -> Contestant:
 
 def of_row(row: str, precision: str) -> dict[str, Any]:
     """Times of steps in turns, medians in milliseconds."""
-    batch = int(reproduction.load_row(row).config["data"]["batch_size"])
+    batch = int(chosen().row(row).config["data"]["batch_size"])
     whole = [row, f"--trainer.precision={precision}"]
     half = [*whole, f"--data.batch_size={batch // 2}"]
     first, second, *_ = sorted(os.sched_getaffinity(0))
@@ -126,7 +126,7 @@ def exchanges(rank: int, port: int, file: str) -> None:
     bound(rank, port)
     found = []
     for row, precision in product(ROWS, PRECISIONS):
-        cli = CIFARCLI("fit", ["-c", str(reproduction.load_row(row).path), "--trainer.accelerator=cpu"])
+        cli = CIFARCLI("fit", ["-c", str(chosen().row(row).path), "--trainer.accelerator=cpu"])
         network, half = cli.model.to(memory_format=torch.channels_last).train(), cli.datamodule.batch_size // 2
         optimizer = network.make_optimizer(network.parameters())
         images = torch.rand(half, 3, 32, 32).contiguous(memory_format=torch.channels_last)
@@ -164,7 +164,7 @@ def exchange(file: Path) -> dict[str, Any]:
 
 def machine(file: Path) -> dict[str, Any]:
     """Both rows in both precisions, and the sums of their gradients."""
-    sizes = [reproduction.load_row(row).reproduction.trainable_parameters or 0 for row in ROWS]
+    sizes = [chosen().row(row).reproduction.trainable_parameters or 0 for row in ROWS]
     mp.spawn(sums, (sizes, 29_533, str(file)), nprocs=2)
     found = json.loads(file.read_text())
     steps = [of_row(row, precision) for row in ROWS for precision in PRECISIONS]

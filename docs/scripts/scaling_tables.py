@@ -23,7 +23,7 @@ from cifar_hpc.bench.scaling_model import (
     weak_speed_up,
 )
 from cifar_hpc.bench.scaling_page import grid_text
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
 
 DOCS = Path(__file__).parents[1]
 DEVICES = [2**n for n in range(11)]
@@ -109,7 +109,7 @@ def described() -> list[dict[str, Any]]:
         with torch.device("meta"):
             network = NETWORKS[each["network"]]()
         parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
-        batch = int(reproduction.load_row(each["row"]).config["data"]["batch_size"])
+        batch = int(chosen().row(each["row"]).config["data"]["batch_size"])
         found.append({**each, "batch": batch, "parameters": parameters, "flops": training_flops(network)})
     return found
 
@@ -179,7 +179,7 @@ def luo() -> str:
     rows, steps = [], 50_000 // 100
     seconds = {}
     for gpu, peak in (("p100", P100_FLOPS), ("k40m", K40M_FLOPS)):
-        reported = reproduction.load_row(f"luo_workload2_{gpu}").reproduction.reported
+        reported = chosen().row(f"luo_workload2_{gpu}").reproduction.reported
         seconds[gpu] = (reported.training_seconds or 0) / (reported.epochs or 1) / steps
         rate = 100 / seconds[gpu]
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""What matrix products in place of convolutions on small images gain: figures in docs/performance.md.
+"""What matrix products in place of convolutions on small images gain: figures in docs/performance_log.md.
 
 python docs/scripts/small_images.py [layers]
 """

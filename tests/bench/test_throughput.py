@@ -1,6 +1,7 @@
 """What `bench` prints and writes, on real rows in real processes."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -88,6 +89,15 @@ def test_bench_measures_each_experiment_once(command: Command, cifar10: CIFARArr
     expected = rate * first["training_gflop_per_image"] * 1e9 / (first["peak_tflops"] * 1e12)
     assert first["peak_share"] == pytest.approx(expected)
     assert found["overlay"].endswith("configs/fast.yaml")
+
+
+@pytest.mark.data
+def test_bench_holds_our_kernels_against_stock_ones(command: Command, cifar10: CIFARArrays) -> None:
+    options = ("--turns", "2", "--seconds", "0.1", "--against", "stock", "--json", "bench.json")
+    done = command("bench", "--row", "ghugre_sequential", *options)
+    assert done.status == 0, done.err
+    assert "geometric mean of ours / stock over 1 experiments" in done.out
+    assert json.loads(Path("bench.json").read_text())["against"] == "stock"
 
 
 @pytest.mark.parametrize(

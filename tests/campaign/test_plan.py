@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cifar_hpc.campaign.plan import Request, Run, more_seeds, plan
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import judge_row
 from tests.conftest import ROOT, Command, record
@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_passed_over_and_begun_where_time_is_left() -> None
 
 def test_more_seeds_come_last_and_are_those_that_verify_names() -> None:
     keep("ghugre_sequential/seed1", "ghugre_sequential/seed2", "shahrin_table2_row7/seed1", "luo_workload1_vgg/seed1")
-    row = reproduction.load_row("ghugre_sequential")
+    row = chosen().row("ghugre_sequential")
     (verdict,) = judge_row(row.reproduction, reader.read_all().of("ghugre_sequential"))
     named = max(more_seeds(judgement) for judgement in verdict.judgements.values())
     seeds = [run.seed for run in planned(1000, "ghugre_sequential")]

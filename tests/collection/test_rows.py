@@ -1,6 +1,7 @@
 """Every row's file, found by listing the folder: complete, sound, and able to train."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,30 +9,27 @@ import pytest
 import yaml
 
 from cifar_hpc.cli import main
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.experiment import flat
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data import datamodule
 from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.records.checkpoints import newest_sound_checkpoint
-from tests.conftest import REPRODUCTIONS, ROOT, SMOKE, Command, Fit
+from tests.conftest import COLLECTION, ROOT, SMOKE, Command, Fit
 
-ROWS = {
-    *(f"shahrin_table2_row{i}" for i in range(1, 9)),
-    *(f"ashraf_{dataset}_{net}" for dataset in ("cifar10", "cifar100") for net in ("alexnet", "vgg16", "resnet50")),
-    *("ashraf_scaling_1gpu", "ashraf_scaling_4gpu", "ghugre_sequential", "ghugre_parallel"),
-    *("aamir_table1", "aamir_table2", "aamir_table3", "luo_workload1_vgg", "luo_workload1_googlenet"),
-    *("luo_workload2_p100", "luo_workload2_k40m"),
-}
-FILES = reproduction.row_files()
+FILES = [row.path for row in COLLECTION.rows.values() if row.trains]
 
 
-def test_no_row_is_missing_and_none_too_many() -> None:
-    assert {path.stem for path in FILES} == ROWS
+def test_nothing_is_wrong_in_the_collection() -> None:
+    assert FILES
+    assert COLLECTION.problems == ()
+    assert list(COLLECTION.rows) == [path.stem for path in COLLECTION.row_files]
+    assert {row.reproduction.report for row in COLLECTION.rows.values()} == set(COLLECTION.reports)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_row_is_sound(path: Path) -> None:
-    row = reproduction.read_row(path)
+    row = COLLECTION.read(path)
     group = row.reproduction
     assert group.row == path.stem
     assert path.stem.startswith(f"{group.report}_")
@@ -39,7 +37,18 @@ def test_row_is_sound(path: Path) -> None:
     assert group.label
     assert {"architecture", "optimizer", "learning_rate", "batch_size", "epochs", "augmentation"} <= set(group.settings)
     assert all(setting.where for setting in group.settings.values())
-    assert path.read_text().startswith(f"# python -m cifar_hpc fit -c reproductions/{path.name}\n")
+    assert path.read_text().startswith(f"# python -m cifar_hpc fit -c {path.stem}\n")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_row_says_nothing_that_stands_elsewhere(path: Path) -> None:
+    content = read_yaml(path)
+    group = content["reproduction"]
+    shared = COLLECTION.reports[group["report"]].settings
+    assert not set(group.get("settings", {})) & set(shared)
+    assert None not in flat(content).values()
+    assert group.get("reported", {}).get("curve") != []
+    assert "fused" not in path.read_text()
 
 
 @pytest.fixture
@@ -62,7 +71,7 @@ def test_row_trains_and_tests_on_the_sample(path: Path, fit_here: Fit) -> None:
     record = json.loads(Path("run/result.json").read_text())
     assert (record["row"], record["status"], record["tier"]) == (path.stem, "complete", "smoke")
     assert record["dataset"]["test_images"] == 20
-    assert record["model"]["trainable_parameters"] == reproduction.read_row(path).reproduction.trainable_parameters
+    assert record["model"]["trainable_parameters"] == COLLECTION.read(path).reproduction.trainable_parameters
     assert 0 <= record["selection"]["last"]["test_accuracy"] <= 1
     assert newest_sound_checkpoint(Path("run")) is not None  # it loads without running code
     allowed = {
@@ -89,49 +98,47 @@ def test_rows_prints_a_table_and_json(command: Command) -> None:
     done = command("rows", "--json", "-")
     assert done.status == 0, done.err
     described = json.loads(done.out)["rows"]
-    assert {row["id"] for row in described} == ROWS
+    assert [row["id"] for row in described] == list(COLLECTION.rows)
     table = command("rows").out.splitlines()
     assert all(len(line) <= 80 for line in table)
-    assert sum(line.split()[0] in ROWS for line in table) == len(ROWS)
+    assert sum(line.split()[0] in COLLECTION.rows for line in table) == len(COLLECTION.rows)
 
 
-STUDIES = {
-    "ashraf_batch_size": ("ashraf_cifar10_", {"32", "64", "128", "256", "512"}),
-    "ashraf_learning_rate": ("ashraf_cifar100_", {"0.01", "0.003", "0.001", "0.0003", "0.0001"}),
-}
-"""Each study's rows and values."""
+STUDIES = sorted({path.parent.name for path in COLLECTION.recipes.values()})
 
 
-def test_the_studies_are_complete() -> None:
-    found = {folder.name: {path.stem for path in folder.glob("*.yaml")} for folder in REPRODUCTIONS.glob("ashraf_*/")}
-    assert found == {study: values for study, (_, values) in STUDIES.items()}
+def in_study(recipe: Path) -> list[Path]:
+    """The rows that a recipe can be added to: its first line names one of them."""
+    (row,) = re.findall(r"fit -c (\S+)", recipe.read_text())[:1]
+    return [path for path in FILES if path.stem.startswith(row.rpartition("_")[0])]
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_changes_one_setting_of_each_row(study: str, capsys: pytest.CaptureFixture[str]) -> None:
-    prefix, values = STUDIES[study]
-    for path in (path for path in FILES if path.stem.startswith(prefix)):
-        for value in sorted(values):
+    recipes = {name: path for name, path in COLLECTION.recipes.items() if path.parent.name == study}
+    assert len(recipes) > 1
+    for name, recipe in recipes.items():
+        assert name == f"{study}_{recipe.stem}"
+        rows = in_study(recipe)
+        assert len(rows) > 1
+        for path in rows:
             with pytest.raises(SystemExit):
-                main(["fit", "-c", str(path), "-c", str(REPRODUCTIONS / study / f"{value}.yaml"), "--print_config"])
+                main(["fit", "-c", path.stem, "-c", name, "--print_config"])
             printed = yaml.safe_load(capsys.readouterr().out)
-            assert (printed["reproduction"]["row"], printed["reproduction"]["recipe"]) == (None, f"{study}_{value}")
-            expected = yaml.safe_load(path.read_text())
-            optimizer = printed["model"]["init_args"]["optimizer"]["init_args"]
-            if study == "ashraf_batch_size":
-                expected["data"]["batch_size"] = int(value)
-            else:
-                expected["model"]["init_args"]["optimizer"]["init_args"]["lr"] = float(value)
-            assert printed["data"].items() >= expected["data"].items()
-            assert optimizer.items() >= expected["model"]["init_args"]["optimizer"]["init_args"].items()
+            assert (printed["reproduction"]["row"], printed["reproduction"]["recipe"]) == (None, name)
+            changed = {k: v for k, v in flat(read_yaml(recipe)).items() if not k.startswith("reproduction.")}
+            assert len(changed) == 1
+            expected = flat({k: v for k, v in read_yaml(path).items() if k != "reproduction"}) | changed
+            assert flat(printed).items() >= expected.items()
 
 
 @pytest.mark.usefixtures("twenty_test_images")
 def test_a_study_runs_on_the_sample(fit_here: Fit) -> None:
-    row, study = REPRODUCTIONS / "ashraf_cifar10_vgg16.yaml", REPRODUCTIONS / "ashraf_batch_size" / "32.yaml"
-    fit_here("-c", row, "-c", study, *SMOKE, "--trainer.limit_train_batches=1", "--run_dir", "run")
+    name, recipe = next(iter(COLLECTION.recipes.items()))
+    smallest = min(in_study(recipe), key=lambda path: COLLECTION.row(path.stem).reproduction.trainable_parameters or 0)
+    fit_here("-c", smallest.stem, "-c", name, *SMOKE, "--trainer.limit_train_batches=1", "--run_dir", "run")
     record = json.loads(Path("run/result.json").read_text())
-    assert (record["row"], record["recipe"], record["status"]) == (None, "ashraf_batch_size_32", "complete")
+    assert (record["row"], record["recipe"], record["status"]) == (None, name, "complete")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)

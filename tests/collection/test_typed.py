@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonargparse import ArgumentError, ArgumentParser
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.collection.reproduction import Reproduction
+from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.collection.typed import MismatchError, build
+from tests.conftest import COLLECTION
 
-FILES = reproduction.row_files()
-GROUP: dict[str, Any] = reproduction.read_yaml(FILES[0])["reproduction"]
+FILES = COLLECTION.row_files
+GROUP: dict[str, Any] = read_yaml(FILES[0])["reproduction"]
 KEYS = ["row", "report", "margin_percent", "trainable_parameters", "reported", "reported.epochs", "reported.curve",
-        "reported.test_accuracy_percent", "reported.curve.0.epoch", "settings", "settings.optimizer",
-        "settings.optimizer.origin", "settings.optimizer.where", "no_such_key"]  # fmt: skip
+        "reported.test_accuracy_percent", "reported.curve.0.epoch", "settings", "settings.architecture",
+        "settings.architecture.origin", "settings.architecture.where", "no_such_key"]  # fmt: skip
 VALUES = st.none() | st.booleans() | st.integers(-2, 200) | st.floats(0, 100) | st.sampled_from(
-    ["", "shahrin", "stated", "12", "1e3", [], [1], {}, {"epoch": 1}, {"origin": "stated", "where": "here"}]
+    ["", "report", "stated", "12", "1e3", [], [1], {}, {"epoch": 1}, {"origin": "stated", "where": "here"}]
 )  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def by_jsonargparse(group: dict[str, Any]) -> Reproduction:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_rows_are_read_the_same(path: Path) -> None:
-    group = reproduction.read_yaml(path)["reproduction"]
+    group = read_yaml(path)["reproduction"]
     assert build(Reproduction, group) == by_jsonargparse(group)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from cifar_hpc.cli import main
-from cifar_hpc.collection import convergence, reproduction
+from cifar_hpc.collection import convergence
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify import reader, recompute
 from cifar_hpc.verify.judge import judge_row
 from tests.conftest import ROOT, SEQUENTIAL, Fit, record
 
-WITH_RULE = [row for row in map(reproduction.read_row, reproduction.row_files()) if convergence.rule(row.config)]
+WITH_RULE = [row for row in chosen().rows.values() if convergence.rule(row.config)]
 
 
 def flat_after(accuracies: list[float], **rule: Any) -> int | None:
@@ -93,8 +94,8 @@ def test_runs_of_a_row_are_judged_together_whatever_epoch_ended_them() -> None:
 
 
 def test_a_relatives_run_that_the_rule_ended_is_evidence() -> None:
-    row = next(row for row in WITH_RULE if len(reproduction.relatives(row.reproduction.name)) > 1)
-    other = next(r for r in reproduction.relatives(row.reproduction.name) if r.path != row.path)
+    row = next(row for row in WITH_RULE if len(chosen().relatives(row)) > 1)
+    other = next(r for r in chosen().relatives(row) if r.path != row.path)
     found = reader.as_evidence(made_up(row.reproduction.name, [0.9] * 22), other)
     assert found is not None
     assert (found.name, found.epochs_done, found.answers) == (other.reproduction.name, 22, "last")
@@ -111,7 +112,7 @@ def test_a_record_must_end_where_its_rule_does(accuracies: list[float], agrees: 
 
 def test_a_run_without_a_rule_cannot_claim_to_have_been_ended_by_one(tmp_path: Path) -> None:
     content = made_up("shahrin_table2_row7", [0.9] * 12).content
-    row = reproduction.load_row("shahrin_table2_row7")
+    row = chosen().row("shahrin_table2_row7")
     (tmp_path / "config.yaml").write_text(row.path.read_text())
     checks = {c.what: c for c in recompute._check_config(Record(tmp_path / "result.json", content))}
     assert not checks["epochs.planned"].agrees

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.recorder import Recorder, RunFacts
 from cifar_hpc.models.evaluation import Answers
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify import recompute
-from tests.conftest import record
+from tests.conftest import COLLECTION, record
 
 
 def test_every_epoch_has_macro_metrics_and_top5(finished_run: Path) -> None:
@@ -57,7 +56,7 @@ def test_a_run_says_what_computed_it_and_who_shared_the_machine(finished_run: Pa
     ],
 )
 def test_printed_epochs_of_the_whole_experiment(row: str, epochs: tuple[int, ...]) -> None:
-    assert reproduction.printed_epochs(row) == epochs
+    assert COLLECTION.printed_epochs(COLLECTION.row(row)) == epochs
 
 
 def test_ranks_are_those_of_a_sort_and_a_right_answer_comes_first() -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from cifar_hpc.collection.experiment import experiment
-from cifar_hpc.collection.reproduction import read_yaml
+from cifar_hpc.collection.source import read_yaml
 from tests.conftest import ROOT, SEQUENTIAL, Fit, record
 
 OVERLAYS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if file.stem != "smoke")
 
 
 def test_there_are_overlays() -> None:
-    assert {"cpu", "cpu_cluster", "cpu_ddp2", "deepspeed_stage_3_cpu", "gpu_fp16"} <= {file.stem for file in OVERLAYS}
+    assert {"cpu", "cpu_cluster", "cpu_ddp2", "deepspeed_stage_2_cpu", "gpu_fp16"} <= {file.stem for file in OVERLAYS}
 
 
 @pytest.mark.parametrize("file", OVERLAYS, ids=lambda file: file.stem)

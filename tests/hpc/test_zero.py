@@ -19,7 +19,11 @@ def test_zero_trains_saves_resumes_and_ends_as_ddp(
 ) -> None:
     if importlib.util.find_spec("deepspeed") is None:
         pytest.skip("DeepSpeed is not installed: `make test-cluster` installs it")
-    overlay = ["-c", str(ROOT / "configs" / f"deepspeed_stage_{stage}_cpu.yaml")]
+    overlay = [
+        "-c",
+        str(ROOT / "configs" / "deepspeed_stage_2_cpu.yaml"),
+        f"--trainer.strategy=deepspeed_stage_{stage}",
+    ]
     fit = [*TORCHRUN, "fit", *plain_sgd, *CLUSTER]
     done = launch(*fit, "--run_dir", "ddp")
     assert done.status == 0, done.err

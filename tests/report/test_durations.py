@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.report import durations
 from cifar_hpc.verify import reader
-from tests.conftest import ROOT
+from tests.conftest import COLLECTION, ROOT
 
-ROWS = [reproduction.read_row(path) for path in reproduction.row_files()]
+ROWS = list(COLLECTION.rows.values())
 KEPT = ROOT / "results" / "luo_workload1_vgg" / "seed1" / "result.json"
 
 

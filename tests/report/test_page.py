@@ -18,14 +18,13 @@ from typing import Any, Literal
 import pytest
 
 from cifar_hpc.cli import main
-from cifar_hpc.collection import reproduction
-from cifar_hpc.collection.reproduction import METRICS
+from cifar_hpc.collection.reproduction import METRICS, SECONDS
 from cifar_hpc.report import contents, page, plots
 from cifar_hpc.verify.claims import JudgedClaim
-from tests.conftest import HANGING, ROOT, Refuse
+from tests.conftest import COLLECTION, HANGING, ROOT, Refuse
 
 KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
-CIFAR10_ROWS = [file.stem for file in reproduction.row_files() if "cifar100" not in file.stem]
+CIFAR10_ROWS = [file.stem for file in COLLECTION.row_files if "cifar100" not in file.stem]
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +105,13 @@ def test_every_printed_number_stands_on_both_pages(written: Path) -> None:
     as_html = html.unescape((written / "report.html").read_text(encoding="utf-8"))
     as_markdown = (written / "report.md").read_text(encoding="utf-8")
     count = 0
-    for file in reproduction.row_files():
-        group = reproduction.read_row(file).reproduction
+    for file in COLLECTION.row_files:
+        group = COLLECTION.read(file).reproduction
         one = as_html.partition(f'<article id="{group.row}"')[2].partition("</article>")[0]
         other = as_markdown.partition(f"### {group.row}\n")[2].partition("\n### ")[0]
-        assert f"fit -c reproductions/{group.row}.yaml" in one
-        assert f"fit -c reproductions/{group.row}.yaml" in other
-        for metric in (*METRICS, "training_seconds"):
+        assert f"fit -c {group.row}" in one
+        assert f"fit -c {group.row}" in other
+        for metric in (*METRICS, *SECONDS):
             value = getattr(group.reported, metric)
             if value is not None:
                 count += 1
@@ -188,7 +187,7 @@ def test_two_hundred_records_are_each_read_a_few_times(tmp_path: Path, monkeypat
     assert main(["report"]) == 0
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert sum(map(int, re.findall(r"(\d+) records?,", text))) >= 200  # a run may tell of several rows
-    assert 0 < read.pop("plots") <= 4 * len(reproduction.row_files())
+    assert 0 < read.pop("plots") <= 4 * len(COLLECTION.row_files)
     for name in ("result.json", "predictions.npz", "config.yaml"):
         files = [count for file, count in read.items() if file.startswith("results") and file.endswith(name)]
         assert len(files) == 200, name

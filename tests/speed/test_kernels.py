@@ -1,6 +1,10 @@
 """One switch for all that is faster: every network computes the same with it and without."""
 
+import ast
 import copy
+import functools
+import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import cifar_hpc.speed
 from cifar_hpc import models
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.fit.trainer import Trainer
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.speed.fused import DirectAdam
-from cifar_hpc.speed.kernels import install
+from cifar_hpc.speed.kernels import install, needs_stock
+from cifar_hpc.speed.private_names import LOOP_ATTRIBUTES, PRIVATE_NAMES
 from cifar_hpc.speed.step_loop import StepLoop
 from tests.conftest import SEQUENTIAL, SMOKE, Fit, record, weights
 
@@ -96,3 +102,35 @@ def test_the_trainer_itself_has_the_switch() -> None:
     settings: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
     assert isinstance(Trainer(**settings).fit_loop.epoch_loop, StepLoop)
     assert not isinstance(Trainer(kernels="stock", **settings).fit_loop.epoch_loop, StepLoop)
+
+
+@pytest.mark.parametrize("name", PRIVATE_NAMES)
+def test_a_private_name_that_is_gone_costs_speed_and_not_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, _, path = name.partition(":")
+    *holders, last = path.split(".")
+    holder = functools.reduce(getattr, holders, importlib.import_module(module))
+    monkeypatch.delattr(holder, last)
+    why = f"the installed torch or Lightning has no {name.replace(':', '.')}"
+    assert needs_stock({"trainer": {"profiler": None}, "model": {}}) == why
+    with pytest.warns(UserWarning, match="kernels stock instead of ours"):
+        trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    assert trainer.kernels == "stock"
+    assert not isinstance(trainer.fit_loop.epoch_loop, StepLoop)
+
+
+def test_every_private_name_that_speed_uses_is_listed() -> None:
+    """Found in the code: attributes and imports that begin with an underscore, but for a class's own."""
+    listed = {part for name in PRIVATE_NAMES for part in re.split("[:.]", name)} | set(LOOP_ATTRIBUTES)
+    listed |= {"_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"}  # made by an optimiser's __init__
+    for path in Path(cifar_hpc.speed.__path__[0]).glob("*.py"):
+        tree = ast.parse(path.read_text())
+        own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        own |= {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr.startswith("_")
+        } - listed
+        used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        private = {name for name in used if name.startswith("_") and not name.startswith("__")}
+        assert private - own <= listed, path.name

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,18 @@ import numpy as np
 import pytest
 import yaml
 
-from cifar_hpc.collection import reproduction
+from cifar_hpc.collection.folder import choosing
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Record
-from cifar_hpc.verify import audit, claims, claims_file, leads
+from cifar_hpc.verify import audit, claims, leads
 from cifar_hpc.verify.claims_evidence import evidence
-from cifar_hpc.verify.claims_file import Claim, Contradiction, known_files, read_claims
+from cifar_hpc.verify.claims_file import Claim, Contradiction, read_claims
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.leads import Lead, lead
-from tests.conftest import FIVE, ROOT, Command, Refuse
+from tests.conftest import COLLECTION, EXPECTED, REPRODUCTIONS, ROOT, Command, Refuse, reports_in
 
 BASE = json.loads((ROOT / "results" / "ghugre_sequential" / "seed1" / "result.json").read_text(encoding="utf-8"))
 FAST, SLOW = "ghugre_parallel", "ghugre_sequential"
-FILES = known_files()
-ROWS = {name: reproduction.load_row(name) for name in (FAST, SLOW, "aamir_table1")}
 
 
 def make_claim(**changes: Any) -> Claim:
@@ -61,7 +60,7 @@ def make_record(
 
 def judge(claim: Claim, *records: Record, findings: tuple[Finding, ...] = ()) -> claims.JudgedClaim:
     by_row = {name: [r for r in records if r.name == name] for name in claim.rows}
-    return claims.judge(claim, by_row, findings, ROWS, FILES)
+    return claims.judge(claim, by_row, findings, COLLECTION)
 
 
 def runs(row: str, seconds: list[float]) -> list[Record]:
@@ -199,7 +198,7 @@ def test_without_records_a_claim_is_undecided_and_says_what_to_do() -> None:
     found = judge(make_claim(says="by"))
     assert (found.verdict, found.measured, found.interval) == ("inconclusive", None, None)
     assert found.reason == f"nothing is measured yet for {FAST}, {SLOW}"
-    assert found.commands == tuple(f"python -m cifar_hpc fit -c reproductions/{row}.yaml" for row in (FAST, SLOW))
+    assert found.commands == tuple(f"python -m cifar_hpc fit -c {row}" for row in (FAST, SLOW))
 
 
 def test_a_contradiction_must_be_found() -> None:
@@ -258,67 +257,35 @@ def test_welch() -> None:
 
 @pytest.fixture(scope="module")
 def judged() -> dict[str, claims.JudgedClaim]:
-    return {claim.claim: claim for claim in claims.judge_all(FIVE)}
+    with choosing(str(REPRODUCTIONS)):
+        return {claim.claim: claim for claim in claims.judge_everything().claims}
 
 
-@pytest.mark.parametrize(
-    ("claim", "reported"),
-    [
-        ("ghugre_t4_against_cpu", 10.91),
-        ("luo_p100_against_k40m", 2.094),
-        ("ashraf_four_gpus", 3.5),
-        ("ashraf_up_to_three_times", 3),
-        ("shahrin_resnet18_349_speed_up", 12957.5 / 9624.68),
-        ("shahrin_resnet18_159_speed_up", 5992.87 / 4266.93),
-        ("shahrin_alexnet_speed_up", 3994.93 / 2859.31),
-        ("shahrin_resnet50_slow_down", 8571.21 / 1091.33),
-        ("ashraf_cifar10_resnet50_best", 93.6 - 92.7),
-        ("luo_googlenet_more_accurate", 92.310 - 88.422),
-        ("aamir_pytorch_accuracy_kept", 82.98 - 81.56),
-        ("ashraf_batch_size_128_best_vgg16", None),
-        ("ashraf_learning_rate_0.001_best_resnet50", None),
-        ("luo_vgg_faster", None),
-    ],
-)
+@pytest.mark.parametrize(("claim", "reported"), EXPECTED["leads"].items())
 def test_reported_values(judged: dict[str, claims.JudgedClaim], claim: str, reported: float | None) -> None:
     found = judged[claim].reported
     assert found == (None if reported is None else pytest.approx(reported, rel=1e-3))
 
 
 def test_what_the_reports_themselves_contradict(judged: dict[str, claims.JudgedClaim]) -> None:
-    findings = audit.findings()
+    findings = audit.audit(COLLECTION)[0]
     contradicted = {name: claim for name, claim in judged.items() if claim.verdict == "contradicted by its own report"}
-    assert set(contradicted) == {
-        "shahrin_resnet50_speed_up",
-        "ashraf_cifar100_vgg16_below_alexnet",
-        "ashraf_up_to_three_times",
-        "ashraf_cifar10_resnet50_above_vgg16",
-        "ashraf_cifar100_resnet50_above_vgg16",
-        "ashraf_cifar100_alexnet_quickest",
-        "ashraf_cifar100_alexnet_lowest",
-        "aamir_sequential_most_accurate",
-        "aamir_mirrored_above_pytorch",
-        "aamir_mirrored_fastest",
-        "aamir_mirrored_accuracy_kept",
-    }
+    assert set(contradicted) == set(EXPECTED["contradicted"])
     for claim in contradicted.values():
         (finding,) = [f for f in findings if f.sentence == claim.reason]
         assert finding.report == claim.report
         assert set(claim.rows) & set(finding.rows)
 
 
-def test_each_of_the_five_has_claims_about_its_own_rows(judged: dict[str, claims.JudgedClaim]) -> None:
-    assert {claim.report for claim in judged.values()} == set(FIVE)
+def test_each_report_has_claims_about_its_own_rows(judged: dict[str, claims.JudgedClaim]) -> None:
+    assert {claim.report for claim in judged.values()} == set(COLLECTION.reports)
     for claim in judged.values():
         assert all(row.startswith(f"{claim.report}_") for row in claim.rows)
         assert len(claim.commands) == len(claim.rows)
         for line in claim.commands:
-            assert all((ROOT / file).is_file() for file in line.split() if file.startswith("reproductions/"))
-
-
-def test_claims_are_no_row() -> None:
-    assert claims_file.claims_file().is_file()
-    assert claims_file.claims_file() not in reproduction.row_files()
+            names = re.findall(r"-c (\S+)", line)
+            assert names
+            assert all(name in COLLECTION.rows or name in COLLECTION.recipes for name in names)
 
 
 # The command.
@@ -380,8 +347,8 @@ def test_unknown_report_is_told(refuse: Refuse) -> None:
     [
         ({"ahead": ["nobody"]}, "the claim one names nobody, which is neither a row nor a recipe"),
         ({"behind": []}, "must name at least one row ahead and one behind"),
-        ({"quantity": "speed"}, "claims[0].quantity is speed; it must be one of"),
-        ({"reported": "fast"}, "claims[0].reported is fast; it must be a number"),
+        ({"quantity": "speed"}, 'claims[0].quantity is "speed"; it must be one of'),
+        ({"reported": "fast"}, 'claims[0].reported is "fast"; it must be a number'),
         ({"reported": -1}, "has the reported -1"),
         ({"epoch": 3}, "compares seconds"),
         ({"says": "by", "behind": [SLOW, "aamir_table1"]}, "compares one row with one, but it names 3"),
@@ -391,37 +358,34 @@ def test_unknown_report_is_told(refuse: Refuse) -> None:
         ({"base": "ashraf_batch_size_64"}, "has the base ashraf_batch_size_64, which is no row"),
         ({"verdict": "reproduced"}, "claims[0] has the key verdict"),
         ({"where": ...}, "claims[0] misses the key where"),
-        ({"report": "us"}, "has the report us; it must be one of shahrin"),
+        ({"report": "us"}, "has the report us; it must be one of "),
     ],
 )
 def test_malformed_claims_are_told(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
     content = vars(make_claim(id="one")) | changes
     content = {key: value for key, value in content.items() if value is not ...}
-    file = tmp_path / "claims.yaml"
-    file.write_text(yaml.safe_dump({"claims": [content]}), encoding="utf-8")
-    with pytest.raises(UserError) as refused:
-        read_claims(file, FILES)
-    assert str(file) in str(refused.value)
-    assert told in str(refused.value)
-    assert "\n" not in str(refused.value)
+    found, (mistake,) = read_claims(reports_in(tmp_path, claims={"claims": [content]}))
+    assert mistake.startswith(f"{tmp_path / 'claims.yaml'}:")
+    assert told in mistake
+    assert not found
 
 
 def test_two_claims_of_one_id_are_told(tmp_path: Path) -> None:
-    file = tmp_path / "claims.yaml"
-    file.write_text(yaml.safe_dump({"claims": [vars(make_claim())] * 2}), encoding="utf-8")
-    with pytest.raises(UserError, match="two claims with the id made_up"):
-        read_claims(file, FILES)
+    found, (mistake,) = read_claims(reports_in(tmp_path, claims={"claims": [vars(make_claim())] * 2}))
+    assert "two claims have the id made_up" in mistake
+    assert len(found) == 1
 
 
 def test_patterns_stand_for_the_other_recipes_of_a_study(tmp_path: Path) -> None:
-    file = tmp_path / "claims.yaml"
     claim = make_claim(quantity="test_accuracy_percent", ahead=["study_2"], behind=["study_*"])
-    file.write_text(yaml.safe_dump({"claims": [vars(claim)]}), encoding="utf-8")
-    study = {f"study_{n}": tmp_path / f"{n}.yaml" for n in (1, 2, 4)}
-    assert read_claims(file, study)[0].behind == ["study_1", "study_4"]
-    for absent, told in (({}, r"study_\*, which no recipe"), ({"study_1": file}, "study_2, which is neither")):
-        with pytest.raises(UserError, match=told):
-            read_claims(file, absent)
+    for recipes, told in (((), "study_*, which no recipe"), ((1,), "study_2, which is neither"), ((1, 2, 4), "")):
+        for number in recipes:
+            (tmp_path / "study").mkdir(exist_ok=True)
+            recipe = {"data": {"batch_size": 1}, "reproduction": {"row": None, "recipe": f"study_{number}"}}
+            (tmp_path / "study" / f"{number}.yaml").write_text(yaml.safe_dump(recipe))
+        found, mistakes = read_claims(reports_in(tmp_path, claims={"claims": [vars(claim)]}))
+        assert any(told in mistake for mistake in mistakes) if told else not mistakes
+    assert found[0].behind == ["study_1", "study_4"]
 
 
 def make_study_record(value: int, accuracy: float, **changes: Any) -> Record:
@@ -439,22 +403,19 @@ def test_a_study_is_judged_network_by_network(tmp_path: Path, monkeypatch: pytes
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(record.content), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    found = {claim.claim: claim for claim in claims.judge_all(["ashraf"])}
+    found = {claim.claim: claim for claim in claims.judge_everything(["ashraf"]).claims}
     alexnet, resnet = (found[f"ashraf_batch_size_128_best_{net}"] for net in ("alexnet", "resnet50"))
     assert (alexnet.verdict, len(alexnet.records)) == ("reproduced", 5)
     assert alexnet.measured == pytest.approx(7)
     assert resnet.verdict == "inconclusive"
     assert resnet.reason == "nothing is measured yet for ashraf_batch_size_256, ashraf_batch_size_512"
-    assert resnet.commands[0] == (
-        "python -m cifar_hpc fit -c reproductions/ashraf_cifar10_resnet50.yaml "
-        "-c reproductions/ashraf_batch_size/128.yaml"
-    )
+    assert resnet.commands[0] == ("python -m cifar_hpc fit -c ashraf_cifar10_resnet50 -c ashraf_batch_size_128")
 
 
 def test_a_shorter_run_of_a_recipe_is_none_of_the_study() -> None:
     claim = make_claim(
         quantity="test_accuracy_percent", ahead=["ashraf_batch_size_128"], behind=["ashraf_batch_size_64"]
     )
-    base = reproduction.load_row("ashraf_cifar10_alexnet")
+    base = COLLECTION.row("ashraf_cifar10_alexnet")
     records = {r.name: [r] for r in (make_study_record(128, 0.9), make_study_record(64, 0.8, epochs__done=3))}
     assert evidence(claim, records, base).reason == "nothing is measured yet for ashraf_batch_size_64"

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc.collection import reproduction
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.judge import RowVerdict, judge_row
-from tests.conftest import ROOT
+from tests.conftest import COLLECTION, ROOT
 
 # Reports 71.56 on the test set and 85.95 in training, with a margin of 2.
-ROW = reproduction.load_row("ghugre_sequential").reproduction
+ROW = COLLECTION.row("ghugre_sequential").reproduction
 REAL = json.loads((ROOT / "results" / "ghugre_sequential" / "seed1" / "result.json").read_text())
 
 

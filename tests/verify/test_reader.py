@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc.collection import reproduction
-from cifar_hpc.collection.experiment import same_experiment
+from cifar_hpc.collection.experiment import kind_of_experiment
 from cifar_hpc.records.record import Record
 from cifar_hpc.report import contents
 from cifar_hpc.verify import reader
-from tests.conftest import ROOT, Command
+from tests.conftest import COLLECTION, ROOT, Command
 
 RESNET50 = json.loads((ROOT / "results" / "shahrin_table2_row7" / "seed1" / "result.json").read_text())
 
@@ -42,12 +41,12 @@ def resnet18_record(epochs: int, **changes: Any) -> Record:
     ],
 )
 def test_one_run_judges_the_rows_whose_epochs_it_reaches(epochs: int, row: str, accuracy: float | None) -> None:
-    found = reader.as_evidence(resnet18_record(epochs), reproduction.load_row(row))
+    found = reader.as_evidence(resnet18_record(epochs), COLLECTION.row(row))
     if accuracy is None:
         assert found is None
         return
     assert found is not None
-    planned = reproduction.load_row(row).config["trainer"]["max_epochs"]
+    planned = COLLECTION.row(row).config["trainer"]["max_epochs"]
     assert found.last("test_accuracy") == accuracy
     assert (found.name, found.epochs_done, len(found.content["curve"])) == (row, planned, planned)
     assert found.answers == ("epoch159" if (epochs, planned) == (349, 159) else "last")
@@ -63,10 +62,10 @@ def test_one_run_judges_the_rows_whose_epochs_it_reaches(epochs: int, row: str, 
     ids=["smoke", "learning rate"],
 )
 def test_another_experiment_is_not_shared(changes: dict[str, Any]) -> None:
-    assert reader.as_evidence(resnet18_record(349, **changes), reproduction.load_row("shahrin_table2_row1")) is None
+    assert reader.as_evidence(resnet18_record(349, **changes), COLLECTION.row("shahrin_table2_row1")) is None
 
 
-ROW = reproduction.load_row("shahrin_table2_row1").config
+ROW = COLLECTION.row("shahrin_table2_row1").config
 
 
 def changed(key: str, value: Any) -> dict[str, Any]:
@@ -86,6 +85,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
         ("trainer.benchmark", True, True),
         ("trainer.precision", "bf16-mixed", True),
         ("trainer.max_epochs", 159, True),
+        ("model.init_args.optimizer.init_args.fused", True, True),
         ("seed_everything", 7, True),
         ("reproduction.label", "another", True),
         ("model.init_args.optimizer.init_args.lr", 0.2, False),
@@ -95,7 +95,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_what_makes_an_experiment(key: str, value: Any, same: bool) -> None:
-    assert same_experiment(ROW, changed(key, value)) is same
+    assert (kind_of_experiment(ROW) == kind_of_experiment(changed(key, value))) is same
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_what_makes_an_experiment(key: str, value: Any, same: bool) -> None:
 def test_what_may_look_at_the_planned_epochs_is_shared_at_the_same_number_only(key: str, value: Any) -> None:
     first = changed(key, value)
     second = copy.deepcopy(first)
-    assert same_experiment(first, second)
+    assert kind_of_experiment(first) == kind_of_experiment(second)
     second["trainer"]["max_epochs"] = 159
-    assert not same_experiment(first, second)
+    assert kind_of_experiment(first) != kind_of_experiment(second)
 
 
 def test_every_network_that_looks_at_the_planned_epochs_is_known_to() -> None:
@@ -151,7 +151,7 @@ def test_a_forged_record_is_told_by_every_command(command: Command, tmp_path: Pa
 
 def test_the_page_shows_the_mistakes_of_the_epoch_that_is_judged() -> None:
     # Fifty epochs of one row tell of the fifteenth of the other: the predictions are that epoch's.
-    row = reproduction.load_row("ghugre_sequential")
+    row = COLLECTION.row("ghugre_sequential")
     kept = reader.read([ROOT / "results" / "ghugre_parallel" / "seed2" / "result.json"])
     (record,) = kept.evidence(row)
     shown = contents._confusion([record])

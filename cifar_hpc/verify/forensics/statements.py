@@ -1,16 +1,16 @@
-"""What the reports' texts state, as transcribed in reproductions/notes/statements.yaml.
+"""What the reports' texts state, as transcribed in the collection's statements.yaml.
 
 Only what no row's file holds: numbers that are given again, which of two rows is said to be ahead, and speed-ups.
 """
 
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Literal
 
-from cifar_hpc.collection import reproduction
-from cifar_hpc.collection.reproduction import REPORTS, CurvePoint, Reported
-from cifar_hpc.collection.typed_yaml import read_lists
-from cifar_hpc.errors import UserError
+from cifar_hpc.collection.folder import Collection
+from cifar_hpc.collection.reproduction import NO_NUMBERS, CurvePoint, Reported
+from cifar_hpc.collection.source import Source
+from cifar_hpc.collection.typed import Keys, name_of
+from cifar_hpc.collection.typed_yaml import knows_report, knows_rows, read_lists
 
 Metric = Literal[
     "train_accuracy_percent",
@@ -18,7 +18,11 @@ Metric = Literal[
     "precision_percent",
     "recall_percent",
     "f1_percent",
+    "validation_accuracy_percent",
+    "top5_accuracy_percent",
+    "error_percent",
     "training_seconds",
+    "seconds_per_epoch",
     "seconds",
 ]
 """A reported value, or `seconds`: those of an epoch, from the printed curve."""
@@ -29,8 +33,12 @@ WORDS = {
     "precision_percent": "precision",
     "recall_percent": "recall",
     "f1_percent": "F1",
+    "validation_accuracy_percent": "validation accuracy",
+    "top5_accuracy_percent": "top-5 accuracy",
+    "error_percent": "error",
     "training_seconds": "seconds of training",
     "training_hours": "hours of training",
+    "seconds_per_epoch": "seconds per epoch",
     "seconds": "seconds per epoch",
     "epochs": "number of epochs",
 }
@@ -118,35 +126,32 @@ class Statements:
     speed_ups: list[SpeedUp]
 
 
-def statements_file() -> Path:
-    """Where they are kept."""
-    return reproduction.reproductions_folder() / "notes" / "statements.yaml"
-
-
-def read_statements(path: Path, rows: set[str]) -> Statements:
-    """Reads and checks the file.
+def read_statements(collection: Collection) -> tuple[Statements, list[str]]:
+    """Reads and checks a collection's statements.yaml, which it need not have.
 
     Args:
-        path: the YAML.
-        rows: ids of all rows.
+        collection: whose.
 
-    Raises:
-        UserError: if it is wrong; names the file and key.
+    Returns:
+        The sound statements, and a sentence on each mistake.
     """
-    found = Statements(**read_lists(path, {"given_again": GivenAgain, "orders": Order, "speed_ups": SpeedUp}))
-    known_values = {f.name for f in fields(Reported)} - {"curve"} | {"training_hours"}
-    for again in found.given_again:
-        if wrong := sorted(set(again.values) - known_values):
-            raise UserError(f"{path}: given_again.values of {again.row} has {wrong[0]}, which no row reports")
-    reports = [(f"orders[{index}]", order.report) for index, order in enumerate(found.orders)]
-    reports += [(f"speed_ups[{index}]", stated.report) for index, stated in enumerate(found.speed_ups)]
-    for item, report in reports:
-        if report not in REPORTS:
-            raise UserError(f"{path}: {item}.report is {report}; it must be one of {', '.join(REPORTS)}")
-    named = [again.row for again in found.given_again]
-    named += [row for statement in found.orders for order in statement.orders for row in order]
-    named += [row for s in found.speed_ups for row in (s.faster, s.slower) if row is not None]
-    for row in named:
-        if row not in rows:
-            raise UserError(f"{path} names the row {row}, which does not exist; `rows` lists the ids")
-    return found
+
+    def check(source: Source, keys: Keys, item: GivenAgain | Order | SpeedUp) -> bool:
+        if isinstance(item, GivenAgain):
+            rows, unknown = [item.row], item.values.keys() - _VALUES
+            for name in unknown:
+                source.refuse((*keys, "values", name), f"{name_of(keys)}.values has {name}, which no row reports")
+            return knows_rows(collection, source, keys, rows) and not unknown
+        if isinstance(item, Order):
+            rows = [row for order in item.orders for row in order]
+        else:
+            rows = [row for row in (item.faster, item.slower) if row is not None]
+        return knows_rows(collection, source, keys, rows) & knows_report(collection, source, keys, item.report)
+
+    found, mistakes = read_lists(
+        collection.folder / "statements.yaml", {"given_again": GivenAgain, "orders": Order, "speed_ups": SpeedUp}, check
+    )
+    return Statements(**found), mistakes
+
+
+_VALUES = {f.name for f in fields(Reported)} - set(NO_NUMBERS) | {"training_hours"}

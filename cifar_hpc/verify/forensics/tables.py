@@ -144,7 +144,7 @@ ROW_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
 )
 
 MOST_UNEVEN = 1.5
-"""Seconds per epoch of one configuration that differ by more are unusual. Single epochs of ghugre's log take 68 to
+"""Seconds per epoch of one configuration that differ by more are unusual. Single epochs of one printed log take 68 to
 112 s, but the means of its first seven and of its last eight differ by 4 %."""
 
 

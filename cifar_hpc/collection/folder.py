@@ -1,0 +1,293 @@
+"""A folder of reports: `collection.yaml`, a file for each row, statements and claims. The packaged five are one.
+
+Which folder a command works on: `--collection DIR`, else the variable CIFAR_HPC_COLLECTION, else `./reproductions`
+where that is one, else the packaged one.
+"""
+
+import math
+import os
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.collection.experiment import kind_of_experiment
+from cifar_hpc.collection.reproduction import METRICS, Report, Row, read_row
+from cifar_hpc.collection.source import Source, read_yaml
+from cifar_hpc.errors import UserError
+
+VARIABLE = "CIFAR_HPC_COLLECTION"
+INDEX = "collection.yaml"
+COLLECTION_HELP = f"folder of reports to work on (default: {VARIABLE}, else ./reproductions, else the packaged five)"
+_NO_ROWS = (INDEX, "claims.yaml", "statements.yaml")
+_PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What lies in a folder of reports.
+
+    Attributes:
+        folder: where.
+        reports: by id, in the order of collection.yaml.
+        rows: those whose files are sound, by id, sorted.
+        problems: a sentence on each mistake in the other files.
+    """
+
+    folder: Path
+    reports: dict[str, Report]
+    rows: dict[str, Row]
+    problems: tuple[str, ...]
+
+    @property
+    def row_files(self) -> list[Path]:
+        """The files of all rows, sound or not."""
+        return _row_files(self.folder)
+
+    @cached_property
+    def recipes(self) -> dict[str, Path]:
+        """The files of recipes in the folder's own folders, which are added to a row: values of a study."""
+        found = {}
+        for path in _recipe_files(self.folder):
+            group = read_yaml(path).get("reproduction")
+            if isinstance(group, dict) and group.get("recipe"):
+                found[str(group["recipe"])] = path
+        return found
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is what a command in this folder takes when it is told nothing."""
+        return self.folder.resolve() == _default().resolve()
+
+    @property
+    def runs(self) -> Path:
+        """Where its new runs go."""
+        return Path("runs") if self.is_default else self.folder / "runs"
+
+    def record_folders(self, committed_only: bool = False) -> list[Path]:
+        """Where its records lie: its own folders and the current one's; kept ones come first."""
+        results = [self.folder / "results", Path("results")]
+        if not results[1].is_dir() and self.folder.resolve() == packaged().resolve():
+            results.append(self.folder.parent / "results")  # of the checkout
+        found = results if committed_only else [*results, self.folder / "runs", Path("runs")]
+        return list({path.resolve(): path for path in reversed(found) if path.is_dir()}.values())[::-1]
+
+    def row(self, name: str) -> Row:
+        """The row with this id.
+
+        Raises:
+            UserError: if there is none, or its file is wrong.
+        """
+        if name in self.rows:
+            return self.rows[name]
+        if (path := self.folder / f"{name}.yaml") in self.row_files:
+            return self.read(path)  # which says what is wrong with it
+        raise UserError(
+            f"There is no row {name}{'' if self.is_default else f' in {self.folder}'}; "
+            f"the rows are {', '.join(self.rows) or 'none yet'}"
+        )
+
+    def read(self, path: Path) -> Row:
+        """Reads a row's file, which may lie elsewhere.
+
+        Raises:
+            UserError: if it is wrong.
+        """
+        return read_row(path, self.reports)
+
+    def relatives(self, row: Row) -> list[Row]:
+        """The rows that are one experiment with this one, itself among them: a run of one is evidence for all."""
+        return self._kinds[kind_of_experiment(row.config)] if row.trains else [row]
+
+    @cached_property
+    def _kinds(self) -> dict[Any, list[Row]]:
+        kinds = defaultdict(list)
+        for row in self.rows.values():
+            if row.trains:
+                kinds[kind_of_experiment(row.config)].append(row)
+        return kinds
+
+    def printed_epochs(self, row: Row) -> tuple[int, ...]:
+        """The epochs of which any row of the experiment prints what was measured on the test set, in order.
+
+        Those are the last epochs of its rows, and the epochs of printed logs with a test loss or accuracy.
+        """
+        epochs: set[int] = set()
+        for relative in self.relatives(row):
+            reported = relative.reproduction.reported
+            if any(getattr(reported, metric) is not None for metric in METRICS):
+                epochs.add(reported.epochs or relative.epochs)
+            epochs |= {p.epoch for p in reported.curve if (p.test_accuracy_percent, p.test_loss) != (None, None)}
+        return tuple(sorted(epochs))
+
+    def smallest(self, setting: str | None = None) -> str:
+        """The id of the row with the smallest network, or of those whose data have a setting.
+
+        Raises:
+            UserError: if there is none.
+        """
+        rows = [row for row in self.rows.values() if row.trains and (setting is None or setting in row.config["data"])]
+        if not rows:
+            raise UserError(f"No row in {self.folder} trains with {setting or 'anything'}; name another --collection")
+        return min(rows, key=lambda row: row.reproduction.trainable_parameters or math.inf).reproduction.name
+
+    def check_reports(self, names: Iterable[str]) -> None:
+        """Refuses names of reports that do not exist.
+
+        Raises:
+            UserError: naming the reports that do.
+        """
+        for name in names:
+            if name not in self.reports:
+                raise UserError(f"There is no report {name}; the reports are {', '.join(self.reports)}")
+
+    def command(self, command: str, *arguments: object) -> str:
+        """A command line for the user, which works on this collection from the current folder."""
+        where = [] if self.is_default else ["--collection", self.folder]
+        return shlex.join(map(str, ("python", "-m", "cifar_hpc", command, *where, *arguments)))
+
+
+@contextmanager
+def choosing(folder: str | None) -> Iterator[None]:
+    """Makes a folder the chosen collection, for this process and those that it starts."""
+    before = os.environ.get(VARIABLE)
+    if folder is not None:
+        os.environ[VARIABLE] = folder
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[VARIABLE] = before
+        elif folder is not None:
+            os.environ.pop(VARIABLE, None)
+
+
+def chosen() -> Collection:
+    """The collection that the command works on.
+
+    Raises:
+        UserError: if there is none in the folder.
+    """
+    named = os.environ.get(VARIABLE)
+    folder = Path(named) if named else _default()
+    if not (folder / INDEX).is_file():
+        raise UserError(f"{folder} is no collection: it holds no {INDEX}; `init {folder}` makes one")
+    # Read again when a file has changed.
+    rows = _row_files(folder)
+    files = (folder / INDEX, *rows, *_recipe_files(folder))
+    state = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    return _read(folder, tuple(rows), state)
+
+
+def owner(path: Path) -> Path | None:
+    """The collection in whose folder a file lies, at any depth; null where there is none."""
+    return next((parent for parent in path.absolute().parents if (parent / INDEX).is_file()), None)
+
+
+def implied(files: Iterable[str]) -> str | None:
+    """The collection that a command line's files lie in, where none is named; null for the one taken anyway."""
+    if not os.environ.get(VARIABLE):
+        for file in files:
+            found = owner(Path(file)) if os.path.exists(file) else None
+            if found is not None and found.resolve() != _default().resolve():
+                return os.path.relpath(found)
+    return None
+
+
+def packaged() -> Path:
+    """The five reports: beside the package in a checkout, inside it when installed from a wheel."""
+    return _beside("reproductions")
+
+
+def configuration_file(name: str) -> Path:
+    """The file that `-c` means: one that is there, or a row, recipe or overlay by its name.
+
+    Args:
+        name: as given.
+
+    Raises:
+        UserError: if nothing is called so.
+    """
+    path = Path(name)
+    if path.exists() or "/" in name or os.sep in name or path.suffix in (".yaml", ".yml"):
+        return path
+    collection = chosen()
+    files = {file.stem: file for file in collection.row_files}
+    places = [files, collection.recipes, *map(_overlays, (Path("configs"), _beside("configs")))]
+    for place in places:
+        if name in place:
+            return place[name]
+    known = sorted(set().union(*places))
+    near = get_close_matches(name, known, 1)
+    overlays = ", ".join(sorted(places[-1]))
+    told = f"did you mean {near[0]}?" if near else f"`rows` lists the rows, and overlays are {overlays}"
+    raise UserError(f"-c {name}: there is no such file here, and no row or overlay of that name; {told}")
+
+
+def _beside(name: str) -> Path:
+    return next((f for f in (_PACKAGE / name, _PACKAGE.parent / name) if f.is_dir()), Path(name))
+
+
+def _overlays(folder: Path) -> dict[str, Path]:
+    """Overlays by name, those in deeper folders (recipes of our own) behind."""
+    return {path.stem: path for pattern in ("*/*.yaml", "*.yaml") for path in sorted(folder.glob(pattern))}
+
+
+def _default() -> Path:
+    here = Path("reproductions")
+    return here if (here / INDEX).is_file() else packaged()
+
+
+def _recipe_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*.yaml"))
+
+
+def _row_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.yaml") if path.name not in _NO_ROWS)
+
+
+@lru_cache(maxsize=4)
+def _read(folder: Path, row_files: tuple[Path, ...], state: object) -> Collection:
+    problems: list[str] = []
+    reports = _read_reports(folder / INDEX, problems)
+    rows = {}
+    for path in row_files:
+        try:
+            row = read_row(path, reports)
+            if row.reproduction.row is None:
+                raise UserError(f"{path}:1: reproduction.row is missing; it must be {path.stem}")
+            rows[path.stem] = row
+        except UserError as error:
+            problems += str(error).splitlines()
+    return Collection(folder, reports, rows, tuple(problems))
+
+
+@dataclass
+class _Index:
+    """What collection.yaml holds.
+
+    Args:
+        reports: by id.
+    """
+
+    reports: dict[str, Any]
+
+
+def _read_reports(path: Path, problems: list[str]) -> dict[str, Report]:
+    """The reports of collection.yaml; one with a mistake counts by its name alone, so that its rows are still read."""
+    reports = {}
+    try:
+        source = Source(path)
+        source.refuse_repeated_keys()
+        index = source.build(_Index, source.content)
+        for name, report in (index.reports if index else {}).items():
+            reports[name] = source.build(Report, report, ("reports", name)) or Report(name)
+        source.check()
+    except UserError as error:
+        problems += str(error).splitlines()
+    return reports

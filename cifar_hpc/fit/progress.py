@@ -1,0 +1,136 @@
+"""How far a run is: a bar on a terminal, lines in a log, with the same facts."""
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+from cifar_hpc.speed.epoch_callback import EpochCallback
+
+
+def time_left(seconds: float, first: float, done: float, trainer: Trainer) -> str:
+    """Time to the end of training at the pace so far, as minutes and seconds; empty where no end is set.
+
+    Args:
+        seconds: since this process began to train.
+        first: epochs that were done then.
+        done: epochs that are done now.
+        trainer: knows how many there are to be.
+    """
+    if not trainer.max_epochs or trainer.max_epochs <= done or done <= first:
+        return ""
+    return f"{tqdm.format_interval(seconds / (done - first) * (trainer.max_epochs - done))} left"
+
+
+def of_epochs(trainer: Trainer) -> str:
+    """Which epoch, from 1, of how many."""
+    last = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+    return f"epoch {trainer.current_epoch + 1}{last}"
+
+
+class EpochBar(ProgressBar):
+    """One bar, for the epoch that is running, with the time left for the whole run and two metrics."""
+
+    _FORMAT = "{desc} {bar} {percentage:3.0f} %{postfix}"
+    _STEPS = 20
+    """Steps between two looks at the loss, for which a GPU has to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: tqdm[Any] | None = None
+        self._enabled, self._start, self._first, self._test = True, 0.0, 0, ""
+
+    def disable(self) -> None:
+        """Shows nothing from now on."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Shows the bar again."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock of the run."""
+        self._start, self._first = time.perf_counter(), trainer.current_epoch
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins the epoch's bar."""
+        self._open(of_epochs(trainer), trainer.num_training_batches)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Moves on, every few steps."""
+        if self._bar is None or ((batch_idx + 1) % self._STEPS and batch_idx + 1 != self._bar.total):
+            return
+        done = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
+        left = time_left(time.perf_counter() - self._start, self._first, done, trainer)
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        facts = (left, f"loss {float(loss):.3f}" if loss is not None else "", self._test)
+        self._bar.set_postfix_str(", ".join(filter(None, facts)), refresh=False)
+        self._bar.update(batch_idx + 1 - self._bar.n)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says that the test set is being looked at."""
+        if self._bar is not None:
+            self._bar.set_description_str(f"{of_epochs(trainer)}, test")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes what came out."""
+        if (accuracy := trainer.callback_metrics.get("test/accuracy")) is not None:
+            self._test = f"test {100 * float(accuracy):.2f} %"
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Clears the epoch's bar."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leaves the terminal to what is said next."""
+        self._close()
+
+    def _open(self, description: str, total: float) -> None:
+        self._close()
+        if self._enabled and self.trainer.is_global_zero:
+            steps = int(total) if total != float("inf") else None
+            self._bar = tqdm(
+                desc=description, total=steps, bar_format=self._FORMAT, dynamic_ncols=True, leave=False, file=sys.stderr
+            )
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class EpochLines(EpochCallback):
+    """One line an epoch."""
+
+    def __init__(self) -> None:
+        self._start, self._epoch_start, self._first = 0.0, 0.0, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock of the run."""
+        self._start, self._first = time.perf_counter(), trainer.current_epoch
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the epoch's clock."""
+        self._epoch_start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the epoch."""
+        now = time.perf_counter()
+        train = pl_module.train_metrics()  # type: ignore[operator]  # sums over all processes: all must ask
+        if not trainer.is_global_zero:
+            return
+        test = trainer.callback_metrics.get("test/accuracy")
+        left = time_left(now - self._start, self._first, trainer.current_epoch + 1, trainer)
+        print(
+            f"{of_epochs(trainer)}: train loss {train['loss']:.4f}, train accuracy {100 * train['accuracy']:.2f} %, "
+            + (f"test accuracy {100 * float(test):.2f} %, " if test is not None else "")
+            + f"{now - self._epoch_start:.1f} s"
+            + (f", {left}" if left else ""),
+            file=sys.stderr,
+            flush=True,
+        )

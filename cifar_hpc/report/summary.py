@@ -1,0 +1,65 @@
+"""The reports of a collection at a glance, worst first: a line each for a terminal, and a CSV for a gradebook."""
+
+import csv
+import io
+import sys
+from collections import Counter
+from pathlib import Path
+
+from cifar_hpc.errors import UserError
+from cifar_hpc.report.contents import STATES, Contents, ReportSection
+
+STRENGTHS = ("impossible", "contradicts", "unusual")
+_WIDTH = 80
+
+
+def table(contents: Contents) -> str:
+    """One line for each report, of 80 columns at most."""
+    width = min(28, max(map(len, ("report", *(report.name for report in contents.reports)))) + 2)
+    lines = [f"{'report':<{width}}{'rows':>4}{'held':>6}{'off':>5}{'open':>6}  findings"]
+    for report in contents.worst_first:
+        counts = report.counts
+        held, off = counts["reproduced"] + counts.get("plausible", 0), counts["above"] + counts["below"]
+        left = sum(counts.values()) - held - off
+        line = f"{report.name[: width - 1]:<{width}}{len(report.rows):>4}{held:>6}{off:>5}{left:>6}  {told(report)}"
+        lines.append(line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…")
+    lines.append("held: numbers reproduced or plausible; off: above or below; open: not decided or not yet run")
+    return "\n".join(lines)
+
+
+def told(report: ReportSection) -> str:
+    """A report's findings in few words: how many of which strength, and the rules that made them."""
+    counted = [f"{report.strengths[s]} {s}" for s in STRENGTHS if report.strengths[s]]
+    rules = Counter(finding.rule.replace("_", " ") for finding in report.all_findings)
+    named = ", ".join(f"{rule} ×{count}" if count > 1 else rule for rule, count in rules.most_common())
+    return f"{', '.join(counted)}: {named}" if counted else "none"
+
+
+def write_csv(contents: Contents, file: str) -> None:
+    """Writes a line for each report, worst first, to a file or (`-`) to standard output.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    text = io.StringIO()
+    head = ("report", "title", "authors", "year", "rows", "numbers", *STATES, *STRENGTHS, "claims failed", "findings")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for report in contents.worst_first:
+        facts, counts = report.report, report.counts
+        writer.writerow(
+            [
+                *(report.name, facts.title, facts.authors, facts.year or "", len(report.rows), sum(counts.values())),
+                *(counts[state] for state in STATES),
+                *(report.strengths[strength] for strength in STRENGTHS),
+                sum(claim.verdict in ("above", "below", "contradicted by its own report") for claim in report.claims),
+                " | ".join(f"{f.row or f.where}: {f.sentence} ({f.strength})" for f in report.all_findings),
+            ]
+        )
+    if file == "-":
+        sys.stdout.write(text.getvalue())
+        return
+    try:
+        Path(file).write_text(text.getvalue(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--csv {file} cannot be written: {error.strerror}") from error

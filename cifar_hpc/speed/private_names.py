@@ -1,0 +1,42 @@
+"""The private names of torch and Lightning that this room leans on: any release may move them.
+
+Where one is gone, a run takes `--trainer.kernels stock` by itself and says which name it missed.
+"""
+
+from pkgutil import resolve_name
+
+PRIVATE_NAMES = {
+    "torch:_fused_adam_": "fused.py takes a step of Adam by it",
+    "torch:_fused_adamw_": "fused.py takes a step of AdamW by it",
+    "torch:_foreach_add_": "fused.py counts the steps of all weights by it",
+    "torch.optim:Adam._init_group": "fused.py hands views of gradients to it",
+    "torch.optim:SGD._init_group": "fused.py hands views of gradients to it",
+    "torch.optim.optimizer:_global_optimizer_pre_hooks": "fused.py asks whether anything listens to a step",
+    "torch.optim.optimizer:_global_optimizer_post_hooks": "likewise",
+    "torch.optim:Optimizer.register_step_pre_hook": "fused.py reads `_optimizer_step_pre_hooks`, which it fills",
+    "torch.optim:Optimizer.register_step_post_hook": "fused.py reads `_optimizer_step_post_hooks`, which it fills",
+    "lightning.pytorch.loops.fetchers:_DataFetcher": "step_loop.py takes batches from it",
+    "lightning.pytorch.loops.fetchers:_DataLoaderIterDataFetcher": "step_loop.py leaves it to Lightning",
+    "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop": "step_loop.py extends it",
+    "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop.advance": "step_loop.py replaces it",
+    "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop.update_lr_schedulers": "step_loop.py calls it",
+}
+"""By name, as `pkgutil.resolve_name` takes them: what needs it."""
+
+LOOP_ATTRIBUTES = ("_results", "_batches_that_stepped", "batch_progress", "automatic_optimization")
+"""What step_loop.py reads from Lightning's loop over the steps of an epoch."""
+
+
+def missing(loop: object | None = None) -> str:
+    """The first private name that the installed torch or Lightning lacks; empty where all are there.
+
+    Args:
+        loop: Lightning's loop over the steps of an epoch, to be looked at too.
+    """
+    for name in PRIVATE_NAMES:
+        try:
+            resolve_name(name)
+        except (ImportError, AttributeError):
+            return name.replace(":", ".")
+    gone = (name for name in LOOP_ATTRIBUTES if loop is not None and not hasattr(loop, name))
+    return next((f"{type(loop).__name__}.{name}" for name in gone), "")

@@ -1,0 +1,222 @@
+"""Reads CSV, TSV and Markdown tables into lines of cells."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cifar_hpc.errors import UserError
+from cifar_hpc.transcribe.printed import UNITS, clean, is_blank, is_numeric
+from cifar_hpc.transcribe.quantities import meaning
+
+_DELIMITERS = {"tsv": "\t", "csv": ";,|"}
+_SEPARATOR = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table.
+
+    Attributes:
+        place: where it stands in the file, as messages name it.
+        cells: one for each column.
+        text: the line as printed.
+    """
+
+    place: str
+    cells: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, or the epochs of a log as one.
+
+    Attributes:
+        columns: their heads.
+        lines: below them.
+        notes: what a reader should know of how they were found.
+        is_log: whether it was a log.
+        fractions: whether what wrote the log gives accuracies as fractions of 1.
+        planned_epochs: that the log says it is to have.
+    """
+
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+    is_log: bool = False
+    fractions: bool = False
+    planned_epochs: int | None = None
+
+
+def read_text(path: Path, encoding: str | None) -> str:
+    """A file's text.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    marks = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    found = next((name for mark, name in marks.items() if content.startswith(mark)), encoding or "utf-8")
+    try:
+        text = content.decode(found)
+    except (UnicodeDecodeError, LookupError):
+        raise UserError(f"{path} is not in {found}; name its encoding with --encoding, such as cp1252") from None
+    if "\0" in text or not text.strip():
+        raise UserError(f"{path} holds {'no text' if text.strip() else 'nothing'}; it must be a table or a log")
+    return text
+
+
+def is_markdown(text: str) -> bool:
+    """Whether a text has the line that a Markdown table draws under its head."""
+    return any("|" in line and "-" in line and _SEPARATOR.match(line) for line in text.splitlines())
+
+
+def read_markdown(path: Path, text: str, number: int | None) -> Table:
+    """Reads a Markdown table.
+
+    Args:
+        path: of the file, for messages.
+        text: of it.
+        number: which of several tables, from 1.
+
+    Raises:
+        UserError: if there is no such table, or several and none is named.
+    """
+    tables: list[list[tuple[int, list[str], str]]] = [[]]
+    for count, line in enumerate(text.splitlines(), 1):
+        if "|" not in line:
+            tables.append([])
+        else:
+            cells = re.split(r"(?<!\\)\|", re.sub(r"`[^`]*`", lambda m: m[0].replace("|", "\\|"), line.strip()))
+            cells = cells[line.strip().startswith("|") : len(cells) - line.strip().endswith("|")]
+            tables[-1].append((count, [cell.strip() for cell in cells], line))
+    tables = [t for t in tables if len(t) > 1 and _SEPARATOR.match(t[1][2])]
+    if number is None and len(tables) > 1:
+        raise UserError(f"{path} holds {len(tables)} tables; name one with --table, from 1 to {len(tables)}")
+    if not 1 <= (number or 1) <= len(tables):
+        raise UserError(f"{path} holds {len(tables)} of them, so --table {number} is none")
+    rows = [row for index, row in enumerate(tables[(number or 1) - 1]) if index != 1]
+    width = len(rows[0][1])
+    # As the format has it, cells that a line lacks at its end are empty.
+    return _table(path, [(at, cells + [""] * (width - len(cells)), line) for at, cells, line in rows])
+
+
+def read_delimited(path: Path, text: str, kind: str) -> Table:
+    """Reads CSV (commas, semicolons or bars between cells) or TSV.
+
+    Raises:
+        UserError: if its lines are no table.
+    """
+    lines = text.splitlines()
+    shared = {mark: _agreement(_split(path, text, mark)) for mark in _DELIMITERS[kind]}
+    delimiter = max(shared, key=lambda mark: shared[mark])
+    rows = _split(path, text, delimiter)
+    return _table(path, [(at, cells, " ".join(lines[at - 1 : end])) for at, end, cells in rows])
+
+
+def guess_delimited(path: Path, text: str) -> str:
+    """`tsv` where tabs part most lines, else `csv`."""
+    tabs = sum("\t" in line for line in text.splitlines() if line.strip())
+    lines = sum(bool(line.strip()) for line in text.splitlines())
+    return "tsv" if path.suffix.lower() in (".tsv", ".tab") or tabs * 2 > lines else "csv"
+
+
+def _agreement(rows: Sequence[tuple[int, int, list[str]]]) -> tuple[float, int]:
+    """How many lines share the commonest number of cells, and that number."""
+    widths = Counter(len(cells) for _, _, cells in rows)
+    width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
+    return (count / max(1, len(rows)) if width > 1 else 0.0, width)
+
+
+def _split(path: Path, text: str, delimiter: str) -> list[tuple[int, int, list[str]]]:
+    """First line, last line and cells of each record that is not blank."""
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    rows, before = [], 0
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append((before + 1, reader.line_num, [cell.strip() for cell in cells]))
+            before = reader.line_num
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: the cells cannot be told apart ({error})") from error
+    return rows
+
+
+def _table(path: Path, rows: list[tuple[int, list[str], str]]) -> Table:
+    """Makes a table of records: captions off, heads of several lines joined, cells counted."""
+    notes: list[str] = []
+    width = Counter(_filled(cells) for _, cells, _ in rows).most_common(1)[0][0]
+    while len(rows) > 1 and sum(not is_blank(cell) for cell in rows[0][1]) == 1 < width:
+        notes.append(f"line {rows[0][0]} is taken as a caption: {' '.join(filter(None, rows[0][1]))}")
+        rows = rows[1:]
+    heads, rows = _heads(rows)
+    if len(heads) < 2 or not rows:
+        raise UserError(f"{path} holds no table: a head with a name for each column, and lines of cells below it")
+    lines = []
+    for at, cells, text in rows:
+        printed = [cell for cell in cells if cell]
+        if [clean(cell) for cell in cells[: len(heads)]] == list(heads):
+            continue  # the head again, as long tables print it
+        if len(printed) == 1 and cells[0]:
+            notes.append(f"line {at} has no numbers and is passed over: {printed[0]}")
+        elif _filled(cells) > len(heads) or (len(cells) < len(heads) and _filled(cells) < len(heads)):
+            hint = "; a number with a comma in it must stand in quotes" if len(cells) > len(heads) else ""
+            raise UserError(f"{path}, line {at} has {len(cells)} cells and the head {len(heads)}{hint}")
+        else:
+            full = [*cells, *[""] * len(heads)][: len(heads)]
+            lines.append(Line(f"line {at}", tuple(full), text.strip()))
+    return _upright(Table(heads, tuple(lines), tuple(notes)))
+
+
+def _filled(cells: Sequence[str]) -> int:
+    """How many cells there are up to the last that is not empty."""
+    return max((index for index, cell in enumerate(cells, 1) if cell), default=0)
+
+
+def _heads(rows: list[tuple[int, list[str], str]]) -> tuple[tuple[str, ...], list[tuple[int, list[str], str]]]:
+    """The columns' names, from as many lines as the head has, and the lines below it."""
+    count = 1
+    spans = "" in rows[0][1][1 : _filled(rows[0][1])] or _filled(rows[0][1]) < max(_filled(r[1]) for r in rows)
+    repeats = len(set(filter(None, rows[0][1]))) < len(list(filter(None, rows[0][1])))
+    while count < min(3, len(rows) - 1) and (spans or repeats or _are_units(rows[count][1])):
+        if any(map(is_numeric, rows[count][1][1:])):
+            break
+        count += 1
+    width = max(_filled(cells) for _, cells, _ in rows[:count])
+    parts: list[list[str]] = [[] for _ in range(width)]
+    for depth, (_, cells, _) in enumerate(rows[:count]):
+        above = ""
+        for column in range(width):
+            cell = clean(cells[column]) if column < len(cells) else ""
+            above = cell or (above if depth < count - 1 and column else "")  # a cell that is merged over several
+            if above and above not in parts[column]:
+                parts[column].append(above)
+    return tuple(" ".join(names) for names in parts), rows[count:]
+
+
+def _are_units(cells: Sequence[str]) -> bool:
+    """Whether a line names the units of the columns above it."""
+    return all(clean(cell).strip("()[] ").lower() in UNITS for cell in cells if cell)
+
+
+def _upright(table: Table) -> Table:
+    """The table with a line for each run: some have the quantities at the side and the runs across."""
+    across = [bool(meaning(name).kind) for name in table.columns[1:]]
+    down = [bool(meaning(line.cells[0]).kind) for line in table.lines]
+    if any(across) or not any(down):
+        return table
+    columns = zip(*(line.cells[1:] for line in table.lines), strict=True)
+    lines = tuple(
+        Line(f"column {head}", (head, *cells), f"{head}: {', '.join(cells)}")
+        for head, cells in zip(table.columns[1:], columns, strict=True)
+    )
+    names = ("label", *(clean(line.cells[0]) for line in table.lines))
+    told = "its columns are taken as the rows, since the quantities stand at its side"
+    return replace(table, columns=names, lines=lines, notes=(*table.notes, told))

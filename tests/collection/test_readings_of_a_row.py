@@ -1,0 +1,66 @@
+"""What a row may say of how its numbers were averaged, and of its test set."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cifar_hpc.collection.reproduction import Report, Row, TestSet, read_row
+from cifar_hpc.collection.typed import Printed
+from cifar_hpc.errors import UserError
+
+EXPERIMENT = {"trainer": {"max_epochs": 1}, "model": {"class_path": "x"}, "data": {"dataset": "cifar100"}}
+
+
+def write(folder: Path, config: dict[str, Any] | None = None, **group: Any) -> Path:
+    path = folder / "made_up.yaml"
+    content = {"reproduction": {"row": "made_up", "report": "any"} | group} | (config or {})
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def read(path: Path) -> Row:
+    return read_row(path, {"any": Report("Any report")})
+
+
+def test_a_text_keeps_its_digits(tmp_path: Path) -> None:
+    curve = [{"epoch": 1, "train_accuracy_percent": "55.50"}]
+    row = read(write(tmp_path, reported={"f1_percent": "86.00", "epochs": "3", "runs": 3, "curve": curve}))
+    reported = row.reproduction.reported
+    assert isinstance(reported.f1_percent, Printed)
+    assert (reported.f1_percent, f"{reported.f1_percent}", reported.epochs) == (86.0, "86.00", 3)
+    assert str(reported.curve[0].train_accuracy_percent) == "55.50"
+    assert asdict(reported)["f1_percent"] == 86.0
+
+
+def test_the_test_set_is_the_datasets_or_as_the_row_says(tmp_path: Path) -> None:
+    assert read(write(tmp_path)).test_set is None
+    of_data = read(write(tmp_path, EXPERIMENT)).test_set
+    assert of_data == TestSet(10_000, 100, 100)
+    own = {"images": 30, "classes": 3, "class_images": [5, 10, 15]}
+    row = read(write(tmp_path, test_set=own))
+    assert row.test_set is not None
+    assert row.test_set.sizes == (5, 10, 15)
+
+
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [
+        ({"test_set": {"images": 30, "classes": 3, "class_images": [10, 10]}}, "class_images is [10, 10]; it must be"),
+        ({"test_set": {"images": 30, "classes": 3, "class_images": 11}}, "class_images is 11; it must be one number"),
+        ({"test_set": {"images": 0, "classes": 3}}, "test_set.images is 0; it must be at least 1"),
+        ({"test_set": {"images": 5, "classes": 1}}, "test_set.classes is 1; it must be at least 2"),
+        ({"reported": {"runs": 0}}, "reported.runs is 0; it must be at least 1"),
+        ({"reported": {"averaged_over": "days"}}, 'averaged_over is "days"; it must be one of images, batches'),
+        ({"reported": {"f1_percent": "86,2"}}, 'f1_percent is "86,2"; it must be a number'),
+        ({"reported": {"f1_percent": "186.2"}}, "f1_percent is 186.2; a percentage must lie between 0 and 100"),
+    ],
+)
+def test_wrong_readings_are_told(tmp_path: Path, group: dict[str, Any], told: str) -> None:
+    path = write(tmp_path, **group)
+    with pytest.raises(UserError) as refused:
+        read(path)
+    assert str(path) in str(refused.value)
+    assert told in str(refused.value)

@@ -52,6 +52,16 @@ class Record:
         return int(self.content["epochs"]["done"])
 
     @property
+    def ended_by_rule(self) -> bool:
+        """Whether a rule of the row ended the run, which might have trained longer."""
+        return "most" in self.content["epochs"]
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs that the run might have trained: as many as it did, unless a rule ended it before."""
+        return int(self.content["epochs"].get("most", self.epochs_done))
+
+    @property
     def changed(self) -> dict[str, list[Any]]:
         """Settings of the experiment that differ from the row's; a run cut short is not another experiment."""
         longer = self.epochs_done > self.content["epochs"]["planned"]

@@ -104,7 +104,7 @@ def _duration(row: Row, record: Record) -> Duration:
     where = hardware.get("gpu") or f"{hardware['cpu']}, {hardware['cores']} core{'s' * (hardware['cores'] > 1)}"
     return Duration(
         sum(point["train_seconds"] + point["eval_seconds"] for point in epochs) / len(epochs),
-        record.epochs_done if "most" in record.content["epochs"] else row.epochs,
+        record.epochs_done if record.ended_by_rule else row.epochs,
         len(epochs),
         record.name,
         record.path.as_posix(),

@@ -54,8 +54,7 @@ def evidence(claim: Claim, records: Records, base: Row | None = None) -> Evidenc
 def _is_of(record: Record, base: Row) -> bool:
     """Whether a recipe's record trained the row's network on its dataset for as many epochs."""
     content, config = record.content, base.config
-    epochs = content["epochs"].get("most", record.epochs_done)  # where a rule ended the run: those that it might have
-    return (content["model"]["class_path"], content["dataset"]["name"], epochs) == (
+    return (content["model"]["class_path"], content["dataset"]["name"], record.most_epochs) == (
         config["model"]["class_path"],
         base.dataset,
         base.epochs,

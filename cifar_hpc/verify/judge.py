@@ -139,7 +139,7 @@ def exit_status(verdicts: Sequence[Verdict]) -> int:
 def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
     point = _printed(reproduction, record.epochs_done) if record.tier == "prefix" else None
     # Runs that the row's rule ended are one kind, whatever the epoch.
-    epoch = point.epoch if point else record.content["epochs"].get("most", record.epochs_done)
+    epoch = point.epoch if point else record.most_epochs
     return record.tier, epoch, repr(sorted(record.changed.items(), key=str))
 
 
@@ -214,7 +214,7 @@ def _notes(records: list[Record]) -> tuple[str, ...]:
     if without:
         count = f"{len(without)} of {len(records)} records"
         notes.append(f"no {PREDICTIONS} beside {count}, whose metrics are taken as they are")
-    ended = [f"{r.epochs_done} (seed {r.seed})" for r in records if "most" in r.content["epochs"]]
+    ended = [f"{r.epochs_done} (seed {r.seed})" for r in records if r.ended_by_rule]
     if ended:
         notes.append(f"ended by the row's rule, its training accuracy being flat, after epochs {', '.join(ended)}")
     return tuple(notes)

@@ -101,8 +101,7 @@ def as_evidence(record: Record, row: Row) -> Record | None:
     if record.tier != "full" or record.changed:
         return None
     content, answers = deepcopy(record.content), "last"
-    ended_by_its_rule = content["epochs"].get("most") == epochs
-    if record.epochs_done != epochs and not ended_by_its_rule:
+    if record.most_epochs != epochs:
         kept = content.get("printed", {}).get(str(epochs))
         if kept is None:
             return None

@@ -185,8 +185,8 @@ def _check_config(record: Record) -> Iterator[Check]:
         accuracies = [point["train_accuracy"] for point in content["curve"]]
         ends = convergence.last_epoch(config, accuracies)
         yield Check("epochs.done", record.epochs_done, ends, f"the rule in {file.name} and the curve")
-    elif "most" in content["epochs"]:
-        yield Check("epochs.planned", record.epochs_done, content["epochs"]["most"], f"{file.name}, which has no rule")
+    elif record.ended_by_rule:
+        yield Check("epochs.planned", record.epochs_done, record.most_epochs, f"{file.name}, which has no rule")
 
 
 def _check_labels(record: Record, dataset: Dataset, labels: npt.NDArray[np.integer[Any]]) -> Iterator[Check]:

@@ -51,8 +51,9 @@ def command(request: Request | None, mode: str, kept: bool, json_file: str | Non
     for row in request.rows:
         chosen().row(row)
     if mode == "dry-run":
-        _show(request, plan(request, reader.read_all()), json_file)
-        return 0
+        found = reader.read_all()
+        _show(request, plan(request, found), json_file)
+        return _refuse(_passed_over(found))
     runner.home().mkdir(parents=True, exist_ok=True)
     if runner.is_at_work():
         raise UserError("A campaign is at work in this folder already; `campaign --status` says where it stands")
@@ -66,6 +67,8 @@ def _run(request: Request, kept: bool) -> int:
     ends = _from_now(request.hours)
     if kept and environment.software()["git_dirty"]:
         _tell("warning: the checkout has uncommitted changes; the records will say so")
+    for problem in _passed_over(reader.read_all()):
+        _tell(f"passed over: {problem}")
     problems: dict[str, str] = {}
     no_more: set[str] = set()
     completed: set[tuple[str, int]] = set()
@@ -103,6 +106,11 @@ def _run(request: Request, kept: bool) -> int:
         told = "the campaign was stopped by a signal; the same command goes on with it"
         raise EndedEarly(told, int(end.code or 0)) from None
     return _refuse(list(problems.values()))
+
+
+def _passed_over(found: reader.Found) -> list[str]:
+    """What is wrong with rows and records, which a plan then does without."""
+    return [*found.collection.problems, *found.problems]
 
 
 def _from_now(hours: float) -> datetime:

@@ -142,6 +142,15 @@ def test_a_dry_run_needs_no_torch_and_no_five_seconds(tmp_path: Path) -> None:
     assert not Path("runs").exists()  # nothing is written
 
 
+def test_a_bad_record_is_told_and_counts_for_nothing(command: Command) -> None:
+    keep("luo_workload1_vgg/seed1", "shahrin_table2_row7/seed1")
+    (Path("results") / "luo_workload1_vgg" / "seed1" / "result.json").write_text("{}")
+    done = command("campaign", "luo_workload1_vgg", "--hours", 1, "--dry-run")
+    assert done.status == 2
+    assert "its first epoch tells" in done.out
+    assert "results/luo_workload1_vgg/seed1/result.json is no record of schema" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

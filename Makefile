@@ -21,7 +21,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-compile -c 
 # compile all that it imports. What is compiled already is passed over. torch ships a file in the syntax of a newer
 # Python; what cannot be compiled stays as it is, and is no reason to fail.
 COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
-RUN := runs/$(ROW)/seed$(SEED)
+RUN := runs/$(ROW)/$(if $(findstring smoke,$(FLAGS)),smoke/)seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
 .PHONY: reproduce sweep install test test-cluster data results docs clean help
@@ -100,6 +100,7 @@ results: $(VENV)/installed
 	@$(PY) -m cifar_hpc rows --readme README.md --durations docs/durations.md > /dev/null
 
 docs: $(VENV)/installed
+	@$(PY) docs/scripts/defaults.py
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
 	@$(PY) docs/scripts/replays.py

@@ -3,4 +3,4 @@
 This file imports nothing heavy: `python -m cifar_hpc --help` answers before torch could be loaded.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from cifar_hpc import __version__
 from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, implied
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.errors import EndedEarly, UserError
@@ -128,13 +127,23 @@ class Parser(argparse.ArgumentParser):
         return parsed, unknown
 
 
+class _Version(argparse.Action):
+    """Prints the version, which takes a look at git, only when it is asked for."""
+
+    def __call__(self, *_: Any) -> NoReturn:
+        from cifar_hpc.records.environment import cited_version
+
+        print(f"cifar_hpc {cited_version()}")
+        raise SystemExit(0)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; those of LightningCLI appear in its help only."""
     parser = Parser(
         prog=_PROGRAM,
         description="Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold.",
     )
-    parser.add_argument("--version", action="version", version=f"cifar_hpc {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and of which commit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, text in _LIGHTNING_COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
@@ -191,6 +200,14 @@ def make_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="one page over everything measured, HTML and Markdown, with plots")
     report.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
     report.add_argument("--csv", metavar="FILE", help="write a line for each report to FILE (- for standard output)")
+    report.add_argument(
+        "--crate",
+        metavar="DIR",
+        type=Path,
+        nargs="?",
+        const=Path("crate"),
+        help="instead, pack the kept records as an RO-Crate (default: crate)",
+    )
     report.set_defaults(run=_report)
 
     bench = commands.add_parser("bench", help="measure throughput against a plain PyTorch script of the same row")
@@ -342,6 +359,10 @@ def _claims(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    if arguments.crate is not None:
+        from cifar_hpc.report import crate
+
+        return crate.command(arguments.crate)
     from cifar_hpc.report.page import command
 
     return command(arguments.out, arguments.csv)

@@ -110,14 +110,6 @@ def wait_for(holds: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Minutes of killing and resuming are for when they are asked for."""
-    if "faults" not in config.option.markexpr:
-        for item in items:
-            if item.get_closest_marker("faults"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes: `pytest -m faults`"))
-
-
 @pytest.fixture
 def process(tmp_path: Path) -> Command:
     """Runs `python -m cifar_hpc …` in a process and a folder of its own; for what `command` cannot show."""

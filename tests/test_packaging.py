@@ -2,8 +2,15 @@
 
 import re
 import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
+import pytest
+import yaml
+
+from cifar_hpc import __version__
+from cifar_hpc.records.environment import git_state
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -30,3 +37,17 @@ def test_make_help_tells_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.search(r"^\.PHONY: (.*)", makefile, re.MULTILINE)[1].split())  # type: ignore[index]
     assert not {target for target in targets - {"install"} if not re.search(rf"^make {target}\b", told, re.MULTILINE)}
+
+
+def test_the_version_names_the_commit() -> None:
+    told = subprocess.run([sys.executable, "-m", "cifar_hpc", "--version"], capture_output=True, text=True, check=True)
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(rf"cifar_hpc {re.escape(__version__)}\+g{commit[:12]}(\.dirty)?\n", told.stdout)
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_wheel_knows_what_it_was_built_from(tmp_path: Path, dirty: bool) -> None:
+    assert git_state(tmp_path) == {"git_commit": None, "git_dirty": None}
+    (tmp_path / "commit.txt").write_text("1234567890ab" + ".dirty" * dirty + "\n")
+    assert git_state(tmp_path) == {"git_commit": "1234567890ab", "git_dirty": dirty}

@@ -23,16 +23,16 @@ def test_there_are_records() -> None:
 @pytest.mark.parametrize("file", RECORDS, ids=lambda file: str(file.parent.relative_to(ROOT / "results")))
 def test_metrics_follow_from_the_predictions(file: Path) -> None:
     record = read_record(file)
-    dataset = DATASETS[record.content["dataset"]["name"]]
+    dataset = DATASETS[record.dataset.name]
     assert record.is_complete
-    assert record.content["dataset"]["sha256"] == dataset.sha256
-    assert record.content["config_sha256"] == hashlib.sha256((file.parent / "config.yaml").read_bytes()).hexdigest()
-    assert record.content["software"]["git_dirty"] is False
+    assert record.dataset.sha256 == dataset.sha256
+    assert record.config_sha256 == hashlib.sha256((file.parent / "config.yaml").read_bytes()).hexdigest()
+    assert record.software["git_dirty"] is False
     predictions = np.load(file.parent / "predictions.npz")
     labels = predictions["label"]
     assert np.bincount(labels).tolist() == [dataset.test_images // dataset.classes] * dataset.classes
     for selection, prefix in (("last", ""), ("best_test", "best_test_")):
-        metrics, predicted = record.content["selection"][selection], predictions[f"{prefix}class"]
+        metrics, predicted = vars(record.selection.chosen[selection]), predictions[f"{prefix}class"]
         precision, recall, f1, _ = precision_recall_fscore_support(labels, predicted, average="macro")
         assert metrics["test_accuracy"] == pytest.approx(accuracy_score(labels, predicted), abs=1e-9)
         assert metrics["recall"] == metrics["test_accuracy"]

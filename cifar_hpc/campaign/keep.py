@@ -61,7 +61,7 @@ def _keep(record: Record) -> Path | None:
                 shutil.copyfile(record.path.with_name(name), part / name)
             part.rename(place)
             return place
-        if _content(place / "result.json") == record.content:
+        if _content(place / "result.json") == _content(record.path):
             return None
     raise UserError(f"{results() / record.name} holds ten thousand records of seed {record.seed}; remove some")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc.collection.defaults import resolve
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import configuration_file
 from cifar_hpc.collection.reproduction import METRICS, Row
@@ -87,7 +88,7 @@ class Request:
 
     def changes(self, row: Row) -> dict[str, Any]:
         """What the overlays change about the experiment, by key: runs with such changes judge no row."""
-        changed = differences(experiment(row.config), experiment(self.config(row)))
+        changed = differences(experiment(resolve(row.config)), experiment(resolve(self.config(row))))
         return {key: values[1] for key, values in changed.items()}
 
 
@@ -164,7 +165,7 @@ def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, s
     answer: dict[str, tuple[float, str] | None] = {}
     for row in rows:
         name, duration = row.reproduction.name, known[row.reproduction.name]
-        own = [r.content["curve"][-1] for r in found.unfinished if r.name == name and r.content["curve"]]
+        own = [r.curve[-1] for r in found.unfinished if r.name == name and r.curve]
         alike = [
             (other.epoch_seconds * _images(row) / _images(near), f"like {other.row}")
             for near in rows
@@ -173,7 +174,7 @@ def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, s
         if duration is not None:
             answer[name] = duration.epoch_seconds, "its own" if duration.row == name else f"as {duration.row}"
         elif own:
-            answer[name] = min(point["train_seconds"] + point["eval_seconds"] for point in own), "its own"
+            answer[name] = min(point.train_seconds + point.eval_seconds for point in own), "its own"
         else:
             answer[name] = min(alike, default=None)
     return answer
@@ -291,7 +292,7 @@ def _epochs(request: Request, row: Row) -> int:
 
 def _has(record: Record, changes: Mapping[str, Any]) -> bool:
     """Whether a record's run had these changes and no others."""
-    return {key: values[1] for key, values in record.content["changed_from_row"].items()} == changes
+    return {key: values[1] for key, values in record.changed_from_row.items()} == changes
 
 
 def _is_ours(record: Record, changes: Mapping[str, Any]) -> bool:

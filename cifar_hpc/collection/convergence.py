@@ -32,13 +32,13 @@ def rule(config: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def last_epoch(config: dict[str, Any], accuracies: Sequence[float]) -> int:
-    """The epoch with which a run of this configuration ends by its rule, or by `trainer.max_epochs`.
+def flat_epoch(config: dict[str, Any], accuracies: Sequence[float]) -> int | None:
+    """The epoch with which a rule ends a run; null where there is none, or it does not hold yet.
 
     Args:
-        config: with a rule.
+        config: of the row or run.
         accuracies: of the training, epoch by epoch.
     """
-    arguments, most = rule(config), int(config["trainer"]["max_epochs"])
-    assert arguments is not None
-    return next((n for n in range(1, len(accuracies) + 1) if is_flat(accuracies[:n], **arguments)), most)
+    if (arguments := rule(config)) is None:
+        return None
+    return next((n for n in range(1, len(accuracies) + 1) if is_flat(accuracies[:n], **arguments)), None)

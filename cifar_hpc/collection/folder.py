@@ -204,11 +204,13 @@ def packaged() -> Path:
     return _beside("reproductions")
 
 
-def configuration_file(name: str) -> Path:
+def configuration_file(name: str, flag: str = "-c", with_packaged: bool = False) -> Path:
     """The file that `-c` means: one that is there, or a row, recipe or overlay by its name.
 
     Args:
         name: as given.
+        flag: that it was given behind.
+        with_packaged: whether rows of the packaged reports are looked for, behind the collection's own.
 
     Raises:
         UserError: if nothing is called so.
@@ -219,14 +221,16 @@ def configuration_file(name: str) -> Path:
     collection = chosen()
     files = {file.stem: file for file in collection.row_files}
     places = [files, collection.recipes, *map(_overlays, (Path("configs"), _beside("configs")))]
+    if with_packaged:
+        places.append({file.stem: file for file in _row_files(packaged())})
     for place in places:
         if name in place:
             return place[name]
     known = sorted(set().union(*places))
     near = get_close_matches(name, known, 1)
-    overlays = ", ".join(sorted(places[-1]))
+    overlays = ", ".join(sorted(places[3]))
     told = f"did you mean {near[0]}?" if near else f"`rows` lists the rows, and overlays are {overlays}"
-    raise UserError(f"-c {name}: there is no such file here, and no row or overlay of that name; {told}")
+    raise UserError(f"{flag} {name}: there is no such file here, and no row or overlay of that name; {told}")
 
 
 def _beside(name: str) -> Path:

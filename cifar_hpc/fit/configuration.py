@@ -15,7 +15,6 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import COLLECTION_HELP, chosen, configuration_file
@@ -24,8 +23,9 @@ from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError, check_deepspeed
-from cifar_hpc.fit.limits import check_limits
+from cifar_hpc.fit.limits import check_limits, is_smoke
 from cifar_hpc.fit.progress import EpochBar, EpochLines
+from cifar_hpc.fit.tensorboard import RunLogger
 from cifar_hpc.fit.trainer import Trainer, as_list, runs_on_cpu
 from cifar_hpc.hpc.environment import LaunchedEnvironment
 from cifar_hpc.hpc.launch import Launch, check_trainer, count_devices
@@ -182,6 +182,11 @@ class CIFARCLI(LightningCLI):
         return group
 
     @property
+    def place(self) -> str:
+        """The folder under `runs/` of all its runs: those on a part of the dataset lie where no real run goes."""
+        return self.reproduction.name + "/smoke" * is_smoke(self.plain_config)
+
+    @property
     def seed(self) -> int:
         """The run's seed."""
         return int(self.config["seed_everything"])
@@ -214,13 +219,7 @@ class CIFARCLI(LightningCLI):
         if run_dir is not None:
             settings["default_root_dir"] = str(run_dir)
             if settings.get("logger") in (None, True):
-                settings["logger"] = TensorBoardLogger(
-                    run_dir.parent,
-                    name=run_dir.name,
-                    version="",
-                    log_graph=_can_draw_graph(settings),
-                    default_hp_metric=False,
-                )
+                settings["logger"] = RunLogger(run_dir, self.plain_config, _can_draw_graph(settings))
         else:
             settings["logger"] = False
         if settings.get("enable_progress_bar") is None:

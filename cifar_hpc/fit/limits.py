@@ -69,6 +69,13 @@ def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Cal
             refuse(group, key, f"at most {most} on this machine, which has {cores} core{'s' * (cores > 1)} for them")
 
 
+def is_smoke(config: Mapping[str, Any]) -> bool:
+    """Whether a run sees less than the whole dataset: it shows that something works, and is evidence of nothing."""
+    trainer = config["trainer"]
+    cut = any(trainer[key] not in (None, 1.0) for key in _SHARES)
+    return bool(cut or config["data"]["sample"] or trainer["fast_dev_run"] or trainer["overfit_batches"])
+
+
 def _is_share(value: float | None, least: int) -> bool:
     """Whether a number of batches, or a share of them, is left; null stands for all.
 

@@ -3,9 +3,9 @@
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -18,7 +18,22 @@ from cifar_hpc.machine import Load
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
 from cifar_hpc.records import environment
-from cifar_hpc.records.record import SCHEMA
+from cifar_hpc.records.record import (
+    SCHEMA,
+    DatasetFacts,
+    Engine,
+    Epochs,
+    Hardware,
+    ModelFacts,
+    Point,
+    Result,
+    Selected,
+    Selection,
+    Status,
+    Tier,
+    Times,
+    as_json,
+)
 from cifar_hpc.records.run_directory import write_json
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
@@ -76,7 +91,7 @@ class Recorder(EpochCallback):
     def __init__(self, run_dir: Path, facts: RunFacts) -> None:
         self.run_dir = run_dir
         self.facts = facts
-        self.curve: list[dict[str, Any]] = []
+        self.curve: list[Point] = []
         self.fit_seconds = 0.0
         self.load = Load()
         self.printed: dict[int, dict[str, Any]] = {}
@@ -125,17 +140,18 @@ class Recorder(EpochCallback):
         evaluations = pl_module.evaluations if self._evaluated else {}
         metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
         test = metrics.get("test", {})
-        point = {
-            "epoch": epoch,
-            "train_loss": train["loss"],
-            "train_accuracy": train["accuracy"],
+        holdout = metrics.get("holdout", {})
+        point = Point(
+            epoch=epoch,
+            train_loss=train["loss"],
+            train_accuracy=train["accuracy"],
             **{key: test.get(name) for key, name in _TESTED.items()},
-            "train_seconds": seconds,
-            "eval_seconds": self._evaluation_seconds,
-            "learning_rate": self._learning_rate,
-        }
-        if "holdout" in metrics:
-            point |= {f"holdout_{name}": metrics["holdout"][name] for name in ("loss", "accuracy")}
+            train_seconds=seconds,
+            eval_seconds=self._evaluation_seconds,
+            learning_rate=self._learning_rate,
+            holdout_loss=holdout.get("loss"),
+            holdout_accuracy=holdout.get("accuracy"),
+        )
         self.curve.append(point)
         if test:
             if epoch in self.facts.printed_epochs:
@@ -143,7 +159,6 @@ class Recorder(EpochCallback):
             # The first of equals is kept: a later epoch must be better to replace it.
             if self.best_test is None or test["accuracy"] > self.best_test["metrics"]["accuracy"]:
                 self.best_test = _keep(epoch, evaluations["test"])
-            holdout = metrics.get("holdout")
             best = self.best_holdout
             if holdout and (best is None or holdout["accuracy"] > best["holdout_accuracy"]):
                 self.best_holdout = _keep(epoch, evaluations["test"])
@@ -201,7 +216,7 @@ class Recorder(EpochCallback):
         """What a resumed run must know of the epochs before it."""
         running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
         return {
-            "curve": list(self.curve),
+            "curve": [asdict(point) for point in self.curve],
             "fit_seconds": self.fit_seconds + running,
             "best_test": self.best_test,
             "best_holdout": self.best_holdout,
@@ -216,7 +231,7 @@ class Recorder(EpochCallback):
                 f"The run in {self.run_dir} was begun by an earlier version of cifar_hpc, which kept less of each "
                 "epoch; end it with that version, or begin anew in another --run_dir"
             )
-        self.curve = list(state_dict["curve"])
+        self.curve = [Point(**point) for point in state_dict["curve"]]
         self.fit_seconds = state_dict["fit_seconds"]
         self.best_test = state_dict["best_test"]
         self.best_holdout = state_dict["best_holdout"]
@@ -226,7 +241,7 @@ class Recorder(EpochCallback):
     def _write(
         self,
         trainer: Trainer,
-        status: str,
+        status: Status,
         last: dict[str, Any] | None = None,
     ) -> None:
         if not trainer.is_global_zero:
@@ -234,83 +249,81 @@ class Recorder(EpochCallback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, CIFARDataModule)
         done = len(self.curve)
-        train_seconds = sum(point["train_seconds"] for point in self.curve)
+        train_seconds = sum(point.train_seconds for point in self.curve)
         running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
         test_set = getattr(data, "evaluation_sets", {}).get("test", ())
         train_images = len(getattr(data, "train_set", ()))
         whole = not data.sample and train_images == data.dataset.train_images - data.holdout_images
-        record = {
-            "schema": SCHEMA,
-            "row": self.facts.row,
-            **({"recipe": self.facts.recipe} if self.facts.recipe else {}),
-            "seed": self.facts.seed,
-            "status": status,
-            "tier": self._tier(trainer, whole),
-            "epochs": self._epochs(trainer),
-            "dataset": {
-                "name": data.dataset.name,
-                "train_images": train_images,
-                "test_images": len(test_set),
-                "sha256": data.sha256,
-            },
-            "model": {
-                "class_path": self.facts.model_class_path,
-                "trainable_parameters": self.facts.trainable_parameters,
-            },
-            "selection": {
-                "last": None if last is None else self._selected(last),
-                "best_test": None if self.best_test is None else self._selected(self.best_test),
-                **({} if self.best_holdout is None else {"best_holdout": self._selected(self.best_holdout)}),
-            },
-            "printed": {str(epoch): self._selected(kept) for epoch, kept in self.printed.items()},
-            "curve": self.curve,
-            "time": {
-                "fit_seconds": self.fit_seconds + running,
-                "train_seconds": train_seconds,
-                "eval_seconds": sum(point["eval_seconds"] for point in self.curve),
-                "test_seconds": self.test_seconds,
-                "first_epoch_seconds": self.curve[0]["train_seconds"] if self.curve else None,
-                "images_per_second": train_images * done / train_seconds if train_seconds else None,
-                "load": self.load.share,
-            },
-            "engine": {"kernels": getattr(trainer, "kernels", "stock")},
-            "hardware": environment.hardware(trainer),
-            "software": environment.software(),
-            "config_sha256": self.facts.config_sha256,
-            **({"predictions_sha256": self._predictions_sha256} if self._predictions_sha256 else {}),
-            "changed_from_row": self.facts.changed_from_row,
-        }
-        write_json(self.run_dir / "result.json", record)
+        result = Result(
+            schema=SCHEMA,
+            row=self.facts.row,
+            recipe=self.facts.recipe,
+            seed=self.facts.seed,
+            status=status,
+            tier=self._tier(trainer, whole),
+            epochs=self._epochs(trainer),
+            dataset=DatasetFacts(data.dataset.name, train_images, len(test_set), data.sha256),
+            model=ModelFacts(self.facts.model_class_path, self.facts.trainable_parameters),
+            selection=Selection(
+                self._selected(last), self._selected(self.best_test), self._selected(self.best_holdout)
+            ),
+            printed={str(epoch): self._selected(kept) for epoch, kept in self.printed.items()},
+            curve=self.curve,
+            time=Times(
+                fit_seconds=self.fit_seconds + running,
+                train_seconds=train_seconds,
+                eval_seconds=sum(point.eval_seconds for point in self.curve),
+                test_seconds=self.test_seconds,
+                first_epoch_seconds=self.curve[0].train_seconds if self.curve else None,
+                images_per_second=train_images * done / train_seconds if train_seconds else None,
+                load=self.load.share,
+            ),
+            engine=Engine(getattr(trainer, "kernels", "stock")),
+            hardware=Hardware(**environment.hardware(trainer)),
+            software=environment.software(),
+            config_sha256=self.facts.config_sha256,
+            predictions_sha256=self._predictions_sha256,
+            changed_from_row=self.facts.changed_from_row,
+        )
+        write_json(self.run_dir / "result.json", as_json(result))
 
-    def _epochs(self, trainer: Trainer) -> dict[str, int]:
+    def _epochs(self, trainer: Trainer) -> Epochs:
         """Epochs planned and done; a rule that has ended the run has planned as many, of those that it might have."""
         done, most = len(self.curve), self.facts.planned_epochs
         ended = done < most and any(isinstance(c, Converged) and c.holds for c in trainer.callbacks)  # type: ignore[attr-defined]
-        return {"planned": done, "done": done, "most": most} if ended else {"planned": most, "done": done}
+        return Epochs(done, done, most) if ended else Epochs(most, done)
 
-    def _tier(self, trainer: Trainer, whole_dataset: bool) -> str:
+    def _tier(self, trainer: Trainer, whole_dataset: bool) -> Tier:
         """`full`, `prefix` (the report prints a curve to compare with), or `smoke`."""
         limited = any(
-            limit != 1.0
+            type(limit) is int or limit != 1.0  # 1.0 is the whole, 1 is one batch
             for limit in (trainer.limit_train_batches, trainer.limit_val_batches, trainer.limit_test_batches)
         )
         done = len(self.curve)
         if not whole_dataset or limited or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return "smoke"
-        if done >= self._epochs(trainer)["planned"]:
+        if done >= self._epochs(trainer).planned:
             return "full"
         return "prefix" if any(epoch <= done for epoch in self.facts.curve_epochs) else "smoke"
 
-    def _selected(self, kept: dict[str, Any]) -> dict[str, Any]:
-        tested = {key: kept["metrics"][name] for key, name in _TESTED.items()}
-        point = self.curve[kept["epoch"] - 1] if 0 < kept["epoch"] <= len(self.curve) else {}
-        return {
-            "epoch": kept["epoch"],
-            **tested,
-            **({"test_accuracy_tta": kept["accuracy_tta"]} if "accuracy_tta" in kept else {}),
-            "train_accuracy": point.get("train_accuracy"),
-            "train_loss": point.get("train_loss"),
-        }
+    @overload
+    def _selected(self, kept: dict[str, Any]) -> Selected: ...
+
+    @overload
+    def _selected(self, kept: dict[str, Any] | None) -> Selected | None: ...
+
+    def _selected(self, kept: dict[str, Any] | None) -> Selected | None:
+        """The record's words for what was kept of an epoch."""
+        if kept is None:
+            return None
+        point = self.curve[kept["epoch"] - 1] if 0 < kept["epoch"] <= len(self.curve) else None
+        return Selected(
+            epoch=kept["epoch"],
+            **{key: kept["metrics"][name] for key, name in _TESTED.items()},
+            test_accuracy_tta=kept.get("accuracy_tta"),
+            train_accuracy=None if point is None else point.train_accuracy,
+            train_loss=None if point is None else point.train_loss,
+        )
 
 
 def _keep(epoch: int, evaluation: Evaluation) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """What TensorBoard shows besides the curves and the graph: confusion matrix, mistakes, settings."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from cifar_hpc.data.datamodule import CIFARDataModule
@@ -12,6 +15,32 @@ from cifar_hpc.models.evaluation import Evaluation
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 _MISTAKES = 32
+
+
+class RunLogger(TensorBoardLogger):
+    """Lightning's logger for one run, a fit with a test behind it: one file of events, one graph, the settings.
+
+    Args:
+        run_dir: the run's directory.
+        settings: the run's configuration, which hparams.yaml gets.
+        draw_graph: whether the network can be drawn.
+    """
+
+    def __init__(self, run_dir: Path, settings: dict[str, Any], draw_graph: bool) -> None:
+        # A run that goes on has drawn its graph already.
+        draw_graph = draw_graph and not any(run_dir.glob("events*"))
+        super().__init__(run_dir.parent, run_dir.name, version="", log_graph=draw_graph, default_hp_metric=False)
+        self.hparams = settings
+
+    def log_graph(self, model: LightningModule, input_array: Tensor | None = None) -> None:  # type: ignore[override]
+        """Draws the network once; the test asks again."""
+        super().log_graph(model, input_array)
+        self._log_graph = False
+
+    def finalize(self, status: str) -> None:
+        """Writes what is there and leaves the file open: behind the fit the test goes on in it."""
+        if self._experiment is not None:
+            self.save()
 
 
 class TensorBoardExtras(EpochCallback):
@@ -35,16 +64,17 @@ class TensorBoardExtras(EpochCallback):
         names = data.dataset.class_names
         writer.add_figure("test/confusion_matrix", confusion_figure(evaluation, names), epoch)
         writer.add_figure("test/mistakes", mistakes_figure(evaluation, data), epoch)
-        logger = trainer.logger
-        assert isinstance(logger, TensorBoardLogger)
-        settings = {key: value if value is not None else "null" for key, value in self.settings.items()}
-        metrics = {
-            f"last/{tested}_{name}": value
-            for tested, found in pl_module.evaluations.items()
-            for name, value in found.metrics.items()
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = bool | int | float | str
+        settings = {
+            key: value if isinstance(value, plain) else json.dumps(value) for key, value in self.settings.items()
         }
-        logger.log_hyperparams(settings, metrics, step=epoch)
-        writer.flush()
+        # Names curves, whose last points stand beside the settings; a number of its own would be a card with one dot.
+        metrics = {f"{name}/{metric}": 0.0 for name in ("train", "test") for metric in ("loss", "accuracy")}
+        for summary in hparams(settings, metrics):
+            writer._get_file_writer().add_summary(summary, epoch)
+        writer.close()
 
 
 def confusion_figure(evaluation: Evaluation, names: tuple[str, ...]) -> Any:

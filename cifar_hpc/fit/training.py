@@ -182,7 +182,7 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
     """The checkpoint to evaluate, and the file for predictions."""
     checkpoint: Path | None = cli.config["ckpt_path"]
     if checkpoint is None:
-        folder = cli.config["run_dir"] or run_directory.runs() / cli.reproduction.name / f"seed{cli.seed}"
+        folder = cli.config["run_dir"] or run_directory.runs() / cli.place / f"seed{cli.seed}"
         checkpoint = checkpoints.newest_sound_checkpoint(folder)
         if checkpoint is None:
             raise UserError(f"{folder} has no sound checkpoint to {command}; name one with --ckpt_path or --run_dir")
@@ -207,7 +207,7 @@ def _gather_columns(batches: list[dict[str, torch.Tensor]], world_size: int) -> 
 
 def _choose_run_directory(cli: CIFARCLI) -> tuple[Path, Path | None]:
     """The run's directory, and the checkpoint to go on from."""
-    name, run_dir = cli.reproduction.name, cli.config["run_dir"]
+    name, run_dir = cli.place, cli.config["run_dir"]
     if cli.config["resume"] and (found := run_directory.find_unfinished(name, cli.seed, run_dir)) is not None:
         _check_same_experiment(cli, found)
         # Without a sound checkpoint the run starts again in its place: there is nothing to lose.

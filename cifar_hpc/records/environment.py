@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc import machine
+from cifar_hpc import __version__, machine
 
 _MADE_OF_RECORDS = ("results", "docs", "README.md")
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse", "numpy", "deepspeed")
@@ -26,7 +26,7 @@ def software() -> dict[str, Any]:
 
 
 def git_state(package: Path) -> dict[str, Any]:
-    """Commit and cleanliness of the checkout that `package` lies in; nulls where it is in none.
+    """Commit and cleanliness of the checkout that `package` lies in, or that its wheel was built from; else nulls.
 
     A package installed into a virtual environment inside somebody else's checkout is not of that checkout:
     git must track its files.
@@ -46,10 +46,23 @@ def git_state(package: Path) -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     if git("ls-files", "--error-unmatch", "__init__.py") is None:
-        return {"git_commit": None, "git_dirty": None}
+        return _built_from(package / "commit.txt")
     # Records that were kept, and pages made of them, change no number of the next run.
     status = git("status", "--porcelain", "--", ":/", *(f":(top,exclude){place}" for place in _MADE_OF_RECORDS))
     return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
+
+
+def _built_from(note: Path) -> dict[str, Any]:
+    """What the build noted in the wheel (hatch_build.py)."""
+    commit, dirty, _ = note.read_text(encoding="utf-8").strip().partition(".dirty") if note.is_file() else ("", "", "")
+    return {"git_commit": commit or None, "git_dirty": bool(dirty) if commit else None}
+
+
+def cited_version() -> str:
+    """The version with its commit, as a user can quote it: 0.2.0+g1234567890ab, .dirty where files were changed."""
+    state = git_state(Path(__file__).parents[1])
+    commit = f"+g{state['git_commit'][:12]}" if state["git_commit"] else ""
+    return __version__ + commit + ".dirty" * bool(state["git_dirty"])
 
 
 def hardware(trainer: Any) -> dict[str, Any]:

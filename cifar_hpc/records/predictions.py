@@ -1,8 +1,8 @@
 """Reads back `predictions.npz`: what the network said of every test image."""
 
+import math
 import re
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.errors import UserError
 
 FILE_NAME = "predictions.npz"
@@ -18,6 +19,11 @@ _KEPT = re.compile(r"(best_test|best_holdout|tta|epoch[1-9]\d*)_class")
 epoch with test-time augmentation, and of epochs for which a report prints a number."""
 
 _KINDS = {"class": np.integer, "confidence": np.floating, "loss": np.floating, "rank": np.integer}
+
+MOST_BYTES = 2**28
+"""Of a file, packed and unpacked: two thousand epochs' answers to ten thousand images take less."""
+_MOST_ARRAYS = 10_000
+_MOST_CLASSES = 256
 
 
 @dataclass(frozen=True)
@@ -55,16 +61,10 @@ def read_predictions(path: Path) -> Predictions:
     """Reads and checks a predictions.npz.
 
     Raises:
-        UserError: if it is missing, damaged, misses an array, or an array has the wrong type or length.
+        UserError: if it is missing, damaged, misses an array, or an array has the wrong type, length or values.
     """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; it holds the predictions from which the metrics follow") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged and cannot be read: {error}") from error
-    labels = _array(arrays, "label", np.integer, None, path)
+    arrays = _read_arrays(path)
+    labels = _array(arrays, "label", np.integer, None, path).astype(np.uint8)
     answers = {}
     ranked = "rank" in arrays
     for name in ("last", *(match[1] for array in arrays if (match := _KEPT.fullmatch(array)))):
@@ -77,16 +77,48 @@ def read_predictions(path: Path) -> Predictions:
     return Predictions(labels, answers)
 
 
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an npz, of which nothing is unpacked before it is known to be no more than a test set's answers."""
+    if not path.exists():
+        raise UserError(f"{path} is missing; it holds the predictions from which the metrics follow")
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise ValueError("it is no file of at most 256 MiB")
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            if (unpacked := sum(info.file_size for info in infos)) > MOST_BYTES or len(infos) > _MOST_ARRAYS:
+                raise ValueError(f"{len(infos)} arrays of {unpacked:,} bytes are more than any test set's answers")
+            return {info.filename.removesuffix(".npy"): _read_array(archive, info) for info in infos}
+    except Exception as error:  # what is damaged, or somebody else's, can raise nearly anything
+        raise UserError(f"{path} is damaged and cannot be read: {one_sentence(str(error) or repr(error))}") from error
+
+
+def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # whose readers cannot be bounded
+        raise ValueError(f"{info.filename} is packed in a way that NumPy does not")
+    with archive.open(info) as member:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError(f"{info.filename} is no array as NumPy writes it")
+        shape, _, kind = np.lib.format.read_array_header_1_0(member)
+        size = info.file_size - member.tell()
+        if kind.kind not in "iuf" or math.prod(shape) * kind.itemsize != size:
+            raise ValueError(f"{info.filename} does not hold what its header says")
+        return np.frombuffer(member.read(size), kind).reshape(shape)
+
+
 def _array(arrays: dict[str, Any], name: str, kind: type, length: int | None, path: Path) -> npt.NDArray[Any]:
     if name not in arrays:
         raise UserError(f"{path} misses the array {name}")
     array: npt.NDArray[Any] = arrays[name]
+    whole = kind is np.integer
     if array.ndim != 1 or not len(array) or not np.issubdtype(array.dtype, kind):
-        numbers = "whole" if kind is np.integer else "real"
         raise UserError(
             f"{path}: the array {name} has shape {array.shape} and type {array.dtype}; it must be one row of "
-            f"{numbers} numbers"
+            f"{'whole' if whole else 'real'} numbers"
         )
     if length is not None and len(array) != length:
         raise UserError(f"{path}: the array {name} has {len(array)} values for {length} labels")
-    return array
+    if whole and not (int(array.min()) >= 0 and int(array.max()) < _MOST_CLASSES):
+        raise UserError(f"{path}: the array {name} has values from {array.min()} to {array.max()}, which no class has")
+    with np.errstate(all="ignore"):  # a network that diverged answers with what is no number
+        return array.astype(np.uint8 if whole else np.float32)

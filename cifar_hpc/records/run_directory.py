@@ -26,7 +26,7 @@ def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
     """Makes a run's directory.
 
     Args:
-        name: id of the row or name of the recipe.
+        name: id of the row or name of the recipe, with `/smoke` behind it for runs on a part of the dataset.
         seed: of the run.
         run_dir: the user's choice; null for `runs/<name>/seed<seed>`, with `-2`, `-3`, … behind it when
             that is taken.
@@ -61,8 +61,8 @@ def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
 def remove(folder: Path) -> None:
     """Takes back a directory that was made for a run which was then refused, with what was made to hold it."""
     shutil.rmtree(folder)
-    if runs() in folder.parents:
-        for parent in (folder.parent, runs()):
+    for parent in folder.parents if runs() in folder.parents else ():
+        if runs() in (parent, *parent.parents):
             with suppress(OSError):  # other runs are in it
                 parent.rmdir()
 

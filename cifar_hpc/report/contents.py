@@ -28,6 +28,9 @@ NOT_RUN = "not yet run"
 STATES = ("reproduced", "above", "below", "inconclusive", "not comparable", NOT_RUN)
 """What can be said of a printed number: a verdict, or that no record decides its row."""
 
+WORST_FIRST = ("below", "above", "inconclusive", "plausible", "reproduced", "not comparable", NOT_RUN)
+"""States in the order in which a reader wants to see them."""
+
 
 @dataclass(frozen=True)
 class Number:
@@ -114,6 +117,21 @@ class RowSection:
         return bool(self.evidence) and self.evidence[0].verdict.decides
 
     @property
+    def state(self) -> str:
+        """The worst state of its numbers."""
+        return min((number.state for number in self.numbers), key=WORST_FIRST.index, default=NOT_RUN)
+
+    @property
+    def headline(self) -> Number | None:
+        """The first number that is in that state: the table of all rows shows it."""
+        return next((number for number in self.numbers if number.state == self.state), None)
+
+    @property
+    def impossible(self) -> int:
+        """Findings that no measurement could change."""
+        return sum(finding.strength == "impossible" for finding in self.findings)
+
+    @property
     def first_command(self) -> str:
         """What would make the first evidence; empty where nothing can be trained."""
         return self.collection.command("fit", "-c", self.row.reproduction.name) if self.row.trains else ""
@@ -198,6 +216,12 @@ class Contents:
     collection: Collection
 
     @property
+    def rows_worst_first(self) -> list[RowSection]:
+        """Every row, in the order in which a reader wants to see them."""
+        rows = [row for report in self.reports for row in report.rows]
+        return sorted(rows, key=lambda row: (not row.is_decided, WORST_FIRST.index(row.state), -row.impossible))
+
+    @property
     def worst_first(self) -> list[ReportSection]:
         """The reports, those of which most is wrong first."""
         return sorted(self.reports, key=lambda report: report.badness, reverse=True)
@@ -275,7 +299,7 @@ def _confusion(records: Sequence[Record]) -> Confusion | None:
     kept = [record for record in records if has_predictions(record)]
     if not kept:
         return None
-    dataset = DATASETS[kept[0].content["dataset"]["name"]]
+    dataset = DATASETS[kept[0].dataset.name]
     counts = np.zeros((dataset.classes, dataset.classes))
     for record in kept:
         predictions = read_predictions(record.path.with_name(FILE_NAME))
@@ -289,22 +313,22 @@ def _machines(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _machine(record: Record) -> str:
-    hardware, software = record.content["hardware"], record.content["software"]
-    device = hardware.get("gpu") or f"{hardware.get('cpu', 'unknown CPU')}, {hardware.get('threads', '?')} threads"
-    return f"{device}, precision {hardware.get('precision', '?')}, torch {software.get('torch', '?')}"
+    hardware = record.hardware
+    device = hardware.gpu or f"{hardware.cpu}, {hardware.threads} threads"
+    return f"{device}, precision {hardware.precision}, torch {record.software.get('torch', '?')}"
 
 
 def _recipes(records: Sequence[Record]) -> tuple[Recipe, ...]:
-    names = sorted({record.name for record in records if record.content["row"] is None})
+    names = sorted({record.name for record in records if record.row is None})
     found = []
     for name in names:
-        runs = [record for record in records if record.content["row"] is None and record.name == name]
+        runs = [record for record in records if record.row is None and record.name == name]
         found.append(
             Recipe(
                 name,
                 tuple(run.seed for run in runs),
-                tuple(100 * float(run.content["selection"]["last"]["test_accuracy"]) for run in runs),
-                tuple(float(run.content["time"]["fit_seconds"]) for run in runs),
+                tuple(100 * run.selection.last.test_accuracy for run in runs if run.selection.last is not None),
+                tuple(run.time.fit_seconds for run in runs),
                 _machines(runs),
             )
         )

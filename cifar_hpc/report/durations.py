@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_hpc.collection.reproduction import Row
-from cifar_hpc.records.record import QUIET, Record
+from cifar_hpc.records.record import QUIET, Point, Record
 from cifar_hpc.verify.reader import Found
 
 _PAGE = """# How long each row takes
@@ -75,7 +75,7 @@ def durations(rows: Sequence[Row], found: Found) -> dict[str, Duration | None]:
 def _records(row: Row, found: Found) -> list[Record]:
     """The records of whole epochs of this row, as it is."""
     whole = {"trainer.max_epochs"}
-    return [r for r in found.of(row.reproduction.name) if set(r.content["changed_from_row"]) <= whole and _timed(r)]
+    return [r for r in found.of(row.reproduction.name) if set(r.changed_from_row) <= whole and _timed(r)]
 
 
 def _work(row: Row) -> tuple[Any, ...]:
@@ -85,12 +85,9 @@ def _work(row: Row) -> tuple[Any, ...]:
     return model["class_path"], settings, row.config["data"]
 
 
-def _timed(record: Record) -> list[dict[str, Any]]:
-    """The epochs that count, which have both times."""
-    epochs = [
-        point for point in record.content["curve"] if None not in map(point.get, ("train_seconds", "eval_seconds"))
-    ]
-    return epochs[1:] or epochs
+def _timed(record: Record) -> list[Point]:
+    """The epochs that count."""
+    return record.curve[1:] or record.curve
 
 
 def _quickest(row: Row, records: Iterable[Record]) -> Duration | None:
@@ -100,15 +97,14 @@ def _quickest(row: Row, records: Iterable[Record]) -> Duration | None:
 
 def _duration(row: Row, record: Record) -> Duration:
     epochs = _timed(record)
-    hardware = record.content["hardware"]
-    where = hardware.get("gpu") or f"{hardware['cpu']}, {hardware['cores']} core{'s' * (hardware['cores'] > 1)}"
     return Duration(
-        sum(point["train_seconds"] + point["eval_seconds"] for point in epochs) / len(epochs),
+        sum(point.train_seconds + point.eval_seconds for point in epochs) / len(epochs),
         record.epochs_done if record.ended_by_rule else row.epochs,
         len(epochs),
         record.name,
         record.path.as_posix(),
-        f"{where}, {hardware['precision']}" + (", shared with others" if record.load > QUIET else ""),
+        f"{record.hardware.device}, {record.hardware.precision}"
+        + (", shared with others" if record.load > QUIET else ""),
     )
 
 

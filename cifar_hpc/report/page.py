@@ -144,7 +144,6 @@ def render(
         claim_plots=claim_plots,
         sentence=sentence(contents),
         beyond=beyond(contents),
-        rows=[row for report in contents.reports for row in report.rows],
         report_sentence=report_sentence,
         metric_labels=LABELS,
         symbols=SYMBOLS,
@@ -155,13 +154,21 @@ def render(
 
 
 def sentence(contents: Contents) -> str:
-    """The page in one sentence."""
+    """The answer to the page's title, in one sentence."""
     counts, rows = contents.counts, sum(len(report.rows) for report in contents.reports)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    printed, measured = sum(counts.values()), sum(counts.values()) - counts[NOT_RUN]
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count and state != NOT_RUN)
+    impossible, reports = contents.strengths["impossible"], len(contents.reports)
     return (
-        f"{len(contents.reports)} reports print {sum(counts.values())} numbers in {rows} rows: {told}; "
-        f"{contents.strengths['impossible']} combinations of them are impossible as printed."
+        f"Of the {printed} numbers that {_counted(reports, 'report')} print{'s' * (reports == 1)} in "
+        f"{_counted(rows, 'row')}, {measured} were measured{f' ({told})' if told else ''} and {counts[NOT_RUN]} are "
+        f"not yet run; {_counted(impossible, 'combination')} of them {'is' if impossible == 1 else 'are'} impossible "
+        "as printed."
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def beyond(contents: Contents) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -127,7 +128,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
                 ends.append((*theirs[-1], f"{word}, reported", colour))
             key = f"{split}_{quantity}"
             ours = [
-                [(p["epoch"], factor * p[key]) for p in r.content["curve"] if p.get(key) is not None] for r in records
+                [(p.epoch, factor * getattr(p, key)) for p in r.curve if getattr(p, key) is not None] for r in records
             ]
             ours = [line for line in ours if line]
             for line in ours:
@@ -135,8 +136,10 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
             if ours:
                 longest = max(ours, key=lambda line: line[-1][0])
                 ends.append((*longest[-1], f"{word}, ours", colour))
-        if not ends:
-            return None
+        if max((np.size(line.get_xdata()) for line in axes.lines), default=0) < 2:
+            return None  # a number is better told in words
+        if quantity == "loss":
+            _keep_scale(axes)
         axes.set_xlabel("epoch")
         axes.set_title(
             "accuracy, %" if quantity == "accuracy" else "loss (cross-entropy, nats)", loc="left", fontsize=9
@@ -223,6 +226,17 @@ def _plot(name: str, description: str, figure: Figure) -> Plot:
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return Plot(name, description, text.getvalue())
+
+
+def _keep_scale(axes: Axes) -> None:
+    """Ends the axis above most of a plot's values, so that one epoch that diverged does not flatten the rest."""
+    values = sorted(float(y) for line in axes.lines for y in np.asarray(line.get_ydata()))
+    enough = 3 * values[int(0.9 * (len(values) - 1))]
+    if values[-1] > enough:
+        axes.set_ylim(0, enough)
+        axes.annotate(
+            f"up to {values[-1]:.3g}", (0.5, 1), xycoords="axes fraction", ha="center", va="top", color=GREY, fontsize=8
+        )
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:

@@ -136,7 +136,7 @@ def command(request: Request) -> int:
     place = request.where or request.table.name
     files = {}
     for row in rows:
-        of = f"row {row.number}" if not row.curve else f"run {row.number}" if len(rows) > 1 else ""
+        of = f"row {row.number}" if not row.is_training else f"run {row.number}" if len(rows) > 1 else ""
         name = "_".join(filter(None, (request.report, _slug(request.where or request.table.stem), of.replace(" ", ""))))
         path = collection.folder / f"{name}.yaml"
         files[path] = _text(request, row, path.stem, ", ".join(filter(None, (place, of))), test_set, base)
@@ -209,12 +209,14 @@ def _base(request: Request, collection: Collection) -> dict[str, Any] | None:
     """The experiment of another row."""
     if request.base is None:
         return None
-    path = folder.configuration_file(request.base)
+    path = folder.configuration_file(request.base, "--base", with_packaged=True)
     content = read_yaml(path)
     if missing := [key for key in ("trainer", "model", "data") if not isinstance(content.get(key), dict)]:
         raise UserError(f"--base {path} has no {' and no '.join(missing)}, so there is no experiment to take over")
-    owner = folder.owner(path)
-    settings = collection.read(path).reproduction.settings if owner == collection.folder.absolute() else {}
+    settings: Mapping[str, Any] = {}
+    if (owner := folder.owner(path)) is not None:
+        with folder.choosing(str(owner)):
+            settings = folder.chosen().read(path).reproduction.settings
     group = content.get("reproduction") or {}
     taken = f"as in {group.get('row') or path.stem}, whose experiment was taken over; not yet held against this report"
     return {

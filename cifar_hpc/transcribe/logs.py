@@ -38,6 +38,7 @@ _TOOK = re.compile(
     re.I,
 )
 _NETWORK = re.compile(rf"accuracy of the (?:network|model)[^:]*test[^:]*:\s*({_VALUE}\s*%)", re.I)
+_COUNT = re.compile(r"%\s*\((\d+)/(\d+)\)(?:\s+(\d+)/(\d+))?\s*$")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _IGNORED = {"eta", "v_num", "epoch", "step", "max_epochs"}
 
@@ -61,16 +62,16 @@ class _Log:
         self.epoch: int | None = None
         self.split = ""
         self.steps: int | None = None  # of the Keras bar that this epoch has filled
-        self.counts: tuple[int, int] | None = None
+        self.count: re.Match[str] | None = None  # of images, in the line before
         self.phase = 0
-        self.keras = self.of_steps = self.results = False
+        self.keras = self.of_steps = self.results = self.unmarked = False
 
     def begin(self, epoch: int, planned: int | None) -> None:
         """Goes to an epoch; one that is earlier than the last begins another training."""
         if not self.runs or (self.epoch is not None and epoch < self.epoch):
             self.runs.append(_Run(planned))
         if epoch != self.epoch or not self.runs[-1].values:
-            self.split, self.steps, self.counts, self.phase = "", None, None, 0
+            self.split, self.steps, self.count, self.phase = "", None, None, 0
         self.epoch = epoch
         self.runs[-1].planned = planned or self.runs[-1].planned
 
@@ -92,7 +93,7 @@ class _Log:
 def looks_like_log(text: str) -> bool:
     """Whether lines of a text name an epoch or fill a bar, and print values by name."""
     lines = [line for _, line in _screen(text)]
-    marks = (_EPOCH.search, _KERAS.match, _BAR.match, _TUTORIAL.match)
+    marks = (_EPOCH.search, _KERAS.match, _BAR.match, _TUTORIAL.match, _COUNT.search)
     named = any(mark(line) for line in lines for mark in marks)
     return named and any(pair for line in lines for pair in _pairs(_EPOCH.sub(" ", line), ""))
 
@@ -163,6 +164,9 @@ def _read_keras(log: _Log, at: int, line: str, found: re.Match[str]) -> None:
     log.keras = True
     if done != steps or re.search(r"\bETA\b", found[3]):
         return
+    if log.epoch is None or (log.unmarked and log.steps == steps):
+        log.begin(int(log.epoch or 0) + 1, None)
+        log.unmarked = True
     evaluation = "evaluate " if log.steps not in (None, steps) else ""
     log.steps = log.steps or steps
     if not evaluation and (seconds := re.search(r"(?<![\w.:])((?:\d+h ?)?(?:\d+m ?)?\d+(?:\.\d+)?s)\b(?!/)", found[3])):
@@ -180,12 +184,10 @@ def _read_plain(log: _Log, at: int, line: str, rest: str) -> None:
         rest = re.sub(r"\bbest\b(?=[ _]\w)", "best of all", rest, flags=re.I)
     split = "test" if rest.lstrip().startswith("*") else log.split  # as the ImageNet example sums up a test
     pairs, running = list(_pairs(rest, split)), False
-    counts = re.search(r"\((\d+)/(\d+)\)(?:\s+(\d+)/(\d+))?\s*$", rest)
+    counts = _COUNT.search(rest)
     if counts and not SPLIT_WORD.search(rest):
-        now = int(counts[1]), int(counts[2])
-        if log.counts and now[1] < log.counts[1]:
-            log.phase += 1  # such scripts train first and test then
-        log.counts, running = now, True
+        _count(log, counts)
+        running = True
         part = ("train", "test")[min(log.phase, 1)]
         full = counts[3] == counts[4]
         pairs = [(f"{part} {name}", value) for name, value in pairs if full and _METRIC.search(name)]
@@ -194,6 +196,28 @@ def _read_plain(log: _Log, at: int, line: str, rest: str) -> None:
         log.of_steps = log.of_steps or not pairs
     for name, value in pairs:
         log.take(name, value, at, line.strip(), running)
+
+
+def _count(log: _Log, counts: re.Match[str]) -> None:
+    """Goes to the test behind the training, of scripts that count the images so far: each pass begins with few again.
+
+    Args:
+        log: so far.
+        counts: right answers, images and, where there is a bar, steps and all steps.
+    """
+    before, bar = log.count, counts[3] is not None
+    log.count = counts
+    if before is None:
+        if log.epoch is None:
+            log.begin(1, None)
+            log.unmarked, log.count = True, counts
+        return
+    images, last = int(counts[2]), int(before[2])
+    filled = bar and before[3] == before[4] and before[0] != counts[0]
+    log.phase += images < last or filled or (log.unmarked and not bar and images > last)
+    if log.unmarked and log.phase > 1:
+        log.begin(int(log.epoch or 0) + 1, None)
+        log.count = counts
 
 
 def _means_of_last_step(rest: str) -> Iterator[tuple[str, str]]:
@@ -261,6 +285,8 @@ def _table(run: _Run, log: _Log) -> Table:
     notes = []
     if run.several:
         notes.append(f"{', '.join(run.several)} has several values in one epoch, so none of them is the epoch's")
+    if log.unmarked:
+        notes.append("the log names no epochs, so they are counted")
     if log.of_steps:
         notes.append("values of single steps are passed over: they are no epoch's")
     lines = [

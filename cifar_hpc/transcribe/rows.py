@@ -58,6 +58,7 @@ class FoundRow:
         reported: digits by key.
         averages: macro, weighted or micro, where the head says so.
         curve: digits by key of each epoch, in order.
+        is_training: whether the table or log is of this training's epochs.
     """
 
     number: int
@@ -67,6 +68,7 @@ class FoundRow:
     reported: dict[str, str] = field(default_factory=dict)
     averages: str = ""
     curve: list[dict[str, str]] = field(default_factory=list)
+    is_training: bool = False
 
 
 class Reading:
@@ -176,8 +178,11 @@ class Reading:
                 unsure.append(column)
         self._settle(unsure)
         self._drop_repeats(given)
-        if not self.is_curve and "label" not in self.keys and self.keys and self.keys[0] is None:
-            self.keys[0] = "label"
+        if not self.is_curve and "label" not in self.keys:
+            free = [column for column, key in enumerate(self.keys) if key is None]
+            texts = [c for c in free if not any(is_numeric(line.cells[c]) for line in self.table.lines)]
+            for column in texts[:1] or [c for c in free if c == 0]:
+                self.keys[column] = "label"
         strange = [name for name, key in zip(self.table.columns, self.keys, strict=True) if key is None and name]
         names = [column for column in strange if any(not is_blank(cell) for cell in self._column(column))]
         if names:
@@ -476,7 +481,7 @@ class Reading:
         place = (
             f"lines {places[0]} to {places[-1]}" if len(places) > 1 else f"line {places[0]}" if places else "nowhere"
         )
-        row = FoundRow(count, label, place, "\n".join(line.text for line in lines))
+        row = FoundRow(count, label, place, "\n".join(line.text for line in lines), is_training=True)
         planned = self.table.planned_epochs
         complete = planned is None or last + (first == 0) >= planned
         for key in list(values):

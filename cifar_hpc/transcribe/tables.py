@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cifar_hpc.errors import UserError
-from cifar_hpc.transcribe.printed import UNITS, clean, is_blank, is_numeric
+from cifar_hpc.transcribe.printed import UNITS, clean, is_numeric
 from cifar_hpc.transcribe.quantities import meaning
 
 _DELIMITERS = {"tsv": "\t", "csv": ";,|"}
@@ -153,7 +153,7 @@ def _table(path: Path, rows: list[tuple[int, list[str], str]]) -> Table:
     """Makes a table of records: captions off, heads of several lines joined, cells counted."""
     notes: list[str] = []
     width = Counter(_filled(cells) for _, cells, _ in rows).most_common(1)[0][0]
-    while len(rows) > 1 and sum(not is_blank(cell) for cell in rows[0][1]) == 1 < width:
+    while len(rows) > 1 and rows[0][1][0] and _filled(rows[0][1]) == 1 < width:
         notes.append(f"line {rows[0][0]} is taken as a caption: {' '.join(filter(None, rows[0][1]))}")
         rows = rows[1:]
     heads, rows = _heads(rows)

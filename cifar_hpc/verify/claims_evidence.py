@@ -53,19 +53,14 @@ def evidence(claim: Claim, records: Records, base: Row | None = None) -> Evidenc
 
 def _is_of(record: Record, base: Row) -> bool:
     """Whether a recipe's record trained the row's network on its dataset for as many epochs."""
-    content, config = record.content, base.config
-    return (content["model"]["class_path"], content["dataset"]["name"], record.most_epochs) == (
-        config["model"]["class_path"],
-        base.dataset,
-        base.epochs,
-    )
+    planned = base.config["model"]["class_path"], base.dataset, base.epochs
+    return (record.model.class_path, record.dataset.name, record.most_epochs) == planned
 
 
 def unfit(claim: Claim, record: Record) -> str:
     """Why the record says nothing about the claim; empty when it does."""
-    hardware = record.content["hardware"]
     for fact, needed in claim.requires.get(record.name, {}).items():
-        value = hardware.get(fact)
+        value = getattr(record.hardware, fact)
         # A GPU's name may be longer; what a record does not say (cuDNN's autotuner on a CPU) does not matter there.
         same = str(needed) in str(value) if fact == "gpu" else value == needed
         if value is not None and not same:
@@ -73,7 +68,7 @@ def unfit(claim: Claim, record: Record) -> str:
     if record.changed:
         return f"changes {', '.join(record.changed)}"
     if claim.is_time:
-        if cut := sorted({"trainer.limit_train_batches", "data.sample"} & set(record.content["changed_from_row"])):
+        if cut := sorted({"trainer.limit_train_batches", "data.sample"} & set(record.changed_from_row)):
             return f"trained on less than the whole dataset ({', '.join(cut)})"
         if record.load > QUIET:
             return f"was timed while others had {100 * record.load:.0f} % of the machine's cores"
@@ -91,9 +86,8 @@ def _on_one_machine(claim: Claim, fit: Records) -> Evidence:
     machines: dict[tuple[Any, ...], dict[str, list[Record]]] = {}
     for name, found in fit.items():
         for record in found:
-            hardware = record.content["hardware"]
-            key = tuple(str(hardware.get(fact)) for fact in _MACHINE if fact not in about)
-            key += (str(record.content["software"].get("torch")),)
+            key = tuple(str(getattr(record.hardware, fact)) for fact in _MACHINE if fact not in about)
+            key += (str(record.software.get("torch")),)
             machines.setdefault(key, {}).setdefault(name, []).append(record)
     whole = [machine for machine in machines.values() if len(machine) == len(fit)]
     if not whole:
@@ -107,8 +101,8 @@ def accuracy_at(claim: Claim, record: Record) -> float | None:
     if claim.epoch is None:
         value = record.last(key)
     else:
-        points = {point["epoch"]: point.get(key) for point in record.content["curve"]}
-        value = points.get(claim.epoch)
+        point = record.at(claim.epoch)
+        value = None if point is None else getattr(point, key)
     return None if value is None else 100 * float(value)
 
 
@@ -134,4 +128,4 @@ def seconds_per_epoch(record: Record) -> float:
 
 
 def _timed_epochs(record: Record) -> list[float]:
-    return [float(point["train_seconds"]) for point in record.content["curve"] if point.get("train_seconds")]
+    return [point.train_seconds for point in record.curve if point.train_seconds]

@@ -2,6 +2,7 @@
 
 import textwrap
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -58,25 +59,20 @@ def command(
         if replayed is not None:
             return replay.command(files, problems, replayed, json_file)
         return recompute.command(files, problems, json_file)
-    evidence: dict[str, list[Record]] = {}
-    if asked:
-        everything = reader.read_all()
-        problems += everything.problems
-        for row in asked:
-            evidence[row] = everything.evidence(collection.row(row))
-            if not evidence[row]:
-                problems.append(_nothing_on(row, collection))
-    found = reader.read(files)
+    # All in one go, so that a copy of one is known among the others.
+    found = reader.read(dict.fromkeys([*files, *(reader.all_files() if asked else ())]))
     problems += found.problems
     problems += [
-        f"{record.path}: the run is {record.content['status']} after {record.epochs_done} epochs; end it with "
+        f"{record.path}: the run is {record.status} after {record.epochs_done} epochs; end it with "
         "`fit --resume` before it is judged"
         for record in found.unfinished
+        if record.path in files
     ]
-    for record in found.records:
-        if record.content["row"] is None:
-            problems.append(f"{record.path}: {record.name} is a recipe, and no report says what it should reach")
-        elif record not in (known := evidence.setdefault(record.name, [])):
+    evidence = {row: found.evidence(collection.row(row)) for row in asked}
+    problems += [_nothing_on(row, collection) for row, records in evidence.items() if not records]
+    mine = [record for record in found.records if record.path in files]
+    for record in mine:
+        if record.row is not None and record not in (known := evidence.setdefault(record.row, [])):
             known.append(record)
     verdicts = [v for row, records in evidence.items() for v in judge_row(collection.row(row).reproduction, records)]
     status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
@@ -85,6 +81,8 @@ def command(
     if json_file != "-":
         for verdict in verdicts:
             print(table(verdict))
+        for line in _recipes(mine):
+            print(line)
     if json_file is not None:
         write_json_output(as_json(verdicts, problems, status), json_file)
     if junit_file is not None:
@@ -117,6 +115,19 @@ def _collect(targets: list[str], collection: Collection) -> tuple[list[str], lis
             continue
         files += [file for file in found if file not in files]
     return asked, files, problems
+
+
+def _recipes(records: Iterable[Record]) -> list[str]:
+    """A line on each recipe, of which no report prints what it should reach."""
+    accuracies: dict[str, list[float]] = {}
+    for record in records:
+        if record.row is None and record.selection.last is not None:
+            accuracies.setdefault(record.name, []).append(100 * record.selection.last.test_accuracy)
+    return [
+        f"{name}: a recipe, of which no report prints a number; on the test set {sum(found) / len(found):.2f} % "
+        f"(mean of {len(found)} record{'s' * (len(found) > 1)})"
+        for name, found in accuracies.items()
+    ]
 
 
 def _nothing_on(row: str, collection: Collection) -> str:

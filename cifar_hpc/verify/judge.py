@@ -200,20 +200,19 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
 
 def _seconds(metric: str, record: Record) -> float:
     """Seconds of the whole fit, or of an epoch with its evaluation."""
-    time = record.content["time"]
     if metric == "training_seconds":
-        return float(time["fit_seconds"])
-    return float(time["train_seconds"] + time["eval_seconds"]) / record.epochs_done
+        return record.time.fit_seconds
+    return (record.time.train_seconds + record.time.eval_seconds) / record.epochs.done
 
 
 def _notes(records: list[Record]) -> tuple[str, ...]:
     """What a reader should know: whose runs these are, and what nobody can check."""
     shared = {record.shared_from: None for record in records if record.shared_from is not None}
     notes = [f"rests on {', '.join(shared)}, which is one experiment with it"] if shared else []
-    without = [record for record in records if not record.path.with_name(PREDICTIONS).is_file()]
-    if without:
-        count = f"{len(without)} of {len(records)} records"
-        notes.append(f"no {PREDICTIONS} beside {count}, whose metrics are taken as they are")
+    for name, what in ((PREDICTIONS, "metrics"), ("config.yaml", "settings")):
+        without = sum(not record.path.with_name(name).is_file() for record in records)
+        if without:
+            notes.append(f"no {name} beside {without} of {len(records)} records, whose {what} are taken as they are")
     ended = [f"{r.epochs_done} (seed {r.seed})" for r in records if r.ended_by_rule]
     if ended:
         notes.append(f"ended by the row's rule, its training accuracy being flat, after epochs {', '.join(ended)}")
@@ -231,17 +230,15 @@ def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> l
 
 
 def _at_epoch(record: Record, epoch: int, key: str) -> float | None:
-    for point in record.content["curve"]:
-        if point["epoch"] == epoch and point.get(key) is not None:
-            return float(point[key])
-    return None
+    point = record.at(epoch)
+    return None if point is None else getattr(point, key)
 
 
 def _selection(records: list[Record], key: str, label: str, reason: str) -> Selection:
     """The mean over the records that have this selection; a hold-out is part of few."""
-    chosen = [record for record in records if record.content["selection"].get(key)]
-    values = by_seed(chosen, lambda record: float(record.content["selection"][key]["test_accuracy"]))
+    chosen = [record for record in records if key in record.selection.chosen]
+    values = by_seed(chosen, lambda record: record.selection.chosen[key].test_accuracy)
     if not values:
         return Selection(label, None, (), reason)
-    epochs = tuple(int(record.content["selection"][key]["epoch"]) for record in chosen)
+    epochs = tuple(record.selection.chosen[key].epoch for record in chosen)
     return Selection(label, 100 * sum(values) / len(values), epochs)

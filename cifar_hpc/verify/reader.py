@@ -1,16 +1,14 @@
 """The one reader of records: what every command takes as evidence, and what is wrong with the rest."""
 
-from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, find_record_files
+from cifar_hpc.records.record import Epochs, Record, Selected, Selection, find_record_files
 from cifar_hpc.verify.recompute import read_sound_record
 
 
@@ -47,8 +45,13 @@ def read_all(committed_only: bool = False) -> Found:
 
     Records of other collections may lie in the current folder's: those are passed over.
     """
+    return read(all_files(committed_only))
+
+
+def all_files(committed_only: bool = False) -> list[Path]:
+    """The files that `read_all` reads."""
     collection = chosen()
-    return read(file for file in find_record_files(committed_only=committed_only) if not _is_foreign(file, collection))
+    return [file for file in find_record_files(committed_only=committed_only) if not _is_foreign(file, collection)]
 
 
 def _is_foreign(file: Path, collection: Collection) -> bool:
@@ -71,20 +74,55 @@ def read(files: Iterable[Path]) -> Found:
     complete: list[Record] = []
     unfinished: list[Record] = []
     problems: list[str] = []
+    seen: dict[str, Record] = {}
     for file in files:
         try:
             record = read_sound_record(file)
-            if record.content["row"] is not None and record.name not in known:
-                raise UserError(f"{file}: There is no row {record.name} any more; `rows` lists the rows")
+            if record.row is not None and record.row not in known:
+                raise UserError(f"{file}: There is no row {record.row} any more; `rows` lists the rows")
+            _check_original(record, seen, collection)
         except UserError as error:
             problems.append(str(error))
             continue
         if not record.is_complete:
             unfinished.append(record)
         # One that was kept under results/ is still in its run's directory.
-        elif all(record.content != other.content for other in complete):
+        elif record not in complete:
             complete.append(record)
     return Found(tuple(complete), tuple(unfinished), tuple(problems), collection)
+
+
+def _check_original(record: Record, seen: dict[str, Record], collection: Collection) -> None:
+    """Refuses a copy of a record that was read before it, and adds what tells one from all others.
+
+    A run may be kept twice, and may be done again from its seed, under any row that is one experiment with its own.
+
+    Args:
+        record: just read.
+        seen: records by their fingerprints.
+        collection: whose rows they tell of.
+
+    Raises:
+        UserError: if an earlier record of another seed or experiment learned or said the very same.
+    """
+    for mark in sorted(record.fingerprints):
+        other = seen.setdefault(mark, record)
+        if other.seed != record.seed:
+            told = f"under seed {other.seed} and this one under seed {record.seed}"
+        elif not _one_experiment(other.row, record.row, collection):
+            told = f"for {other.row} and this one for {record.row}, which is another experiment"
+        else:
+            continue
+        raise UserError(
+            f"{record.path} is a copy: what its network learned is to the last digit that of {other.path}, {told}"
+        )
+
+
+def _one_experiment(first: str | None, second: str | None, collection: Collection) -> bool:
+    """Whether the rows are one experiment, as far as it is known: a recipe may come to the same as a row."""
+    if first == second or first not in collection.rows or second is None:
+        return True
+    return second in {row.reproduction.row for row in collection.relatives(collection.rows[first])}
 
 
 def as_evidence(record: Record, row: Row) -> Record | None:
@@ -100,28 +138,20 @@ def as_evidence(record: Record, row: Row) -> Record | None:
     epochs = row.epochs
     if record.tier != "full" or record.changed:
         return None
-    content, answers = deepcopy(record.content), "last"
-    if record.most_epochs != epochs:
-        kept = content.get("printed", {}).get(str(epochs))
-        if kept is None:
-            return None
-        _cut(content, kept)
-        answers = f"epoch{epochs}"
-        content["epochs"] = {"planned": epochs, "done": epochs}
-    content["row"] = row.reproduction.row
-    return replace(record, content=content, shared_from=record.name, answers=answers)
+    shared = replace(record, row=row.reproduction.row, shared_from=record.name)
+    if record.most_epochs == epochs:
+        return shared
+    kept = record.printed.get(str(epochs))
+    shared = replace(shared, epochs=Epochs(epochs, epochs))
+    return None if kept is None else replace(_cut(shared, kept), answers=f"epoch{epochs}")
 
 
-def _cut(content: dict[str, Any], kept: Mapping[str, Any]) -> None:
+def _cut(record: Record, kept: Selected) -> Record:
     """Takes a record back to an epoch that was kept on the way."""
-    epoch = kept["epoch"]
-    content["curve"] = [point for point in content["curve"] if point["epoch"] <= epoch]
+    curve = record.curve[: kept.epoch]
+    train, evaluation = sum(p.train_seconds for p in curve), sum(p.eval_seconds for p in curve)
+    time = replace(record.time, train_seconds=train, eval_seconds=evaluation, fit_seconds=train + evaluation)
     # The whole run's best epoch is its beginning's too only where it lies there; of others not all is known.
-    best = content["selection"]["best_test"]
-    content["selection"] = {
-        "last": dict(kept),
-        "best_test": best if best is not None and best["epoch"] <= epoch else None,
-    }
-    names = ("train_seconds", "eval_seconds")
-    seconds = {name: sum(point[name] or 0 for point in content["curve"]) for name in names}
-    content["time"] |= seconds | {"fit_seconds": sum(seconds.values())}
+    best = record.selection.best_test
+    selection = Selection(kept, best if best is not None and best.epoch <= kept.epoch else None)
+    return replace(record, curve=curve, time=time, selection=selection)

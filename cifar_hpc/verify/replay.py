@@ -18,6 +18,7 @@ from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
 from cifar_hpc.output import write_json_output
+from cifar_hpc.records.record import as_json
 from cifar_hpc.verify.recompute import read_sound_record
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -143,12 +144,12 @@ def run(file: Path, epochs: int) -> Replay:
     config = file.with_name("config.yaml")
     if not config.is_file():
         raise UserError(f"{config} is missing; a replay takes the run's settings from it")
-    points = record.content["curve"][:epochs]
+    points = [as_json(point) for point in record.curve[:epochs]]
     if not points:
         raise UserError(f"{file} has no curve to hold a replay against")
     with tempfile.TemporaryDirectory(prefix="cifar_hpc-") as folder:
         run_dir, log = Path(folder) / "run", Path(folder) / "log"
-        arguments = ["-c", str(config), "--trainer.threads", str(record.content["hardware"]["threads"])]
+        arguments = ["-c", str(config), "--trainer.threads", str(record.hardware.threads)]
         arguments += ["--trainer.enable_progress_bar=false", "--run_dir", str(run_dir)]
         with log.open("w") as output, fit_process(arguments, output) as process:
             watch(process, run_dir, lambda done: done >= len(points), every=0.1)
@@ -161,7 +162,7 @@ def run(file: Path, epochs: int) -> Replay:
         record=file.as_posix(),
         row=record.name,
         seed=record.seed,
-        recorded_on=_rounding(record.content),
+        recorded_on=_rounding(as_json(record)),
         replayed_on=_rounding(content),
         differences=tuple(_differences(points, again)),
     )

@@ -20,6 +20,7 @@ from cifar_hpc.campaign import runner
 from cifar_hpc.campaign.plan import Request, Run
 from cifar_hpc.hpc.child import saved_epochs
 from tests.conftest import HANGING, ROOT, Command, record, wait_for
+from tests.faults import numbers
 
 ROW = "ghugre_sequential"
 EPOCHS = 12
@@ -119,14 +120,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_killed_three_times_it_ends_with_the_records_of_an_undisturbed_one(undisturbed: Path, tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path / "killed", 3)
-    assert_same(tmp_path / "killed", undisturbed)
-
-
 @pytest.mark.faults
-def test_killed_twenty_times_it_ends_with_the_records_of_an_undisturbed_one(undisturbed: Path, tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path / "killed", 20)
+def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_one(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    kill_again_and_again(tmp_path / "killed", len(numbers(20, 3)))
     assert_same(tmp_path / "killed", undisturbed)
 
 

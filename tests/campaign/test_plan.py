@@ -15,6 +15,7 @@ from cifar_hpc.campaign.plan import Request, Run, more_seeds, plan
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import judge_row
+from tests import made_up
 from tests.conftest import ROOT, Command, record
 
 RESNET18 = [f"shahrin_table2_row{number}" for number in (1, 2, 3, 4)]
@@ -39,14 +40,11 @@ def planned(hours: float, *rows: str, **request: Any) -> list[Run]:
 
 def unfinished(row: str, seed: int, epochs: int) -> Path:
     """A run that was stopped, made up from a real record."""
-    content = json.loads((ROOT / "results" / "shahrin_table2_row7" / "seed1" / "result.json").read_text())
-    curve = [content["curve"][-1] | {"epoch": epoch} for epoch in range(1, epochs + 1)]
-    content |= {"row": row, "seed": seed, "status": "partial", "tier": "smoke", "curve": curve}
-    content["epochs"] = {"planned": 20, "done": epochs}
-    file = Path("runs") / row / f"seed{seed}" / "result.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps(content))
-    return file.parent
+    real = json.loads((ROOT / "results" / "shahrin_table2_row7" / "seed1" / "result.json").read_text())
+    content = made_up.content(row, seed=seed, epochs=epochs, real=real, status="partial", tier="smoke")
+    content["epochs"]["planned"] = 20
+    content["selection"]["last"] = None
+    return made_up.write(Path("runs") / row / f"seed{seed}", content).parent
 
 
 def test_one_long_run_is_planned_for_all_rows_of_its_experiment() -> None:

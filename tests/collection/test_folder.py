@@ -208,10 +208,10 @@ def test_a_new_collection_works_at_once(mine: Path, command: Command) -> None:
     assert f"{audited.reproduction.name}.yaml is for `audit` alone" in told
     done = command("fit", "--collection", "mine", "-c", name, *SMOKE)
     assert done.status == 0, done.err
-    assert f"Verdict: python -m cifar_hpc verify --collection mine mine/runs/{name}/seed1" in done.out
-    assert json.loads((mine / "runs" / name / "seed1" / "result.json").read_text())["row"] == name
+    assert f"Verdict: python -m cifar_hpc verify --collection mine mine/runs/{name}/smoke/seed1" in done.out
+    assert json.loads((mine / "runs" / name / "smoke" / "seed1" / "result.json").read_text())["row"] == name
     assert sorted(path.name for path in mine.parent.iterdir()) == ["mine"]  # nothing outside
-    run = f"mine/runs/{name}/seed1"
+    run = f"mine/runs/{name}/smoke/seed1"
     for target in (["--collection", "mine", name], [run], [f"{run}/result.json"]):
         done = command("verify", *target)
         assert done.status == 3, done.err  # a smoke run decides nothing
@@ -228,7 +228,7 @@ def test_a_file_names_its_collection(mine: Path, command: Command) -> None:
     name = next(row.reproduction.name for row in read(mine).rows.values() if row.trains)
     done = command("fit", "-c", f"mine/{name}.yaml", *SMOKE, "--trainer.limit_train_batches=2")
     assert done.status == 0, done.err
-    assert (mine / "runs" / name / "seed1" / "result.json").is_file()
+    assert (mine / "runs" / name / "smoke" / "seed1" / "result.json").is_file()
 
 
 def test_nothing_is_overwritten(mine: Path, command: Command) -> None:

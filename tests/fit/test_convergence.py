@@ -10,10 +10,15 @@ import pytest
 from cifar_hpc.cli import main
 from cifar_hpc.collection import convergence
 from cifar_hpc.collection.folder import chosen
-from cifar_hpc.records.record import Record
-from cifar_hpc.verify import reader, recompute
+from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.collection.typed import build
+from cifar_hpc.records.record import Record, Result
+from cifar_hpc.verify import reader
+from cifar_hpc.verify.check import Check
 from cifar_hpc.verify.judge import judge_row
-from tests.conftest import ROOT, SEQUENTIAL, Fit, record
+from cifar_hpc.verify.settings import check_settings
+from tests import made_up
+from tests.conftest import SEQUENTIAL, Fit, record
 
 WITH_RULE = [row for row in chosen().rows.values() if convergence.rule(row.config)]
 
@@ -73,21 +78,24 @@ def test_a_rule_that_never_holds_changes_nothing(tmp_path: Path, fit_here: Fit) 
     assert record(tmp_path / "run")["epochs"] == {"planned": 15, "done": 4}
 
 
-def made_up(row: str, accuracies: list[float], seed: int = 1) -> Record:
+def ended(row: str, accuracies: list[float], path: Path = Path("result.json"), seed: int = 1) -> Record:
     """A record of a row whose rule ended it, from a real one."""
-    content = json.loads((ROOT / "results" / "shahrin_table2_row7" / "seed1" / "result.json").read_text())
-    epochs = len(accuracies)
-    point = content["curve"][0]
-    content["curve"] = [point | {"epoch": n, "train_accuracy": a} for n, a in enumerate(accuracies, 1)]
-    content |= {"row": row, "seed": seed, "epochs": {"planned": epochs, "done": epochs, "most": 100}}
-    content["selection"]["last"] |= {"epoch": epochs}
-    return Record(Path(f"seed{seed}/result.json"), content)
+    content = made_up.content(row, seed=seed, epochs=len(accuracies))
+    for point, accuracy in zip(content["curve"], accuracies, strict=True):
+        point["train_accuracy"] = accuracy
+    content["epochs"]["most"] = 100
+    return Record(**vars(build(Result, content)), path=path)
+
+
+def checks_of(record: Record, row: Row) -> dict[str, Check]:
+    record.path.with_name("config.yaml").write_text(row.path.read_text())
+    return {check.what: check for check in check_settings(record)}
 
 
 def test_runs_of_a_row_are_judged_together_whatever_epoch_ended_them() -> None:
     row = WITH_RULE[0]
     name = row.reproduction.name
-    records = [made_up(name, [0.9] * epochs, seed) for seed, epochs in ((1, 22), (2, 25))]
+    records = [ended(name, [0.9] * epochs, seed=seed) for seed, epochs in ((1, 22), (2, 25))]
     (verdict,) = judge_row(row.reproduction, records)
     assert verdict.seeds == (1, 2)
     assert "after epochs 22 (seed 1), 25 (seed 2)" in " ".join(verdict.notes)
@@ -96,7 +104,7 @@ def test_runs_of_a_row_are_judged_together_whatever_epoch_ended_them() -> None:
 def test_a_relatives_run_that_the_rule_ended_is_evidence() -> None:
     row = next(row for row in WITH_RULE if len(chosen().relatives(row)) > 1)
     other = next(r for r in chosen().relatives(row) if r.path != row.path)
-    found = reader.as_evidence(made_up(row.reproduction.name, [0.9] * 22), other)
+    found = reader.as_evidence(ended(row.reproduction.name, [0.9] * 22), other)
     assert found is not None
     assert (found.name, found.epochs_done, found.answers) == (other.reproduction.name, 22, "last")
 
@@ -104,18 +112,15 @@ def test_a_relatives_run_that_the_rule_ended_is_evidence() -> None:
 @pytest.mark.parametrize(("accuracies", "agrees"), [([0.9] * 20, True), ([0.9] * 23, False), ([0.9] * 12, False)])
 def test_a_record_must_end_where_its_rule_does(accuracies: list[float], agrees: bool, tmp_path: Path) -> None:
     row = WITH_RULE[0]
-    content = made_up(row.reproduction.name, accuracies).content
-    (tmp_path / "config.yaml").write_text(row.path.read_text())
-    checks = {c.what: c for c in recompute._check_config(Record(tmp_path / "result.json", content))}
-    assert checks["epochs.done"].agrees is agrees
+    checks = checks_of(ended(row.reproduction.name, accuracies, tmp_path / "result.json"), row)
+    assert (checks["epochs.planned"].agrees and checks["epochs.most"].agrees) is agrees
 
 
 def test_a_run_without_a_rule_cannot_claim_to_have_been_ended_by_one(tmp_path: Path) -> None:
-    content = made_up("shahrin_table2_row7", [0.9] * 12).content
     row = chosen().row("shahrin_table2_row7")
-    (tmp_path / "config.yaml").write_text(row.path.read_text())
-    checks = {c.what: c for c in recompute._check_config(Record(tmp_path / "result.json", content))}
+    checks = checks_of(ended(row.reproduction.name, [0.9] * 12, tmp_path / "result.json"), row)
     assert not checks["epochs.planned"].agrees
+    assert not checks["epochs.most"].agrees
 
 
 def test_the_rows_say_their_rule() -> None:

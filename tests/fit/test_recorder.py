@@ -13,6 +13,7 @@ import torch
 
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.recorder import Recorder, RunFacts
+from cifar_hpc.fit.trainer import Trainer
 from cifar_hpc.models.evaluation import Answers
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify import recompute
@@ -128,3 +129,10 @@ def test_a_checkpoint_of_an_earlier_version_is_told(tmp_path: Path) -> None:
     facts = RunFacts("row", None, 1, 1, (), (), "Model", 1, "", {})
     with pytest.raises(UserError, match="begun by an earlier version of cifar_hpc"):
         Recorder(tmp_path, facts).load_state_dict({"curve": [], "fit_seconds": 1.0})
+
+
+@pytest.mark.parametrize(("limit", "tier"), [(None, "full"), (1.0, "full"), (1, "smoke"), (0.5, "smoke")])
+def test_one_batch_an_epoch_is_not_the_whole_row(tmp_path: Path, limit: float | None, tier: str) -> None:
+    recorder = Recorder(tmp_path, RunFacts("row", None, 1, 0, (), (), "Model", 1, "", {}))
+    trainer = Trainer(limit_train_batches=limit, accelerator="cpu", logger=False, enable_checkpointing=False)
+    assert recorder._tier(trainer, whole_dataset=True) == tier

@@ -17,9 +17,12 @@ import torch
 import yaml
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from cifar_hpc.cli import main
 from cifar_hpc.data.sample import load_sample
+from cifar_hpc.fit.limits import is_smoke
 from cifar_hpc.machine import usable_cores
 from cifar_hpc.records import checkpoints, run_directory
 from cifar_hpc.records.record import read_record
@@ -80,25 +83,72 @@ def test_metrics_follow_from_the_predictions(finished_run: Path) -> None:
     assert (predictions["confidence"] >= 0.1).all()
 
 
-def test_tensorboard_shows_everything(finished_run: Path) -> None:
-    tags: dict[str, set[str]] = {"scalars": set(), "images": set(), "graph": set()}
-    hyperparameters = False
-    for file in finished_run.glob("events*"):
-        events = EventAccumulator(str(file))
-        events.Reload()
-        tags["scalars"] |= set(events.Tags()["scalars"])
-        tags["images"] |= set(events.Tags()["images"])
-        tags["graph"] |= {"graph"} if events.Tags()["graph"] else set()
-        hyperparameters |= "_hparams_/session_start_info" in events.summary_metadata
-        if "test/accuracy" in events.Tags()["scalars"]:
-            assert [event.step for event in events.Scalars("test/accuracy")] == [1, 2, 3]
-    assert tags["scalars"] >= {
+def test_tensorboard_shows_everything_once(finished_run: Path) -> None:
+    (file,) = finished_run.glob("events*")
+    events = EventAccumulator(str(file))
+    events.Reload()
+    tags = events.Tags()
+    assert set(tags["scalars"]) >= {
         "train/loss", "train/accuracy", "train/learning_rate", "train/images_per_second", "test/loss",
         "test/accuracy", "test/precision", "test/recall", "test/f1",
     }  # fmt: skip
-    assert tags["images"] >= {"test/confusion_matrix", "test/mistakes"}
-    assert tags["graph"]
-    assert hyperparameters
+    # Every card is a curve: none is a single dot.
+    assert all([event.step for event in events.Scalars(name)] == [1, 2, 3] for name in tags["scalars"])
+    assert set(tags["images"]) >= {"test/confusion_matrix", "test/mistakes"}
+    graphs = [event for event in EventFileLoader(str(file)).Load() if event.graph_def]
+    assert len(graphs) == 1
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_tensorboard_has_the_settings(finished_run: Path) -> None:
+    (file,) = finished_run.glob("events*")
+    events = EventAccumulator(str(file))
+    events.Reload()
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert yaml.safe_load((finished_run / "hparams.yaml").read_text()) == config
+    content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    shown = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert shown["data.batch_size"].number_value == config["data"]["batch_size"]
+    assert shown["model.class_path"].string_value == config["model"]["class_path"]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--data.sample=true"], ["-c", "smoke"], ["--trainer.limit_train_batches=2", "--data.sample=true"]],
+    ids=["sample", "overlay", "batches"],
+)
+def test_a_run_on_a_part_of_the_dataset_takes_no_real_runs_place(
+    flags: list[str], fit_here: Fit, capsys: pytest.CaptureFixture[str], command: Command
+) -> None:
+    row = [*SEQUENTIAL[:2], *flags, "--trainer.max_epochs=1"]
+    fit_here(*row)
+    folder = Path("runs/ghugre_sequential/smoke/seed1")
+    assert f"Record: {folder}/result.json" in capsys.readouterr().out
+    assert list(Path("runs/ghugre_sequential").iterdir()) == [folder.parent]
+    assert record(folder)["tier"] == "smoke"
+    tested = command("test", *row)  # looks where such runs are
+    assert tested.status == 0, tested.err
+    assert str(folder) in tested.out
+
+
+@pytest.mark.parametrize(
+    ("changed", "smoke"),
+    [
+        ({}, False),
+        ({"trainer": {"max_epochs": 1}}, False),
+        ({"trainer": {"limit_train_batches": 1.0}}, False),
+        ({"trainer": {"limit_test_batches": 0.5}}, True),
+        ({"trainer": {"limit_val_batches": 0}}, True),
+        ({"trainer": {"overfit_batches": 2}}, True),
+        ({"trainer": {"fast_dev_run": True}}, True),
+        ({"data": {"sample": True}}, True),
+    ],
+)
+def test_what_a_smoke_run_is(changed: dict[str, dict[str, object]], smoke: bool) -> None:
+    shares = dict.fromkeys(f"limit_{part}_batches" for part in ("train", "val", "test", "predict"))
+    trainer = {**shares, "fast_dev_run": False, "overfit_batches": 0.0}
+    config = {"trainer": trainer | changed.get("trainer", {}), "data": {"sample": False} | changed.get("data", {})}
+    assert is_smoke(config) is smoke
 
 
 def test_two_runs_end_in_the_same_bits(finished_run: Path, process: Command, tmp_path: Path) -> None:
@@ -180,11 +230,11 @@ def test_nothing_is_overwritten(fit_here: Fit, refuse: Refuse, tmp_path: Path) -
     fit = [*SEQUENTIAL, "--trainer.max_epochs=1"]
     for _ in range(2):
         fit_here(*fit)
-    assert sorted(p.name for p in (tmp_path / "runs" / "ghugre_sequential").iterdir()) == ["seed1", "seed1-2"]
-    first = (tmp_path / "runs/ghugre_sequential/seed1/result.json").read_bytes()
-    told = refuse("fit", *fit, "--run_dir", "runs/ghugre_sequential/seed1")
+    assert sorted(p.name for p in (tmp_path / "runs/ghugre_sequential/smoke").iterdir()) == ["seed1", "seed1-2"]
+    first = (tmp_path / "runs/ghugre_sequential/smoke/seed1/result.json").read_bytes()
+    told = refuse("fit", *fit, "--run_dir", "runs/ghugre_sequential/smoke/seed1")
     assert "nothing is overwritten" in told
-    assert (tmp_path / "runs/ghugre_sequential/seed1/result.json").read_bytes() == first
+    assert (tmp_path / "runs/ghugre_sequential/smoke/seed1/result.json").read_bytes() == first
 
 
 def test_a_users_folder_is_left_as_it_is(refuse: Refuse, tmp_path: Path) -> None:
@@ -426,11 +476,11 @@ def test_a_share_of_no_batches_is_told_and_leaves_nothing(tmp_path: Path, capsys
 def test_resume_of_a_complete_run_says_that_a_new_one_starts(
     finished_run: Path, fit_here: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = tmp_path / "runs" / "ghugre_sequential"
+    runs = tmp_path / "runs" / "ghugre_sequential" / "smoke"
     shutil.copytree(finished_run, runs / "seed1")
     fit_here(*SEQUENTIAL, *SMOKE, "--resume")
     first = capsys.readouterr().err.splitlines()[0]
-    assert first == "runs/ghugre_sequential/seed1 is complete, so there is nothing to resume: a new run starts"
+    assert first == "runs/ghugre_sequential/smoke/seed1 is complete, so there is nothing to resume: a new run starts"
     assert record(runs / "seed1-2")["status"] == "complete"
     fit_here(*SEQUENTIAL, *SMOKE)
     assert "resume" not in capsys.readouterr().err

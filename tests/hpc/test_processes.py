@@ -111,7 +111,7 @@ def test_launches_get_directories_of_their_own(plain_sgd: list[str], launch: Lau
     for _ in range(2):
         done = launch(*TORCHRUN, "fit", *plain_sgd, *CLUSTER, "--trainer.max_epochs=1")
         assert done.status == 0, done.err
-    assert sorted(f.name for f in (tmp_path / "runs" / "ghugre_sequential").iterdir()) == ["seed1", "seed1-2"]
+    assert sorted(f.name for f in (tmp_path / "runs/ghugre_sequential/smoke").iterdir()) == ["seed1", "seed1-2"]
 
 
 @pytest.mark.cluster

@@ -1,6 +1,8 @@
 """What is read back, and what is refused, in one sentence that names the file and the key."""
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +10,18 @@ import numpy as np
 import pytest
 
 from cifar_hpc.errors import UserError
+from cifar_hpc.records import record
 from cifar_hpc.records.predictions import read_predictions
 from cifar_hpc.records.record import read_record
-from tests.conftest import ROOT, change
+from tests import made_up
+from tests.conftest import ROOT
 
-KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
+KEPT = made_up.KEPT
 
 
 def changed(tmp_path: Path, key: str, value: Any) -> Path:
     """A kept record with one value changed, or removed when it is `...`."""
-    content = json.loads((KEPT / "result.json").read_text())
-    change(content, key, value)
-    file = tmp_path / "result.json"
-    file.write_text(json.dumps(content))
-    return file
+    return made_up.write(tmp_path, made_up.content(**{key.replace(".", "__"): value}))
 
 
 def test_a_kept_record_is_read() -> None:
@@ -34,26 +34,26 @@ def test_a_kept_record_is_read() -> None:
     ("key", "value", "told"),
     [
         ("schema", 3, "is no record of schema 1 or 2: its key schema is 3"),
-        ("schema", ..., "its key schema is None"),
+        ("schema", ..., "its key schema is null"),
         ("hardware", ..., "misses the key hardware"),
         ("epochs.done", ..., "misses the key epochs.done"),
         ("selection.last.f1", ..., "misses the key selection.last.f1"),
-        ("selection.best_test.epoch", "ten", "selection.best_test.epoch is 'ten'; it must be int"),
-        ("selection.last", 0.71, "selection.last is 0.71; it must be dict or null"),
+        ("selection.best_test.epoch", "ten", 'selection.best_test.epoch is "ten"; it must be a whole number'),
+        ("selection.last", 0.71, "selection.last is 0.71; it must be a mapping or null"),
         ("selection.best_holdout", 0.71, "selection.best_holdout is 0.71; it must be a mapping or null"),
         ("selection.last.test_accuracy", 71.06, "selection.last.test_accuracy is 71.06; it must be a fraction of 1"),
         ("selection.last.train_accuracy", 82.6, "it must be a fraction of 1, not a percentage"),
         ("selection.last.recall", -0.1, "it must be a fraction of 1"),
         ("selection.last.precision", None, "selection.last.precision is null; it must be a number"),
         ("selection.last.test_loss", float("nan"), "it must be a finite number of at least 0"),
-        ("curve.3.test_accuracy", 66.9, "curve, epoch 4, test_accuracy is 66.9; it must be a fraction of 1"),
+        ("curve.3.test_accuracy", 66.9, "curve[3].test_accuracy is 66.9; it must be a fraction of 1"),
         ("curve.3.epoch", 9, "ascending numbers from 1"),
-        ("curve.3.train_loss", "low", "curve, epoch 4, train_loss is 'low'"),
-        ("time.fit_seconds", float("inf"), "time.fit_seconds is inf; it must be a finite number"),
-        ("seed", True, "seed is True; it must be int"),
-        ("status", "done", "status is 'done'; it must be one of complete, partial, failed"),
-        ("epochs.done", 14, "tier is full, but only 14 of 15 planned epochs are done"),
-        ("selection.last", None, "selection.last is null, but the run's status is complete"),
+        ("curve.3.train_loss", "low", 'curve[3].train_loss is "low"; it must be a number or null'),
+        ("time.fit_seconds", float("inf"), "time.fit_seconds is Infinity; it must be a finite number"),
+        ("seed", True, "seed is true; it must be a whole number"),
+        ("status", "done", 'status is "done"; it must be one of complete, partial, failed'),
+        ("epochs.done", 14, "each of the 14 epochs that are done"),
+        ("selection.last", None, "the run's status is complete, but selection.last is null"),
     ],
 )
 def test_bad_records_are_refused(tmp_path: Path, key: str, value: Any, told: str) -> None:
@@ -103,3 +103,19 @@ def test_wrong_predictions_are_refused(tmp_path: Path, name: str, array: Any, to
     np.savez(tmp_path / "predictions.npz", **(arrays if array is None else arrays | {name: array}))
     with pytest.raises(UserError, match=told):
         read_predictions(tmp_path / "predictions.npz")
+
+
+def test_the_page_names_every_key() -> None:
+    page = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+    kinds = [kind for kind in vars(record).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    own = [kind for kind in kinds if kind.__module__ == record.__name__ and kind is not record.Record]
+    assert record.Result in own
+    named = set(re.findall(r"`(\w+)`", page))
+    assert {f.name for kind in own for f in dataclasses.fields(kind)} <= named
+
+
+def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
+    first = read_record(made_up.KEPT / "result.json")
+    again = read_record(made_up.write(tmp_path, first))
+    assert again == first
+    assert json.loads((tmp_path / "result.json").read_text()) == made_up.REAL | {"printed": {}}

@@ -9,6 +9,7 @@ import pytest
 
 from cifar_hpc.report import durations
 from cifar_hpc.verify import reader
+from tests import made_up
 from tests.conftest import COLLECTION, ROOT
 
 ROWS = list(COLLECTION.rows.values())
@@ -17,14 +18,14 @@ KEPT = ROOT / "results" / "luo_workload1_vgg" / "seed1" / "result.json"
 
 def keep(folder: Path, row: str, seconds: list[tuple[float, float]], **changes: Any) -> None:
     """A real record with other times."""
-    record = json.loads(KEPT.read_text())
-    curve = [
-        record["curve"][0] | {"epoch": epoch, "train_seconds": train, "eval_seconds": evaluation}
-        for epoch, (train, evaluation) in enumerate(seconds, 1)
-    ]
-    record |= {"row": row, "curve": curve} | changes
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps(record))
+    real = json.loads(KEPT.read_text())
+    planned = COLLECTION.row(row).epochs
+    made = made_up.content(row, real=real, epochs=len(seconds), epochs__planned=planned, tier="smoke")
+    for point, (train, evaluation) in zip(made["curve"], seconds, strict=True):
+        point |= {"train_seconds": train, "eval_seconds": evaluation}
+    made_up.settle(made)
+    made |= changes
+    made_up.write(folder, made)
 
 
 @pytest.fixture(autouse=True)

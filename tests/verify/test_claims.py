@@ -1,6 +1,5 @@
 """Claims judged from made-up records with known answers, and claims.yaml against the reports."""
 
-import copy
 import json
 import math
 import re
@@ -19,9 +18,9 @@ from cifar_hpc.verify.claims_evidence import evidence
 from cifar_hpc.verify.claims_file import Claim, Contradiction, read_claims
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.leads import Lead, lead
-from tests.conftest import COLLECTION, EXPECTED, REPRODUCTIONS, ROOT, Command, Refuse, reports_in
+from tests import made_up
+from tests.conftest import COLLECTION, EXPECTED, REPRODUCTIONS, Command, Refuse, reports_in
 
-BASE = json.loads((ROOT / "results" / "ghugre_sequential" / "seed1" / "result.json").read_text(encoding="utf-8"))
 FAST, SLOW = "ghugre_parallel", "ghugre_sequential"
 
 
@@ -41,21 +40,8 @@ def make_claim(**changes: Any) -> Claim:
 def make_record(
     row: str | None, seconds: float = 10.0, accuracy: float = 0.7, seed: int = 1, epochs: int = 3, **changes: Any
 ) -> Record:
-    content = copy.deepcopy(BASE) | {"row": row, "seed": seed, "status": "complete"}
-    content["epochs"] = {"planned": epochs, "done": epochs}
-    content["curve"] = [
-        {"epoch": e + 1, "train_accuracy": accuracy, "test_accuracy": accuracy, "train_seconds": seconds}
-        for e in range(epochs)
-    ]
-    content["curve"][0]["train_seconds"] = 5 * seconds  # warming up, which must not count
-    content["selection"]["last"] |= {"test_accuracy": accuracy, "train_accuracy": accuracy}
-    for key, value in changes.items():
-        target = content
-        *groups, last = key.split("__")
-        for group in groups:
-            target = target[group]
-        target[last] = value
-    return Record(Path(f"{row}/seed{seed}"), content)
+    path = Path(f"{row}/seed{seed}")
+    return made_up.record(row, path, seconds=seconds, accuracy=accuracy, seed=seed, epochs=epochs, **changes)
 
 
 def judge(claim: Claim, *records: Record, findings: tuple[Finding, ...] = ()) -> claims.JudgedClaim:
@@ -138,7 +124,7 @@ def test_a_ranking_rests_on_its_closest_pair() -> None:
 def test_runs_of_one_seed_are_one_piece_of_evidence() -> None:
     claim = make_claim(quantity="test_accuracy_percent")
     one = [make_record(FAST, accuracy=0.9, seed=1), make_record(SLOW, accuracy=0.5, seed=1)]
-    again = [*one, make_record(FAST, accuracy=0.9, seed=1, config_sha256="another run")]
+    again = [*one, make_record(FAST, accuracy=0.9, seed=1, config_sha256="0" * 64)]
     assert judge(claim, *one).interval == judge(claim, *again).interval
 
 
@@ -157,7 +143,7 @@ def test_prefixes_are_compared_at_the_epoch_of_the_claim() -> None:
     ("changes", "told"),
     [
         ({"hardware__cpu": "another"}, "no one machine"),
-        ({"curve": [{"epoch": 1, "train_accuracy": 0.5}]}, "times no epoch"),
+        ({"seconds": 0.0}, "times no epoch"),
         ({"hardware__cores": 64}, "no one machine"),
         ({"software__torch": "1.0"}, "no one machine"),
         ({"hardware__precision": "bf16-mixed"}, "no one machine"),
@@ -173,7 +159,7 @@ def test_seconds_that_cannot_be_compared(changes: dict[str, Any], told: str) -> 
     claim = make_claim(says="by", requires={FAST: {"gpu": "T4"}})
     records = [*runs(FAST, [10.0, 10.1, 9.9]), *runs(SLOW, [109.0, 110.0, 108.0])]
     assert judge(claim, *records).verdict == "reproduced"
-    unfit = [make_record(FAST, 10.0, **changes), *records[3:]]
+    unfit = [make_record(FAST, **changes), *records[3:]]
     found = judge(claim, *unfit)
     assert (found.verdict, found.measured) == ("not comparable", None)
     assert told in found.reason
@@ -191,7 +177,7 @@ def test_the_machine_with_most_records_is_taken() -> None:
     here = [*runs(FAST, [10.0, 10.1, 9.9]), *runs(SLOW, [20.0, 20.2, 19.8])]
     there = [make_record(row, 1.0, seed=9, hardware__cpu="another") for row in (FAST, SLOW)]
     found = evidence(make_claim(), {row: [r for r in here + there if r.name == row] for row in (FAST, SLOW)})
-    assert {r.content["hardware"]["cpu"] for row in found.records.values() for r in row} == {BASE["hardware"]["cpu"]}
+    assert {r.hardware.cpu for row in found.records.values() for r in row} == {made_up.REAL["hardware"]["cpu"]}
 
 
 def test_without_records_a_claim_is_undecided_and_says_what_to_do() -> None:
@@ -292,10 +278,15 @@ def test_each_report_has_claims_about_its_own_rows(judged: dict[str, claims.Judg
 
 
 def test_command(command: Command, tmp_path: Path) -> None:
-    for record in (make_record("luo_workload1_googlenet", 20.0), make_record("luo_workload1_vgg", 10.0)):
+    beginning: dict[str, Any] = {
+        "epochs__planned": 10,
+        "tier": "smoke",
+        "changed_from_row": {"trainer.max_epochs": [10, 3]},
+    }
+    for row, seconds in (("luo_workload1_googlenet", 20.0), ("luo_workload1_vgg", 10.0)):
+        record = make_record(row, seconds, **beginning)
         folder = tmp_path / "results" / record.name / "seed1"
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(record.content), encoding="utf-8")
+        made_up.write(folder, record)
     done = command("claims", "luo", "--json", "-")
     assert done.status == 0, done.err
     found = {claim["claim"]: claim for claim in json.loads(done.out)["claims"]}
@@ -400,8 +391,7 @@ def test_a_study_is_judged_network_by_network(tmp_path: Path, monkeypatch: pytes
     for number, record in enumerate(records):  # where `make sweep` puts them, and where `fit` does
         name = "ashraf_batch_size" if number % 2 else record.name
         folder = tmp_path / "runs" / name / str(number) / "seed1"
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(record.content), encoding="utf-8")
+        made_up.write(folder, record)
     monkeypatch.chdir(tmp_path)
     found = {claim.claim: claim for claim in claims.judge_everything(["ashraf"]).claims}
     alexnet, resnet = (found[f"ashraf_batch_size_128_best_{net}"] for net in ("alexnet", "resnet50"))

@@ -1,6 +1,5 @@
 """`verify` on records made from a real one."""
 
-import copy
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -9,32 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Command, change
+from tests import made_up
+from tests.conftest import Command
 
 Make = Callable[..., Path]
 
 
 @pytest.fixture
-def make(finished_run: Path, tmp_path: Path) -> Make:
-    """Makes records: a real one's content with other seeds and values."""
-    real = json.loads((finished_run / "result.json").read_text())
+def make(tmp_path: Path) -> Make:
+    """Makes records without evidence, which measured what the report prints where nothing else is said."""
 
-    def write(name: str, seed: int = 1, **changes: Any) -> Path:
-        record = copy.deepcopy(real)
-        record |= {
-            "seed": seed,
-            "tier": "full",
-            "changed_from_row": {},
-            "epochs": {"planned": 15, "done": 15},
-        }
-        record["curve"] = [dict(record["curve"][0], epoch=epoch) for epoch in range(1, 16)]
-        record["selection"]["last"] |= {"epoch": 15, "test_accuracy": 0.7156, "train_accuracy": 0.8595}
-        for key, value in changes.items():
-            change(record, key.replace("__", "."), value)
-        file = tmp_path / "records" / name / "result.json"
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(record))
-        return file
+    def write(name: str, last: dict[str, float] | None = None, **changes: Any) -> Path:
+        last = {"test_accuracy": 0.7156, "train_accuracy": 0.8595} | (last or {})
+        return made_up.write(tmp_path / "records" / name, made_up.content(last=last, **changes))
 
     return write
 
@@ -46,7 +32,7 @@ def verdicts(done_json: str) -> dict[str, str]:
 
 def test_several_seeds_are_judged_together(command: Command, make: Make) -> None:
     files = [
-        make(f"seed{seed}", seed, selection__last__test_accuracy=accuracy)
+        make(f"seed{seed}", seed=seed, last={"test_accuracy": accuracy})
         for seed, accuracy in ((1, 0.7150), (2, 0.7160), (3, 0.7170))
     ]
     done = command("verify", *files, "--json", "-")
@@ -59,7 +45,7 @@ def test_several_seeds_are_judged_together(command: Command, make: Make) -> None
 
 
 def test_below_is_a_no_and_junit_says_so(command: Command, make: Make, tmp_path: Path) -> None:
-    file = make("low", selection__last__test_accuracy=0.5)
+    file = make("low", last={"test_accuracy": 0.5})
     done = command("verify", file, "--junit", tmp_path / "junit.xml")
     assert done.status == 1
     assert "below" in done.out
@@ -71,17 +57,9 @@ def test_prefix_is_judged_against_the_printed_curve(command: Command, make: Make
     file = make(
         "prefix",
         tier="prefix",
-        epochs={"planned": 15, "done": 5},
-        curve=[
-            {
-                "epoch": e,
-                "train_accuracy": 0.7195,
-                "test_accuracy": 0.6897,
-                "train_seconds": 1.0,
-                "eval_seconds": 1.0,
-            }
-            for e in range(1, 6)
-        ],
+        epochs=5,
+        epochs__planned=15,
+        last={"train_accuracy": 0.7195, "test_accuracy": 0.6897},
     )
     done = command("verify", file, "--json", "-")
     row = json.loads(done.out)["rows"][0]
@@ -101,7 +79,7 @@ def test_changed_runs_are_kept_apart(command: Command, make: Make) -> None:
     changed = make(
         "changed",
         changed_from_row={"model.init_args.optimizer.init_args.lr": [0.001, 0.1]},
-        selection__last__test_accuracy=0.1,
+        last={"test_accuracy": 0.1},
     )
     done = command("verify", same, changed, "--json", "-")
     rows = json.loads(done.out)["rows"]
@@ -111,7 +89,7 @@ def test_changed_runs_are_kept_apart(command: Command, make: Make) -> None:
 
 
 def test_runs_longer_than_the_row_are_changed_runs(command: Command, make: Make) -> None:
-    file = make("longer", epochs={"planned": 15, "done": 30}, changed_from_row={"trainer.max_epochs": [15, 30]})
+    file = make("longer", epochs=30, epochs__planned=15, changed_from_row={"trainer.max_epochs": [15, 30]})
     assert json.loads(command("verify", file, "--json", "-").out)["rows"][0]["decides"] is False
 
 
@@ -130,9 +108,9 @@ def test_copies_count_once(command: Command, make: Make) -> None:
         ({"schema": 3}, "schema"),
         ({"curve": ...}, "misses the key curve"),
         ({"selection__last__f1": ...}, "misses the key selection.last.f1"),
-        ({"seed": "one"}, "seed is 'one'; it must be int"),
+        ({"seed": "one"}, 'seed is "one"; it must be a whole number'),
         ({"status": "partial"}, "fit --resume"),
-        ({"tier": "huge"}, "must be one of full, prefix, smoke"),
+        ({"tier": "huge"}, "it must be one of full, prefix, smoke"),
         ({"row": "no_such_row"}, "There is no row no_such_row"),
     ],
 )
@@ -172,7 +150,7 @@ def test_wrong_targets_are_told(command: Command, target: str, tmp_path: Path) -
 
 
 def test_table_fits_a_terminal(command: Command, make: Make) -> None:
-    done = command("verify", make("one", selection__last__test_accuracy=0.69))
+    done = command("verify", make("one", last={"test_accuracy": 0.69}))
     body = done.out.splitlines()[1:]
     assert all(len(line) <= 80 for line in body), done.out
     assert any("reported" in line and "measured" in line and "verdict" in line for line in body)

@@ -1,25 +1,22 @@
 """Verdicts on made-up records whose answers are known."""
 
-import copy
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.judge import RowVerdict, judge_row
-from tests.conftest import COLLECTION, ROOT
+from tests import made_up
+from tests.conftest import COLLECTION
 
 # Reports 71.56 on the test set and 85.95 in training, with a margin of 2.
 ROW = COLLECTION.row("ghugre_sequential").reproduction
-REAL = json.loads((ROOT / "results" / "ghugre_sequential" / "seed1" / "result.json").read_text())
+REAL = made_up.REAL
 
 
 def record(accuracy: float = 0.7156, seed: int = 1, **changes: Any) -> Record:
-    content = copy.deepcopy(REAL) | {"seed": seed} | changes
-    content["selection"]["last"] |= {"test_accuracy": accuracy, "train_accuracy": 0.8595}
-    return Record(Path(f"seed{seed}/result.json"), content)
+    metrics = {"selection__last__test_accuracy": accuracy, "selection__last__train_accuracy": 0.8595}
+    return made_up.record(seed=seed, **(metrics | changes))
 
 
 def judged(*records: Record) -> RowVerdict:
@@ -58,15 +55,15 @@ def test_seeds_not_runs_are_counted() -> None:
 
 def test_seconds_of_other_hardware_are_not_comparable_even_when_equal() -> None:
     seconds = dict(REAL["time"], fit_seconds=1260.2463920116425)
-    gpu = {"accelerator": "cuda", "gpu": "Tesla T4", "precision": "32-true"}
-    found = judged(record(seed=1, time=seconds), record(seed=2, hardware=gpu))
+    gpu: dict[str, Any] = {"hardware__accelerator": "cuda", "hardware__gpu": "Tesla T4"}
+    found = judged(record(seed=1, time=seconds), record(seed=2, **gpu))
     assert found.judgements["training_seconds"].verdict == "not comparable"
     assert found.judgements["test_accuracy_percent"].verdict == "reproduced"  # accuracies of both count
 
 
 def test_prefix_is_judged_by_the_printed_curve_and_decides_nothing() -> None:
     curve = [dict(point, test_accuracy=0.6897, train_accuracy=0.70) for point in REAL["curve"][:6]]
-    found = judged(record(0.1, tier="prefix", epochs={"planned": 15, "done": 6}, curve=curve))
+    found = judged(record(0.1, tier="prefix", epochs__done=6, curve=curve))
     assert (found.tier, found.epoch, found.decides) == ("prefix", 6, False)
     test = found.judgements["test_accuracy_percent"]
     assert (test.reported, test.verdict) == (70.31, "inconclusive")
@@ -75,7 +72,7 @@ def test_prefix_is_judged_by_the_printed_curve_and_decides_nothing() -> None:
 
 
 def test_full_runs_come_before_prefixes_and_changed_ones() -> None:
-    short = record(tier="prefix", epochs={"planned": 15, "done": 5})
+    short = record(tier="prefix", epochs__done=5)
     changed = record(0.9, changed_from_row={"data.batch_size": [32, 64]})
     found = judge_row(ROW, [short, changed, record()])
     assert [(v.tier, v.decides) for v in found] == [("full", True), ("prefix", False), ("full", False)]
@@ -84,8 +81,7 @@ def test_full_runs_come_before_prefixes_and_changed_ones() -> None:
 def test_selections_stand_side_by_side() -> None:
     kept = REAL["selection"]
     first = record(0.70, 1)
-    second = record(0.71, 2)
-    second.content["selection"]["best_holdout"] = dict(kept["best_test"], epoch=9, test_accuracy=0.715)
+    second = record(0.71, 2, selection__best_holdout=dict(kept["best_test"], epoch=9, test_accuracy=0.715))
     last, holdout, best = judged(first, second).selections
     assert [last.accuracy, holdout.accuracy, best.accuracy] == pytest.approx([70.5, 71.5, 71.71])
     assert [last.told_epochs, holdout.epochs, best.epochs] == ["epoch 15", (9,), (10, 10)]
@@ -106,6 +102,5 @@ def test_the_choice_of_epoch_is_told(accuracy: float, told: str) -> None:
 
 
 def test_the_choice_of_epoch_may_be_part_of_the_gap() -> None:
-    found = record(0.69)
-    found.content["selection"]["best_test"]["test_accuracy"] = 0.6964
+    found = record(0.69, selection__best_test__test_accuracy=0.6964)
     assert "could be at most 25 % of that gap" in judged(found).choice_of_epoch

@@ -12,21 +12,22 @@ from cifar_hpc.collection.experiment import kind_of_experiment
 from cifar_hpc.records.record import Record
 from cifar_hpc.report import contents
 from cifar_hpc.verify import reader
+from tests import made_up
 from tests.conftest import COLLECTION, ROOT, Command
 
 RESNET50 = json.loads((ROOT / "results" / "shahrin_table2_row7" / "seed1" / "result.json").read_text())
 
 
 def resnet18_record(epochs: int, **changes: Any) -> Record:
-    """A record of shahrin's ResNet-18 over so many epochs, made up from a real one, with epoch 159 kept on the way."""
-    content = copy.deepcopy(RESNET50) | {"row": f"shahrin_table2_row{2 if epochs == 159 else 3}"}
-    content["epochs"] = {"planned": epochs, "done": epochs}
-    content["curve"] = [content["curve"][0] | {"epoch": epoch} for epoch in range(1, epochs + 1)]
-    content["selection"]["last"] |= {"epoch": epochs, "test_accuracy": 0.86}
-    content["selection"]["best_test"] |= {"epoch": 300}
+    """A record of shahrin's ResNet-18 over so many epochs, with epoch 159 kept on the way."""
+    row = f"shahrin_table2_row{2 if epochs == 159 else 3}"
+    last = RESNET50["selection"]["last"]
     if epochs > 159:
-        content["printed"] = {"159": content["selection"]["last"] | {"epoch": 159, "test_accuracy": 0.85}}
-    return Record(Path("result.json"), content | changes)
+        changes |= {
+            "printed": {"159": last | {"epoch": 159, "test_accuracy": 0.85}},
+            "selection__best_test__epoch": 300,
+        }
+    return made_up.record(row, real=RESNET50, epochs=epochs, selection__last__test_accuracy=0.86, **changes)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +49,12 @@ def test_one_run_judges_the_rows_whose_epochs_it_reaches(epochs: int, row: str, 
     assert found is not None
     planned = COLLECTION.row(row).config["trainer"]["max_epochs"]
     assert found.last("test_accuracy") == accuracy
-    assert (found.name, found.epochs_done, len(found.content["curve"])) == (row, planned, planned)
+    assert (found.name, found.epochs_done, len(found.curve)) == (row, planned, planned)
     assert found.answers == ("epoch159" if (epochs, planned) == (349, 159) else "last")
     assert found.shared_from == f"shahrin_table2_row{3 if epochs == 349 else 2}"
     # What was best after the printed epoch is nothing that a run of so many epochs could have chosen.
     if planned == 159 and epochs == 349:
-        assert found.content["selection"]["best_test"] is None
+        assert found.selection.best_test is None
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from cifar_hpc.errors import UserError
 from cifar_hpc.records.predictions import Answers
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify import recompute
+from tests import made_up
 from tests.conftest import ROOT, Command, Refuse
 
-KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
+KEPT = made_up.KEPT
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
 
 
@@ -34,9 +35,12 @@ def tamper(folder: Path, change: Change) -> None:
     record = json.loads((folder / "result.json").read_text())
     with np.load(folder / "predictions.npz") as content:
         arrays = dict(content.items())
+    before = record["predictions_sha256"]
     change(record, arrays)
-    (folder / "result.json").write_text(json.dumps(record))
     np.savez_compressed(folder / "predictions.npz", **arrays)
+    if record["predictions_sha256"] == before:
+        record["predictions_sha256"] = made_up.digest(folder / "predictions.npz")
+    made_up.write(folder, record)
 
 
 def broken(folder: Path) -> list[str]:

@@ -1,0 +1,101 @@
+"""Recomputes what a record says of its settings from the run's config.yaml and the row's file, and believes neither.
+
+What differs from the row, how many epochs the row plans and whether the run is the whole row all follow from the two.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.collection.convergence import flat_epoch
+from cifar_hpc.collection.defaults import GROUPS, resolve
+from cifar_hpc.collection.experiment import differences, experiment
+from cifar_hpc.collection.folder import chosen
+from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.collection.source import read_yaml
+from cifar_hpc.data.datasets import DATASETS
+from cifar_hpc.errors import UserError
+from cifar_hpc.records.record import Record, Tier
+from cifar_hpc.verify.check import Check
+
+FILE_NAME = "config.yaml"
+
+
+def check_settings(record: Record) -> Iterator[Check]:
+    """What the record says of row, seed, network, data, changes and tier; without config.yaml the planned epochs alone.
+
+    Raises:
+        UserError: if config.yaml or the row's file is damaged.
+    """
+    row = chosen().rows.get(record.row or "")
+    file = record.path.with_name(FILE_NAME)
+    config = _read_config(file) if file.exists() else None
+    told = config if config is not None or row is None else row.config
+    if told is not None:
+        yield from _check_epochs(record, resolve(told if row is None else row.config), resolve(told))
+    if config is None:
+        return
+    group, run = config["reproduction"], resolve(config)
+    yield Check("row", record.row, group.get("row"), FILE_NAME)
+    yield Check("recipe", record.recipe, group.get("recipe"), FILE_NAME)
+    yield Check("seed", record.seed, config.get("seed_everything"), FILE_NAME)
+    yield Check("model.class_path", record.model.class_path, run["model"].get("class_path"), FILE_NAME)
+    yield Check("dataset.name", record.dataset.name, run["data"]["dataset"], FILE_NAME)
+    if row is not None:
+        yield from _check_changes(record, row, run)
+    tier = _tier(record, row, run)
+    # The report's curve, which makes a prefix of a short run, may have been copied out after the run.
+    if (record.tier, tier) != ("smoke", "prefix"):
+        yield Check("tier", record.tier, tier, f"{FILE_NAME} and the {record.epochs.done} epochs that are done")
+
+
+def _check_epochs(record: Record, row: dict[str, Any], run: dict[str, Any]) -> Iterator[Check]:
+    """Planned are the row's epochs, or those after which a rule of the run has ended it."""
+    most = row["trainer"]["max_epochs"]
+    flat = flat_epoch(run, [point.train_accuracy or 0.0 for point in record.curve])
+    ended = flat is not None and flat < most
+    source = "the rule of the run and its curve" if flat is not None else "the row"
+    yield Check("epochs.planned", record.epochs.planned, flat if ended else most, source)
+    yield Check("epochs.most", record.epochs.most, most if ended else None, source)
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        config = read_yaml(file)
+    except UserError as error:
+        raise UserError("; ".join(str(error).splitlines())) from error
+    for name in (*GROUPS, "reproduction"):
+        if not isinstance(config.get(name), dict):
+            raise UserError(f"{file}: {name} must be a mapping of keys")
+    return config
+
+
+def _check_changes(record: Record, row: Row, run: dict[str, Any]) -> Iterator[Check]:
+    """What the run changed of the row's experiment; what belongs to the experiment today counts, on both sides."""
+    told = {key: pair for key, pair in record.changed_from_row.items() if _is_experiment(key, pair)}
+    follows = differences(experiment(resolve(row.config)), experiment(run))
+    source = f"{FILE_NAME} and {row.path.name}"
+    if not told and not follows:
+        yield Check("changed_from_row", {}, {}, source)
+    for key in dict.fromkeys([*told, *follows]):
+        yield Check(f"changed_from_row.{key}", told.get(key), follows.get(key), source)
+
+
+def _is_experiment(key: str, values: list[Any]) -> bool:
+    group, _, rest = key.partition(".")
+    return group in GROUPS and any(key in experiment({group: {rest: value}}) for value in values)
+
+
+def _tier(record: Record, row: Row | None, run: dict[str, Any]) -> Tier:
+    """As `Recorder` has it; see there."""
+    trainer, data, done = run["trainer"], run["data"], record.epochs.done
+    limits = (trainer[f"limit_{part}_batches"] for part in ("train", "val", "test"))
+    # 1.0 is the whole, 1 is one batch.
+    cut = trainer["fast_dev_run"] or any(type(limit) is int or limit not in (None, 1.0) for limit in limits)
+    dataset = DATASETS[record.dataset.name]
+    if cut or data["sample"] or record.dataset.train_images != dataset.train_images - data["holdout_images"]:
+        return "smoke"
+    if done >= record.epochs.planned:
+        return "full"
+    printed = row.reproduction.reported.curve if row is not None else ()
+    return "prefix" if any(point.epoch <= done for point in printed) else "smoke"

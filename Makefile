@@ -2,9 +2,11 @@
 # make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c cpu" for an overlay
 # make sweep STUDY=<folder in reproductions/> ROW=<id>   a report's study, one run for each of its values
 # make test                 ruff, mypy, hadolint and pytest
+# make faults               all kills, mutated configurations and hostile archives (make test takes a sample of them)
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
+# make audit-study         how often `audit` is wrong: the tables of docs/audit.md (minutes)
 # make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md and docs/campaign.md with measurements
 # make clean                removes .venv (runs and datasets stay)
 # make help                 prints these lines
@@ -24,7 +26,7 @@ COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
 RUN := runs/$(ROW)/$(if $(findstring smoke,$(FLAGS)),smoke/)seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce sweep install test test-cluster data results docs clean help
+.PHONY: reproduce sweep install test faults test-cluster data results docs audit-study clean help
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -78,6 +80,9 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/hadolint Dockerfile .devcontainer/Dockerfile
 	$(VENV)/bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
+faults: $(VENV)/installed-test
+	FAULTS=all $(VENV)/bin/pytest tests/faults --numprocesses logical --maxprocesses 4 --dist worksteal
+
 test-cluster: $(VENV)/installed-cluster
 	$(VENV)/bin/pytest -m cluster tests/hpc
 
@@ -105,9 +110,13 @@ docs: $(VENV)/installed
 	@$(PY) docs/scripts/scaling_tables.py
 	@$(PY) docs/scripts/replays.py
 	@$(PY) docs/scripts/bench_table.py
+	@$(PY) docs/scripts/verdict_errors.py
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
+
+audit-study: $(VENV)/installed
+	@$(PY) docs/scripts/audit_study.py
 
 clean:
 	rm -rf $(VENV)

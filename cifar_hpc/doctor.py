@@ -1,5 +1,6 @@
 """The command `doctor`: what this machine offers, and what is wrong with it."""
 
+import argparse
 import os
 import sys
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from cifar_hpc import machine
 from cifar_hpc.data import arrays
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records import environment
 
 _THREAD_VARIABLES = (
@@ -25,6 +26,17 @@ _OPTIONAL = ("deepspeed", "mpi4py", "dask")
 _REFUSED_LIGHTNING = ("2.6.2", "2.6.3")
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `doctor`."""
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    parser.add_argument("--root", type=Path, help="where datasets live (default: CIFAR_HPC_DATA or the cache)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `doctor`."""
+    return command(arguments.json, arguments.root)
+
+
 def command(json_file: str | None, root: Path | None) -> int:
     """Prints or writes the findings.
 
@@ -35,7 +47,7 @@ def command(json_file: str | None, root: Path | None) -> int:
     if json_file is not None:
         write_json_output(found, json_file)
     if json_file != "-":
-        print(describe(found))
+        tell(describe(found))
     return 1 if found["problems"] else 0
 
 

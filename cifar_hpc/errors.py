@@ -1,6 +1,12 @@
 """The exceptions that a user is meant to read, and a check that several commands share."""
 
+import errno
 import importlib.util
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LONGEST = 1_000
+"""Characters of a sentence; what a file puts into one may have any length."""
 
 
 class UserError(Exception):
@@ -8,7 +14,35 @@ class UserError(Exception):
 
     Its message is one sentence that names the file and key (or the missing thing) and what would be
     right. The command line prints it without a traceback and ends with exit status 2.
+
+    Args:
+        message: the sentence, or a line for each where several things are wrong; overlong ones lose their middle.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(map(shortened, message.split("\n"))))
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """Text without its middle where it is too long; its end often says what would be right."""
+    tail = longest // 4
+    return text if len(text) <= longest else f"{text[: longest - tail - 3]} … {text[-tail:]}"
+
+
+def one_line(error: BaseException) -> str:
+    """What another library says is wrong, on one line and of bearable length."""
+    return shortened(" ".join(str(error).split()), 300) or type(error).__name__
+
+
+_OF_THE_MACHINE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE,
+    errno.ESTALE, errno.EFBIG,
+}  # fmt: skip
+
+
+def machine_refuses(error: OSError) -> bool:
+    """Whether it is the machine that refuses: no space, no permission, a disk that is broken or only to be read."""
+    return error.errno in _OF_THE_MACHINE
 
 
 class EndedEarly(Exception):
@@ -22,6 +56,18 @@ class EndedEarly(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question for who mistyped a word; empty where no known one is near.
+
+    Args:
+        word: as it was given.
+        known: words that would be right.
+    """
+    folded = {each.casefold(): each for each in known}
+    near = get_close_matches(word.casefold(), folded, 1, cutoff=0.7)
+    return f"did you mean {folded[near[0]]}?" if near else ""
 
 
 def check_deepspeed(wanted_by: str) -> None:

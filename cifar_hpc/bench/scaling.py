@@ -14,7 +14,7 @@ from cifar_hpc import machine
 from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.bench.memory import group_memory_mib
 from cifar_hpc.bench.scaling_claims import answers
-from cifar_hpc.bench.scaling_grid import Figures, Plan, Point, check, choose, grid
+from cifar_hpc.bench.scaling_grid import Figures, GridPlan, Point, check, choose, grid
 from cifar_hpc.bench.scaling_page import as_text, plot
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
 from cifar_hpc.collection.folder import chosen
@@ -25,7 +25,7 @@ from cifar_hpc.output import write_json_output
 from cifar_hpc.records import environment
 
 
-def command(plan: Plan, json_file: str | None, plot_file: Path | None) -> int:
+def command(plan: GridPlan, json_file: str | None, plot_file: Path | None) -> int:
     """Measures the grid and prints it as a table, with what it says of the reports' claims.
 
     Args:
@@ -84,7 +84,7 @@ def _check_fits(commands: dict[Point, list[str]], processes: tuple[int, ...]) ->
     return cli
 
 
-def measure(commands: dict[Point, list[str]], plan: Plan, devices: int) -> list[Figures]:
+def measure(commands: dict[Point, list[str]], plan: GridPlan, devices: int) -> list[Figures]:
     """Runs all points in turns.
 
     Args:
@@ -101,7 +101,7 @@ def measure(commands: dict[Point, list[str]], plan: Plan, devices: int) -> list[
     with contextlib.ExitStack() as stack:
         running: dict[Point, Contestant] = {}
         for point, arguments in commands.items():
-            with _told(point):
+            with _naming(point):
                 start = time.perf_counter()
                 module = [sys.executable, "-m", "cifar_hpc.bench.ours"]
                 running[point] = stack.enter_context(Contestant([*module, *arguments], {"PYTHONPATH": package_path()}))
@@ -111,7 +111,7 @@ def measure(commands: dict[Point, list[str]], plan: Plan, devices: int) -> list[
         for turn in range(plan.turns):
             # Forwards and backwards, so that a machine that grows slower steadily favours nobody.
             for point in list(commands)[:: 1 if turn % 2 == 0 else -1]:
-                with _told(point):
+                with _naming(point):
                     rates[point].append(running[point].take_turn(plan.seconds))
                 if (mib := group_memory_mib(running[point].group)) is not None:
                     memory[point].append(mib)
@@ -119,7 +119,7 @@ def measure(commands: dict[Point, list[str]], plan: Plan, devices: int) -> list[
 
 
 @contextlib.contextmanager
-def _told(point: Point) -> Iterator[None]:
+def _naming(point: Point) -> Iterator[None]:
     try:
         yield
     except ContestantError as error:

@@ -15,7 +15,7 @@ _PICTURES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
-class Plan:
+class GridPlan:
     """What to measure.
 
     Attributes:
@@ -100,7 +100,7 @@ class Figures:
     first_batch_seconds: float
 
 
-def check(plan: Plan, json_file: str | None, plot_file: Path | None) -> None:
+def check(plan: GridPlan, json_file: str | None, plot_file: Path | None) -> None:
     """Refuses what can be refused without looking at the row, so that nothing is measured in vain.
 
     Raises:
@@ -127,7 +127,7 @@ def check(plan: Plan, json_file: str | None, plot_file: Path | None) -> None:
             raise UserError(f"--{name} {file} cannot be written: there is no folder {Path(str(file)).parent}")
 
 
-def grid(plan: Plan) -> list[Point]:
+def grid(plan: GridPlan) -> list[Point]:
     """Every combination once, and one process of one thread first in each precision."""
     points = []
     for precision in plan.precisions:

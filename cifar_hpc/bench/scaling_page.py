@@ -1,8 +1,11 @@
 """A measured grid as a table and as a plot, from the content of its JSON."""
 
+import io
 import textwrap
 from pathlib import Path
 from typing import Any
+
+from cifar_hpc.output import write_file
 
 _WIDTH = 98
 _HEADS = ("precision", "strategy", "p × t", "images/s (quartiles)", "speed-up (quartiles)", "eff.", "MiB", "1st, s")
@@ -116,4 +119,6 @@ def plot(content: dict[str, Any], file: Path) -> None:
         axes.set_xlim(left=0)
         axes.spines["left"].set_visible(False)
         axes.set_title(f"{content['row']}, processes × threads", loc="left", fontsize=9)
-        figure.savefig(file, dpi=200)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=200, format=file.suffix[1:] or None)
+    write_file(file, drawn.getvalue(), "--plot")

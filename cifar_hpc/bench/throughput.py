@@ -189,7 +189,7 @@ def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> R
     stock = [*through_fit, "--trainer.kernels=stock"]
     commands = {"ours": through_fit, "plain": plain if plan.against == "plain" else stock}
     ours = CIFARCLI("fit", [*arguments, "-c", str(plan.overlay)]) if plan.overlay else cli
-    precision = ours.precision
+    precision = ours.request.precision
     dtype = torch.bfloat16 if precision.name.startswith("bf16") and not precision.emulated else torch.float32
     flops = training_flops(cli.model)
     pythons = dict.fromkeys(commands, sys.executable)

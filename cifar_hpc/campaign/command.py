@@ -1,5 +1,6 @@
 """The command `campaign`: plans runs, carries them out in the hours that it is given, and says where it stands."""
 
+import argparse
 import sys
 import textwrap
 import time
@@ -13,19 +14,48 @@ from cifar_hpc.campaign.plan import Request, Run, plan
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import EndedEarly, UserError
 from cifar_hpc.hpc.child import curve, saved_epochs
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records import environment, run_directory
 from cifar_hpc.verify import reader
 
 _FIRST, _MORE = "first evidence", "one more seed"
-_WORDS = {
-    "train_accuracy_percent": "training accuracy",
-    "test_accuracy_percent": "test accuracy",
-    "precision_percent": "precision",
-    "recall_percent": "recall",
-    "f1_percent": "F1",
-    "seconds": "seconds",
-}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `campaign`."""
+    parser.add_argument("row", metavar="ROW", nargs="*", help="only these rows (default: all)")
+    parser.add_argument("--hours", type=float, metavar="H", help="to spend; it stops by itself at an epoch's end")
+    seeds_help = "that each row is to come to (default: one, then as `verify` says)"
+    parser.add_argument("--seeds", type=int, metavar="N", help=seeds_help)
+    parser.add_argument("--threads", type=int, metavar="K", help="of each run (default: the overlay's)")
+    overlay_help = "overlay of every run (default: fast)"
+    parser.add_argument("-c", "--config", action="append", metavar="FILE", help=overlay_help)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", dest="mode", action="store_const", const="dry-run", help="print the plan alone")
+    what.add_argument("--slurm", dest="mode", action="store_const", const="slurm", help="write an array job instead")
+    what.add_argument("--status", dest="mode", action="store_const", const="status", help="say where it stands")
+    keep_help = "copy complete planned records to results/, and update the tables"
+    parser.add_argument("--keep", action="store_true", help=keep_help)
+    parser.add_argument("--json", metavar="FILE", help="write the plan or status to FILE (- for standard output)")
+    parser.set_defaults(mode="run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `campaign`."""
+    mode = arguments.mode
+    if mode in ("run", "slurm") and arguments.json is not None:
+        raise UserError("--json writes a plan or a status; give it with --dry-run or --status")
+    for name in ("hours", "seeds", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"--{name} is {value}; it must be above 0")
+    request = None
+    if arguments.hours is not None:
+        overlays = tuple(arguments.config or ["fast"])
+        request = Request(arguments.hours, tuple(arguments.row), arguments.seeds, overlays, arguments.threads)
+    elif mode != "status" and not (mode == "run" and arguments.keep):
+        raise UserError("campaign needs --hours H, the hours to spend; --status and --keep alone do without")
+    return command(request, mode, arguments.keep, arguments.json)
 
 
 def command(request: Request | None, mode: str, kept: bool, json_file: str | None) -> int:
@@ -135,7 +165,7 @@ def _slurm(request: Request) -> int:
         raise UserError("Nothing is left to decide for these rows, so there is no job to write")
     folder = runner.write_plan(request, runs, _from_now(request.hours))
     _show(request, runs, None)
-    print(f"sbatch {runner.write_array_job(runs, request, folder)}")
+    tell(f"sbatch {runner.write_array_job(runs, request, folder)}")
     return 0
 
 
@@ -151,7 +181,7 @@ def _keep() -> list[str]:
 
 def _show(request: Request, runs: list[Run], json_file: str | None) -> None:
     if json_file != "-":
-        print(table(request, runs), flush=True)
+        tell(table(request, runs))
     if json_file is not None:
         described = [asdict(run) | {"hours": run.hours} for run in runs]
         write_json_output({"request": asdict(request), "runs": described}, json_file)
@@ -188,7 +218,9 @@ def _decides(run: Run, request: Request) -> str:
         return f"tells how long its {run.epochs} epochs take"
     by_metrics: dict[tuple[str, ...], list[str]] = {}
     for row, metrics in run.decides.items():
-        by_metrics.setdefault(tuple(_WORDS[metric] for metric in metrics), []).append(row)
+        by_metrics.setdefault(
+            tuple(metric.removesuffix("_percent").replace("_", " ") for metric in metrics), []
+        ).append(row)
     told = "; ".join(f"{', '.join(metrics)} of {', '.join(rows)}" for metrics, rows in by_metrics.items())
     return f"{_FIRST if run.first else _MORE}: {told}"
 
@@ -203,9 +235,9 @@ def _status(json_file: str | None) -> int:
     states = [_state(run) for run in runner.planned_runs(content)]
     if json_file != "-":
         doing = f"at work until {content['ends']}" if at_work else "not at work"
-        print(f"{folder}: planned {content['planned']}, {doing}")
+        tell(f"{folder}: planned {content['planned']}, {doing}")
         for state in states:
-            print(f"  {state['row']} seed {state['seed']}: {state['told']}")
+            tell(f"  {state['row']} seed {state['seed']}: {state['told']}")
     if json_file is not None:
         write_json_output({"plan": str(folder / "plan.json"), "at_work": at_work, "runs": states}, json_file)
     return 0
@@ -228,4 +260,4 @@ def _state(run: Run) -> dict[str, Any]:
 
 
 def _tell(line: str) -> None:
-    print(f"campaign: {line}", file=sys.stderr, flush=True)
+    tell(f"campaign: {line}", sys.stderr)

@@ -209,18 +209,18 @@ def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_E
             # Under an overlay that changes the experiment no report is judged, and seeds are counted.
             evidence = own if changes else [r for r in found.evidence(member) if r.tier == "full" and not r.changed]
             its.evidence |= {name} if evidence else set()
-            its.wanted[name] = _wanted(member, evidence, request.seeds or (1 if changes else None))
+            its.wanted[name] = _wanted(member, evidence, found.records, request.seeds or (1 if changes else None))
         its.seeds |= {record.seed for record in its.unfinished}
         experiments.append(its)
     return experiments
 
 
-def _wanted(row: Row, evidence: Sequence[Record], seeds: int | None) -> dict[str, int]:
+def _wanted(row: Row, evidence: Sequence[Record], others: Sequence[Record], seeds: int | None) -> dict[str, int]:
     """How many more seeds each printed number of a row wants; one that prints none wants seeds only where asked for."""
     printed = [metric for metric in METRICS if getattr(row.reproduction.reported, metric) is not None]
     if seeds is not None:
         return dict.fromkeys(printed or ["seconds"], max(0, seeds - len({record.seed for record in evidence})))
-    verdicts = judge_row(row.reproduction, evidence)
+    verdicts = judge_row(row.reproduction, evidence, others)
     judged = verdicts[0].judgements if verdicts else {}
     return {metric: more_seeds(judged.get(metric)) if judged else 1 for metric in printed}
 

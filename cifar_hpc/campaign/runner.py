@@ -13,6 +13,7 @@ from cifar_hpc.campaign.plan import Request, Run
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
+from cifar_hpc.output import write_file
 from cifar_hpc.records import run_directory
 from cifar_hpc.records.run_directory import write_json
 
@@ -116,7 +117,7 @@ def carry_out(run: Run, request: Request, folder: Path, deadline: float) -> str:
         return False
 
     log = folder / f"{run.row}-seed{run.seed}.log"
-    with log.open("a") as output, fit_process(arguments(run, request), output, NICE) as process:
+    with fit_process(arguments(run, request), log, NICE) as process:
         watch(process, own, enough)
     status = run_directory.status(own)
     if status == "complete":
@@ -202,5 +203,5 @@ def write_array_job(runs: list[Run], request: Request, folder: Path) -> Path:
         folder=folder,
         lines="\n".join(f'    "{" ".join(line)}"' for line in words),
     )
-    file.write_text(text, encoding="utf-8")
+    write_file(file, text)
     return file

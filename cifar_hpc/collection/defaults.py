@@ -30,7 +30,10 @@ def _resolve_class(value: Any) -> Any:
         value = {"class_path": value}
     if not isinstance(value, dict) or not isinstance(value.get("class_path"), str):
         return value
-    arguments = known.get(value["class_path"], {}) | (value.get("init_args") or {})
+    given = value.get("init_args") or {}
+    if not isinstance(given, dict):
+        return value
+    arguments = known.get(value["class_path"], {}) | given
     return value | {"init_args": {key: _resolve_class(argument) for key, argument in arguments.items()}}
 
 

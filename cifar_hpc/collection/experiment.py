@@ -2,32 +2,36 @@
 
 from typing import Any
 
-_EXPERIMENT_TRAINER_KEYS = {
-    "accumulate_grad_batches",
-    "callbacks",
-    "check_val_every_n_epoch",
-    "fast_dev_run",
-    "gradient_clip_algorithm",
-    "gradient_clip_val",
-    "limit_test_batches",
-    "limit_train_batches",
-    "limit_val_batches",
-    "max_epochs",
-    "max_steps",
-    "max_time",
-    "min_epochs",
-    "min_steps",
-    "overfit_batches",
-    "sync_batchnorm",
-    "val_check_interval",
+_ENGINE_TRAINER_KEYS = {
+    # where a run happens
+    *("accelerator", "devices", "num_nodes", "strategy", "threads", "default_root_dir"),
+    # how its numbers are computed, up to rounding
+    *("precision", "kernels", "benchmark", "deterministic", "inference_mode"),
+    # what is shown and kept of it
+    *("enable_checkpointing", "enable_model_summary", "enable_progress_bar", "logger", "log_every_n_steps"),
+    *("enable_autolog_hparams", "model_registry", "profiler", "detect_anomaly"),
+    # what lies outside training: batches before it, whose random numbers Lightning sets apart, and `predict`
+    *("num_sanity_val_steps", "limit_predict_batches"),
 }
-"""Trainer flags that belong to the experiment; all others say where and how fast it runs."""
+"""Trainer flags that change no result. All others are the experiment: a new one is, until it is shown not to be."""
+
+_ENGINE_CALLBACKS = {
+    f"lightning.pytorch.callbacks.{name}"
+    for name in (
+        *("DeviceStatsMonitor", "LearningRateMonitor", "ThroughputMonitor", "ModelSummary", "RichModelSummary"),
+        *("TQDMProgressBar", "RichProgressBar", "ModelCheckpoint", "OnExceptionCheckpoint"),
+    )
+}
+"""Callbacks that look on. All others may train another way: accumulate, average, freeze, prune, or stop."""
 
 _ENGINE_DATA_KEYS = {"root", "num_workers", "eval_batch_size", "pipeline", "source"}
 """Arguments of the DataModule that change no result."""
 
 _ENGINE_OPTIMIZER_KEYS = {"fused", "foreach"}
-"""Arguments of torch's optimisers that choose between implementations of one step."""
+"""Arguments of torch's optimisers that choose among kernels for the same steps."""
+
+_ENDS = ("trainer.max_time", "trainer.max_steps")
+"""Settings that only end a run, as a signal does; its record is partial then."""
 
 _MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
 """Networks whose schedule is laid over all planned epochs."""
@@ -36,16 +40,25 @@ _MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
 def experiment(config: dict[str, Any]) -> dict[str, Any]:
     """The settings that make the experiment, flat, without those that say where and how fast it runs."""
     settings = flat({key: value for key, value in config.items() if key != "seed_everything"})
+    found = {key: value for key, value in settings.items() if not _is_engine(key)}
+    callbacks = found.pop("trainer.callbacks", None)
+    acting = [callback for callback in callbacks or () if _class_path(callback) not in _ENGINE_CALLBACKS]
+    return found | ({"trainer.callbacks": acting} if acting else {})
 
-    def belongs(key: str) -> bool:
-        group, _, rest = key.partition(".")
-        if group == "trainer":
-            return rest in _EXPERIMENT_TRAINER_KEYS
-        if group == "model" and "optimizer.init_args." in key:
-            return rest.rpartition(".")[2] not in _ENGINE_OPTIMIZER_KEYS
-        return not (group == "data" and rest in _ENGINE_DATA_KEYS)
 
-    return {key: value for key, value in settings.items() if belongs(key)}
+def _is_engine(key: str) -> bool:
+    """Whether a key, with dots, says only where and how fast a run happens."""
+    group, *rest = key.split(".")
+    if group == "trainer":
+        return bool(rest) and rest[0] in _ENGINE_TRAINER_KEYS
+    if group == "data":
+        return bool(rest) and rest[0] in _ENGINE_DATA_KEYS
+    return group == "model" and "optimizer.init_args." in key and rest[-1] in _ENGINE_OPTIMIZER_KEYS
+
+
+def _class_path(callback: Any) -> str:
+    """The class that an item of `trainer.callbacks` names, alone or with arguments."""
+    return str(callback.get("class_path") if isinstance(callback, dict) else callback)
 
 
 def kind_of_experiment(config: dict[str, Any]) -> Any:
@@ -83,6 +96,23 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list
     """Keys whose values differ, with both values."""
     keys = [*first, *(key for key in second if key not in first)]
     return {key: [first.get(key), second.get(key)] for key in keys if first.get(key) != second.get(key)}
+
+
+def resumed_changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
+    """What keeps a run with one configuration from going on with another.
+
+    What only ended it may be lifted, where no schedule of learning rates is laid over the whole run.
+
+    Args:
+        before: the configuration that the run began with.
+        now: the one that it is to go on with.
+    """
+    settings = experiment(now)
+    lifted = _ENDS[:1] if _looks_at_the_end(settings) else _ENDS
+    changed = differences(experiment(before), settings)
+    if before.get("seed_everything") != now.get("seed_everything"):
+        changed = {"seed_everything": [before.get("seed_everything"), now.get("seed_everything")], **changed}
+    return {key: values for key, values in changed.items() if key not in lifted}
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

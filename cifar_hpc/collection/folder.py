@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from cifar_hpc.collection.experiment import kind_of_experiment
 from cifar_hpc.collection.reproduction import METRICS, Report, Row, read_row
 from cifar_hpc.collection.source import Source, read_yaml
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, did_you_mean
 
 VARIABLE = "CIFAR_HPC_COLLECTION"
 INDEX = "collection.yaml"
@@ -87,10 +86,9 @@ class Collection:
             return self.rows[name]
         if (path := self.folder / f"{name}.yaml") in self.row_files:
             return self.read(path)  # which says what is wrong with it
-        raise UserError(
-            f"There is no row {name}{'' if self.is_default else f' in {self.folder}'}; "
-            f"the rows are {', '.join(self.rows) or 'none yet'}"
-        )
+        where = "" if self.is_default else f" in {self.folder}"
+        near = did_you_mean(name, self.rows)
+        raise UserError(f"There is no row {name}{where}; {near or f'the rows are {_listed(self.rows)}'}")
 
     def read(self, path: Path) -> Row:
         """Reads a row's file, which may lie elsewhere.
@@ -144,7 +142,8 @@ class Collection:
         """
         for name in names:
             if name not in self.reports:
-                raise UserError(f"There is no report {name}; the reports are {', '.join(self.reports)}")
+                near = did_you_mean(name, self.reports)
+                raise UserError(f"There is no report {name}; {near or f'the reports are {_listed(self.reports)}'}")
 
     def command(self, command: str, *arguments: object) -> str:
         """A command line for the user, which works on this collection from the current folder."""
@@ -220,25 +219,32 @@ def configuration_file(name: str, flag: str = "-c", with_packaged: bool = False)
         return path
     collection = chosen()
     files = {file.stem: file for file in collection.row_files}
-    places = [files, collection.recipes, *map(_overlays, (Path("configs"), _beside("configs")))]
+    places = [files, collection.recipes, _named(Path("configs")), overlays()]
     if with_packaged:
         places.append({file.stem: file for file in _row_files(packaged())})
     for place in places:
         if name in place:
             return place[name]
-    known = sorted(set().union(*places))
-    near = get_close_matches(name, known, 1)
-    overlays = ", ".join(sorted(places[3]))
-    told = f"did you mean {near[0]}?" if near else f"`rows` lists the rows, and overlays are {overlays}"
+    near = did_you_mean(name, set().union(*places))
+    told = near or f"`rows` lists the rows, and overlays are {_listed(sorted(places[3]))}"
     raise UserError(f"{flag} {name}: there is no such file here, and no row or overlay of that name; {told}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none yet"
 
 
 def _beside(name: str) -> Path:
     return next((f for f in (_PACKAGE / name, _PACKAGE.parent / name) if f.is_dir()), Path(name))
 
 
-def _overlays(folder: Path) -> dict[str, Path]:
-    """Overlays by name, those in deeper folders (recipes of our own) behind."""
+def overlays() -> dict[str, Path]:
+    """The packaged overlays and recipes, by name."""
+    return _named(_beside("configs"))
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    """Overlays by name; one in the folder itself comes before one of the same name deeper down."""
     return {path.stem: path for pattern in ("*/*.yaml", "*.yaml") for path in sorted(folder.glob(pattern))}
 
 
@@ -258,14 +264,15 @@ def _row_files(folder: Path) -> list[Path]:
 @lru_cache(maxsize=4)
 def _read(folder: Path, row_files: tuple[Path, ...], state: object) -> Collection:
     problems: list[str] = []
-    reports = _read_reports(folder / INDEX, problems)
+    reports, whole = _read_reports(folder / INDEX, problems)
     rows = {}
     for path in row_files:
         try:
-            row = read_row(path, reports)
+            row = read_row(path, reports if whole else None)
             if row.reproduction.row is None:
                 raise UserError(f"{path}:1: reproduction.row is missing; it must be {path.stem}")
             rows[path.stem] = row
+            reports.setdefault(str(row.reproduction.report), Report(str(row.reproduction.report)))
         except UserError as error:
             problems += str(error).splitlines()
     return Collection(folder, reports, rows, tuple(problems))
@@ -282,9 +289,13 @@ class _Index:
     reports: dict[str, Any]
 
 
-def _read_reports(path: Path, problems: list[str]) -> dict[str, Report]:
-    """The reports of collection.yaml; one with a mistake counts by its name alone, so that its rows are still read."""
-    reports = {}
+def _read_reports(path: Path, problems: list[str]) -> tuple[dict[str, Report], bool]:
+    """The reports of collection.yaml, and whether these are all.
+
+    A report with a mistake counts by its name alone, so that its rows are still read.
+    """
+    reports: dict[str, Report] = {}
+    index = None
     try:
         source = Source(path)
         source.refuse_repeated_keys()
@@ -294,4 +305,4 @@ def _read_reports(path: Path, problems: list[str]) -> dict[str, Report]:
         source.check()
     except UserError as error:
         problems += str(error).splitlines()
-    return reports
+    return reports, index is not None

@@ -1,10 +1,14 @@
 """Turns the parser's long messages into one sentence that names the file, the key and what would be right."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from cifar_hpc.collection.bounded_yaml import guarded, read_bounded
+from cifar_hpc.errors import did_you_mean, shortened
 
 _HELP = "`--help` lists the known ones"
 
@@ -36,17 +40,54 @@ def one_sentence(message: str) -> str:
     return " ".join(message.split())
 
 
-def explain_parser_error(message: str, files: list[Path], arguments: list[str]) -> str:
+_ELSEWHERE = {
+    "optimizer": "model.init_args.optimizer",
+    "lr": "model.init_args.optimizer.init_args.lr",
+    "learning_rate": "model.init_args.optimizer.init_args.lr",
+    "momentum": "model.init_args.optimizer.init_args.momentum",
+    "weight_decay": "model.init_args.optimizer.init_args.weight_decay",
+    "scheduler": "model.init_args.scheduler",
+    "dropout": "model.init_args.dropout",
+    "epochs": "trainer.max_epochs",
+    "workers": "trainer.threads",
+    "num_workers": "trainer.threads",
+    "gpus": "trainer.devices",
+    "batch": "data.batch_size",
+    "seed": "seed_everything",
+    "dir": "run_dir",
+    "output_dir": "run_dir",
+    "log_dir": "run_dir",
+}
+"""What other programs call a key, and where it is here."""
+
+
+def _near(key: str, known: Collection[str]) -> str:
+    """What was probably meant by a key that nobody has."""
+    name = key.lstrip("-").partition("=")[0].replace("-", "_")
+    last = name.rpartition(".")[2]
+    if name == "ckpt_path" and "ckpt_path" not in known:
+        return "--resume goes on from the newest checkpoint of --run_dir"
+    if name in _ELSEWHERE:
+        return f"did you mean --{_ELSEWHERE[name]}?"
+    ends = [other for other in known if other.rpartition(".")[2] == last]
+    return (
+        f"did you mean --{min(ends, key=len)}?" if ends else did_you_mean(f"--{name}", [f"--{each}" for each in known])
+    )
+
+
+def explain_parser_error(message: str, files: list[Path], arguments: list[str], known: Collection[str] = ()) -> str:
     """One sentence from a jsonargparse message.
 
     Args:
         message: the parser's, of many lines.
         files: the configuration files of the command line, in order.
         arguments: the command line.
+        known: the keys that there are.
     """
     text = one_sentence(message.partition("Given value type:")[0])
     if found := re.search(r"unrecognized arguments?: (.*)", text):
-        help_ = _HELP if found[1].startswith("-") else "a row is named with -c before it"
+        first = found[1].split()[0]
+        help_ = _near(first, known) or _HELP if first.startswith("-") else "a row is named with -c before it"
         return f"The argument {found[1]} is not known; {help_}"
     if "arguments are required: model" in text:
         return "There is no model to train; name a row, `-c ROW`, before any overlay"
@@ -58,10 +99,10 @@ def explain_parser_error(message: str, files: list[Path], arguments: list[str]) 
     if key == "data.seed":  # which nobody can set
         key = "seed_everything"
     if found := re.search(r"Group '([^']+)' does not accept option '([^']+)'", text):
-        return _unknown(f"{found[1]}.{found[2]}", files, arguments)
+        return _unknown(f"{found[1]}.{found[2]}", files, arguments, known)
     if found := re.search(r"Option '([^']+)' is not accepted", text):
         inside = key + (".init_args." if "class_path" in text else ".") if key else ""
-        return _unknown(inside + found[1], files, arguments)
+        return _unknown(inside + found[1], files, arguments, known)
     place, value = place_of(key, files, arguments), _value(message)
     if found := re.search(r"Importing '([^']+)' is not allowed", text):
         place = place_of(f"{key}.class_path", files, arguments)
@@ -72,6 +113,9 @@ def explain_parser_error(message: str, files: list[Path], arguments: list[str]) 
     if found := re.search(r"module '([^']+)' has no attribute '([^']+)'", text):
         place = place_of(f"{key}.class_path", files, arguments)
         return f"{place}: {key} names {found[1]}.{found[2]}, but {found[1]} has no {found[2]}"
+    if found := re.search(r"class_path '([^']+)': the following arguments are required: ([\w, ]+)", text):
+        needed = ", ".join(f"init_args.{name}" for name in re.findall(r"\w+", found[2].partition(" - ")[0]))
+        return f"{place}: {key} names {found[1]}, which needs {needed} beside it"
     if key in _RIGHT:
         return f"{place}: {key} is {value}; it must be {_RIGHT[key]}"
     if found := re.search("Unable to load config ['\"]([^'\"]+)['\"]", text):
@@ -83,8 +127,9 @@ def explain_parser_error(message: str, files: list[Path], arguments: list[str]) 
     return f"{place}: {text}"
 
 
-def _unknown(key: str, files: list[Path], arguments: list[str]) -> str:
-    return f"{place_of(key, files, arguments)}: {key} is not a known key; {_HELP}"
+def _unknown(key: str, files: list[Path], arguments: list[str], known: Collection[str]) -> str:
+    near = _near(key, known).replace("--", "")
+    return f"{place_of(key, files, arguments)}: {key} is not a known key; {near or _HELP}"
 
 
 def _key(text: str) -> str:
@@ -101,7 +146,7 @@ def _value(message: str) -> str:
         found = re.findall(r"Not of type \w+: (\S+) does not conform", message)
     value = found[0].strip() if found else "wrong"
     value = re.sub(r"^NestedArg\(key='[^']*', val='?(.*?)'?\)$", r"\1", value)
-    return value.partition(". Got value:")[0]
+    return shortened(value.partition(". Got value:")[0], 200)
 
 
 def place_of(key: str, files: list[Path], arguments: list[str]) -> str:
@@ -113,8 +158,8 @@ def place_of(key: str, files: list[Path], arguments: list[str]) -> str:
     deepest, place = 0, str(files[-1]) if files else "The command line"
     for path in files:
         try:
-            content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
+            content: Any = guarded(yaml.safe_load)(read_bounded(path))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
             continue
         depth = 0
         for part in parts:

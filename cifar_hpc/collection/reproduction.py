@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cifar_hpc.collection.source import Source
-from cifar_hpc.collection.typed import Keys, name_of
+from cifar_hpc.collection.typed import Keys, name_of, shown
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 """Of CIFAR-10 and of CIFAR-100; both hold equally many images of each class (A. Krizhevsky, 2009)."""
@@ -130,11 +130,13 @@ class Setting:
     """Where a hyperparameter comes from.
 
     Args:
-        origin: stated in the report, read from its authors' code, inferred, or unknown.
+        origin: stated in the report, read from its authors' code, inferred, identified by `identify` as what printed
+        the
+            very numbers that are judged, or unknown.
         where: the place, or what it is inferred from, or what was chosen and why.
     """
 
-    origin: Literal["stated", "code", "inferred", "unknown"]
+    origin: Literal["stated", "code", "inferred", "identified", "unknown"]
     where: str
 
 
@@ -249,12 +251,12 @@ _EXPERIMENT = {"trainer", "model", "data"}
 _ROW, _REPORT = ("reproduction", "row"), ("reproduction", "report")
 
 
-def read_row(path: Path, reports: Mapping[str, Report]) -> Row:
+def read_row(path: Path, reports: Mapping[str, Report] | None) -> Row:
     """Reads and checks a row's YAML.
 
     Args:
         path: the file.
-        reports: of the collection.
+        reports: of the collection; null where nobody can say, as its index is broken.
 
     Raises:
         UserError: if the group `reproduction` is wrong; names each mistake with its line and key.
@@ -276,20 +278,20 @@ def read_row(path: Path, reports: Mapping[str, Report]) -> Row:
             _check_experiment(source)
     source.check()
     assert reproduction is not None
-    report = reports.get(reproduction.report or "")
+    report = (reports or {}).get(reproduction.report or "")
     shared = report.settings if report else {}
     return Row(path, replace(reproduction, settings=shared | reproduction.settings), config)
 
 
-def _check_names(group: dict[str, Any], source: Source, reports: Mapping[str, Report]) -> None:
+def _check_names(group: dict[str, Any], source: Source, reports: Mapping[str, Report] | None) -> None:
     """Notes names that do not agree with the file's or the collection's."""
     row, report, path = group["row"], group.get("report"), source.path
     # A run's own config.yaml may be used again.
     if path.name not in (f"{row}.yaml", "config.yaml"):
         source.refuse(_ROW, f"{'.'.join(_ROW)} is {row}, but the file's name asks for {path.stem}")
-    if report not in reports:
+    if report is None or (reports is not None and isinstance(report, str) and report not in reports):
         found = "is missing" if report is None else f"is {report}"
-        known = ", ".join(reports) or "the reports"
+        known = ", ".join(reports or ()) or "the reports"
         source.refuse(_REPORT, f"{'.'.join(_REPORT)} {found}; it must be one of {known}, which collection.yaml names")
 
 
@@ -366,7 +368,10 @@ def _refuse_impossible(values: dict[str, Any], where: Keys, source: Source) -> N
 
 def _check_experiment(source: Source) -> None:
     """Notes an experiment of which a part is missing; what else is wrong with it, `fit` tells."""
-    there = [key for key in sorted(_EXPERIMENT) if isinstance(source.content.get(key), dict)]
+    there = [key for key in sorted(_EXPERIMENT) if key in source.content]
+    for key in there:
+        if not isinstance(source.content[key], dict):
+            source.refuse((key,), f"{key} is {shown(source.content[key])}; it must be a mapping")
     if there and len(there) < len(_EXPERIMENT):
         missing, right = ", ".join(sorted(_EXPERIMENT.difference(there))), "all three, or none for `audit` alone"
         source.refuse((there[0],), f"the file has {' and '.join(there)} but no {missing}; a row has {right}")
@@ -374,7 +379,7 @@ def _check_experiment(source: Source) -> None:
         value: Any = source.content
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
-        if len(there) == len(_EXPERIMENT) and type(value) is not kind:
+        if isinstance(source.content.get(keys[0]), dict) and type(value) is not kind:
             right = "a whole number" if kind is int else "a text"
             source.refuse(keys, f"{name_of(keys)} is {value}; it must be {right}")
 

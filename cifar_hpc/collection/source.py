@@ -1,12 +1,14 @@
 """Reads YAML files and remembers on which line each key stands, so that every mistake can be told with its place."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from cifar_hpc.collection.bounded_yaml import read_bounded
 from cifar_hpc.collection.typed import Keys, build_and_tell
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, one_line
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where it is installed, which is ten times as fast."""
@@ -28,19 +30,24 @@ class Source:
         self.path = path
         self.mistakes: list[str] = []
         try:
-            loader = _LOADER(path.read_text(encoding="utf-8"))
+            loader = _LOADER(read_bounded(path))
             self._node: Any = loader.get_single_node()
+            self._repeated = list(repeated_keys(self._node))  # before merge keys are written out
             content = None if self._node is None else loader.construct_document(self._node)
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f"{path}:{mark.line + 1}" if mark else str(path)
-            raise UserError(f"{place}: this is no valid YAML: {error.problem or error.context}") from error
-        except (yaml.YAMLError, ValueError) as error:  # among them what is no text at all
-            raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+            told = ", ".join(filter(None, (error.context, error.problem)))
+            raise UserError(f"{place}: this is no valid YAML: {told}") from error
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise UserError(f"{path}:{line}: this is no text in UTF-8, so it is no valid YAML") from error
+        except Exception as error:  # what stands for no value can raise nearly anything
+            raise UserError(f"{path}:1: this is no valid YAML: {one_line(error)}") from error
         if not isinstance(content, dict):
-            raise UserError(f"{path} must hold a mapping of keys, not {type(content).__name__}")
+            raise UserError(f"{path}:1: the file must hold a mapping of keys, not {type(content).__name__}")
         self.content: dict[str, Any] = content
 
     def line(self, keys: Keys) -> int:
@@ -81,21 +88,11 @@ class Source:
 
     def refuse_repeated_keys(self) -> None:
         """Notes keys that stand twice in one mapping, of which YAML would take the later without a word."""
-        nodes, known = [self._node], {id(self._node)}
-        for node in nodes:
-            inner = node.value if isinstance(node, yaml.SequenceNode) else []
-            if isinstance(node, yaml.MappingNode):
-                inner = [value for _, value in node.value]
-                first: dict[str, int] = {}
-                for key, _ in node.value:
-                    line = key.start_mark.line + 1
-                    earlier = first.setdefault(str(key.value), line)
-                    if earlier != line:
-                        told = f"the key {key.value} stands on line {earlier} and again on line {line}"
-                        self.mistakes.append(f"{self.path}:{line}: {told}; each key must stand once")
-            # An alias is its anchor's node once more.
-            nodes += [each for each in inner if id(each) not in known]
-            known |= set(map(id, inner))
+        self.mistakes += [f"{self.path}:{line}: {told}" for line, told in self._repeated]
+
+    def in_order(self) -> list[str]:
+        """The mistakes, each once, in the order of the file's lines."""
+        return sorted(dict.fromkeys(self.mistakes), key=self._line_told)
 
     def check(self) -> None:
         """Refuses the file if a mistake was found.
@@ -104,10 +101,47 @@ class Source:
             UserError: with a sentence, on a line of its own, for each mistake in the order of the file's lines.
         """
         if self.mistakes:
-            raise UserError("\n".join(sorted(dict.fromkeys(self.mistakes), key=self._line_told)))
+            raise UserError("\n".join(self.in_order()))
 
     def _line_told(self, mistake: str) -> int:
         return int(mistake.removeprefix(f"{self.path}:").partition(":")[0])
+
+
+def repeated_keys(root: Any) -> Iterator[tuple[int, str]]:
+    """Each key that stands twice in one mapping, as the line where it does and a sentence.
+
+    Args:
+        root: a node as PyYAML composes it; null for an empty text.
+    """
+    nodes, known = [root], {id(root)}
+    for node in nodes:
+        inner = node.value if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            inner = [value for _, value in node.value]
+            first: dict[tuple[str, str], int] = {}
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                line = key.start_mark.line + 1
+                if earlier := first.get((key.tag, key.value)):
+                    told = f"the key {key.value} stands on line {earlier} and again on line {line}"
+                    yield line, f"{told}; each key must stand once"
+                first.setdefault((key.tag, key.value), line)
+        # An alias is its anchor's node once more.
+        nodes += [each for each in inner if id(each) not in known]
+        known |= set(map(id, inner))
+
+
+def refuse_repeated_keys(text: str) -> None:
+    """Refuses YAML in which a key stands twice in one mapping; what else is wrong with it is for its loader to tell.
+
+    Raises:
+        UserError: naming the key and both lines.
+    """
+    try:
+        mistakes = [told for _, told in repeated_keys(yaml.compose(text, Loader=_LOADER))]
+    except yaml.YAMLError:
+        return
+    if mistakes:
+        raise UserError(f"A file or value of the configuration is wrong: {mistakes[0]}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

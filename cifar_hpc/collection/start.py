@@ -1,13 +1,25 @@
 """The command `init`: a collection of one's own, ready to run."""
 
+import argparse
 import shlex
 from pathlib import Path
 
 from cifar_hpc.errors import UserError
+from cifar_hpc.output import tell, write_file
 
 _TEMPLATE = Path(__file__).parent / "template"
 _PLACES = {"github.yml": ".github/workflows/reports.yml", "gitlab-ci.yml": ".gitlab-ci.yml"}
 """Files that lie elsewhere in a collection than in the template."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `init`."""
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder to make it in")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `init`."""
+    return command(arguments.folder)
 
 
 def command(folder: Path) -> int:
@@ -25,11 +37,11 @@ def command(folder: Path) -> int:
     try:
         for path, source in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+            write_file(path, source.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"init {folder}: {error.filename} cannot be written: {error.strerror}") from error
     named = shlex.quote(str(folder))
-    print(f"{folder} is a collection of one made-up report; {folder / 'README.md'} says what its files hold. Next:")
-    print(f"  python -m cifar_hpc audit --collection {named}")
-    print(f"  python -m cifar_hpc rows --collection {named}")
+    tell(f"{folder} is a collection of one made-up report; {folder / 'README.md'} says what its files hold. Next:")
+    tell(f"  python -m cifar_hpc audit --collection {named}")
+    tell(f"  python -m cifar_hpc rows --collection {named}")
     return 0

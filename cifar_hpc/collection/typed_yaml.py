@@ -43,7 +43,7 @@ def read_lists(path: Path, kinds: dict[str, type[Any]], check: Check) -> tuple[d
             made = source.build(kind, item, (key, index))
             if made is not None and check(source, (key, index), made):
                 found[key].append(made)
-    return found, source.mistakes
+    return found, source.in_order()
 
 
 def knows_report(collection: Collection, source: Source, keys: Keys, report: str) -> bool:

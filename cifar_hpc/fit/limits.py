@@ -1,17 +1,33 @@
 """Values that the types of a configuration allow, and with which no run could be what it was asked to be."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, shortened
 
 MANY = 64
 """Threads, or worker processes, that any machine may be asked for; more only where it has a quarter as many cores."""
 
-_AT_LEAST_ONE = ("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes")
 _SHARES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches")
+_WHOLE = "a whole number of at least 1"
+_SHARE = "a share of the batches up to 1.0, or a number of them of at least 2"
+
+
+def check_groups(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuses groups of a configuration file that are none, over which the parser would stumble.
+
+    Raises:
+        UserError: naming the file and the key.
+    """
+    for key in ("reproduction", "trainer", "model", "data"):
+        value = content.get(key, {})
+        if not isinstance(value, dict | str):  # a text is the name of a file that holds the group
+            told = shortened(json.dumps(value, default=str), 60)
+            raise UserError(f"{path}: {key} is {told}; it must be a mapping of keys")
 
 
 def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Callable[[str], str]) -> None:
@@ -34,39 +50,11 @@ def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Cal
     Raises:
         UserError: one sentence that names the place, the key and what would be right.
     """
-    trainer = config["trainer"]
-
-    def refuse(group: str, key: str, right: str) -> None:
-        value = "null" if config[group][key] is None else config[group][key]
-        raise UserError(f"{place(f'{group}.{key}')}: {group}.{key} is {value}; it must be {right}")
-
-    epochs = trainer["max_epochs"]
-    if (epochs is None and command == "fit") or (epochs is not None and epochs < 1):
-        refuse("trainer", "max_epochs", "a whole number of at least 1")
-    if trainer["max_steps"] != -1 and trainer["max_steps"] < 1:
-        refuse("trainer", "max_steps", "a whole number of at least 1, or -1 for no limit")
-    for key in _AT_LEAST_ONE:
-        if trainer[key] is not None and trainer[key] < 1:
-            refuse("trainer", key, "a whole number of at least 1")
-    if not 0 <= (trainer["min_epochs"] or 0) <= (epochs or math.inf):
-        refuse("trainer", "min_epochs", f"a whole number of 0 to max_epochs, which is {epochs}")
-    if (trainer["gradient_clip_val"] or 0) < 0:  # it would turn the gradients round
-        refuse("trainer", "gradient_clip_val", "a number of at least 0")
-    if trainer["max_time"] is not None and not re.search("[1-9]", str(trainer["max_time"])):
-        refuse("trainer", "max_time", "days, hours, minutes and seconds, such as 00:01:30:00, of more than nothing")
-    if not _are_devices(trainer["devices"], trainer["accelerator"]):
-        refuse("trainer", "devices", "a number of devices of at least 1, or auto")
-    for key in _SHARES:
-        least = 0 if key == "limit_val_batches" else 1
-        if not _is_share(trainer[key], least):
-            none = "0 for none, " if least == 0 else ""
-            refuse("trainer", key, f"{none}a share of the batches up to 1.0, or a number of them of at least 2")
-    if trainer["val_check_interval"] == 0:
-        refuse("trainer", "val_check_interval", "a share of the batches up to 1.0, or a number of them of at least 2")
-    most = max(MANY, 4 * cores)
-    for group, key in (("trainer", "threads"), ("data", "num_workers")):
-        if (config[group][key] or 0) > most:
-            refuse(group, key, f"at most {most} on this machine, which has {cores} core{'s' * (cores > 1)} for them")
+    for key, allowed, right in _limits(command, config["trainer"], config["data"], cores):
+        if not allowed:
+            group, _, name = key.partition(".")
+            value = "null" if config[group][name] is None else config[group][name]
+            raise UserError(f"{place(key)}: {key} is {value}; it must be {right}")
 
 
 def is_smoke(config: Mapping[str, Any]) -> bool:
@@ -76,12 +64,53 @@ def is_smoke(config: Mapping[str, Any]) -> bool:
     return bool(cut or config["data"]["sample"] or trainer["fast_dev_run"] or trainer["overfit_batches"])
 
 
-def _is_share(value: float | None, least: int) -> bool:
+def _limits(command: str, trainer: Any, data: Any, cores: int) -> list[tuple[str, bool, str]]:
+    """Each key with whether its value is allowed and what would be right."""
+    epochs, clip, time = trainer["max_epochs"], trainer["gradient_clip_val"], trainer["max_time"]
+    duration = "days, hours, minutes and seconds, such as 00:01:30:00, of more than nothing"
+    most = max(MANY, 4 * cores)
+    few = f"at most {most} on this machine, which has {cores} core{'s' * (cores > 1)} for them"
+    # Only training goes without evaluation; a command that evaluates would do nothing.
+    without = {"limit_val_batches"} if command == "fit" else set()
+    return [
+        ("trainer.max_epochs", epochs >= 1 if epochs is not None else command != "fit", _WHOLE),
+        ("trainer.max_steps", trainer["max_steps"] == -1 or trainer["max_steps"] >= 1, f"{_WHOLE}, or -1 for no limit"),
+        *(
+            (f"trainer.{key}", trainer[key] is None or trainer[key] >= 1, _WHOLE)
+            for key in ("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes")
+        ),
+        (
+            "trainer.min_epochs",
+            0 <= (trainer["min_epochs"] or 0) <= (epochs or math.inf),
+            f"a whole number of 0 to max_epochs, which is {epochs}",
+        ),
+        ("trainer.gradient_clip_val", clip is None or clip >= 0, "a number of at least 0"),  # it would turn them round
+        ("trainer.max_time", time is None or re.search("[1-9]", str(time)) is not None, duration),
+        (
+            "trainer.devices",
+            _are_devices(trainer["devices"], trainer["accelerator"]),
+            "a number of devices of at least 1, or auto",
+        ),
+        *(
+            (
+                f"trainer.{key}",
+                _is_share(trainer[key]) or (trainer[key] == 0 and key in without),
+                "0 for none, " * (key in without) + _SHARE,
+            )
+            for key in _SHARES
+        ),
+        ("trainer.val_check_interval", trainer["val_check_interval"] != 0, _SHARE),
+        ("trainer.threads", (trainer["threads"] or 0) <= most, few),
+        ("data.num_workers", data["num_workers"] <= most, few),
+    ]
+
+
+def _is_share(value: float | None) -> bool:
     """Whether a number of batches, or a share of them, is left; null stands for all.
 
     The parser makes floats of both: up to 1.0 it is a share, so that 1 is all batches and not one of them.
     """
-    return value is None or value == least == 0 or 0 < value <= 1 or (value > 1 and value == int(value))
+    return value is None or 0 < value <= 1 or (value > 1 and value == int(value))
 
 
 def _are_devices(value: Any, accelerator: str) -> bool:

@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from cifar_hpc.fit.checkpoint import is_whole_epoch
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 
@@ -119,16 +120,19 @@ class EpochLines(EpochCallback):
         self._epoch_start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the epoch."""
+        """Prints a whole epoch."""
+        if not is_whole_epoch(trainer):
+            return
         now = time.perf_counter()
         train = pl_module.train_metrics()  # type: ignore[operator]  # sums over all processes: all must ask
         if not trainer.is_global_zero:
             return
-        test = trainer.callback_metrics.get("test/accuracy")
+        # Of an evaluation after this epoch; Lightning's own metrics keep older ones.
+        test = pl_module.evaluations.get("test")  # type: ignore[operator, union-attr]
         left = time_left(now - self._start, self._first, trainer.current_epoch + 1, trainer)
         print(
             f"{of_epochs(trainer)}: train loss {train['loss']:.4f}, train accuracy {100 * train['accuracy']:.2f} %, "
-            + (f"test accuracy {100 * float(test):.2f} %, " if test is not None else "")
+            + (f"test accuracy {100 * test.metrics['accuracy']:.2f} %, " if test is not None else "")
             + f"{now - self._epoch_start:.1f} s"
             + (f", {left}" if left else ""),
             file=sys.stderr,

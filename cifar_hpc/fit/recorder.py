@@ -1,7 +1,7 @@
 """The callback that writes a run's `result.json` and `predictions.npz`."""
 
 import hashlib
-import os
+import io
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,13 +10,16 @@ from typing import Any, overload
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.callbacks import Converged
+from cifar_hpc.fit.checkpoint import is_whole_epoch
 from cifar_hpc.machine import Load
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
+from cifar_hpc.output import write_file
 from cifar_hpc.records import environment
 from cifar_hpc.records.record import (
     SCHEMA,
@@ -80,6 +83,9 @@ class RunFacts:
 class Recorder(EpochCallback):
     """Measures a run and writes its record: after each epoch as `partial`, after the test as `complete`.
 
+    A run that something ended before its last epoch stays `partial` and says what. An epoch that was cut short is none:
+    it has no point on the curve, no checkpoint, and whoever resumes the run trains it from its start.
+
     Times are wall clock, read after the device has finished. Training, evaluation and the first epoch are
     told apart. The state travels in the checkpoints, so that a resumed run has one unbroken record.
 
@@ -92,18 +98,20 @@ class Recorder(EpochCallback):
         self.run_dir = run_dir
         self.facts = facts
         self.curve: list[Point] = []
+        self.ended: str | None = None
+        self.images = 0.0
         self.fit_seconds = 0.0
         self.load = Load()
         self.printed: dict[int, dict[str, Any]] = {}
         self.best_test: dict[str, Any] | None = None
         self.best_holdout: dict[str, Any] | None = None
         self.test_seconds: float | None = None
+        self.trains = False
         self._fit_start: float | None = None
         self._test_start = 0.0
         self._epoch_start = 0.0
         self._evaluation_start = 0.0
         self._evaluation_seconds = 0.0
-        self._evaluated = False
         self._learning_rate = 0.0
         self._predictions_sha256: str | None = None
 
@@ -116,8 +124,8 @@ class Recorder(EpochCallback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the epoch's clock."""
+        self.trains = True
         self._evaluation_seconds = 0.0
-        self._evaluated = False
         self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._epoch_start = _now(pl_module)
 
@@ -126,18 +134,20 @@ class Recorder(EpochCallback):
         self._evaluation_start = _now(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds an evaluation to the epoch's time; only one behind the last batch tells of the epoch."""
+        """Adds an evaluation to the epoch's time; wherever in the epoch it was."""
         self._evaluation_seconds += _now(pl_module) - self._evaluation_start
-        self._evaluated = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds the epoch to the curve."""
+        """Adds a whole epoch to the curve."""
         assert isinstance(pl_module, Classifier)
+        if not is_whole_epoch(trainer):
+            return
         seconds = _now(pl_module) - self._epoch_start - self._evaluation_seconds
         self.load.update()
         epoch = trainer.current_epoch + 1
         train = pl_module.train_metrics()
-        evaluations = pl_module.evaluations if self._evaluated else {}
+        self.images += train["images"]
+        evaluations = _whole_evaluations(trainer, pl_module)
         metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
         test = metrics.get("test", {})
         holdout = metrics.get("holdout", {})
@@ -172,7 +182,13 @@ class Recorder(EpochCallback):
         self._write(trainer, "partial")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops the clock."""
+        """Stops the clock, and notes what ended the run."""
+        self.ended = _why_ended(trainer, len(self.curve))
+        self._stop_clock()
+        if self.ended:
+            self._write(trainer, "partial")
+
+    def _stop_clock(self) -> None:
         self.load.update()
         if self._fit_start is not None:
             self.fit_seconds += time.perf_counter() - self._fit_start
@@ -183,7 +199,7 @@ class Recorder(EpochCallback):
         self._test_start = _now(pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Completes the record with the last epoch's answers on the test set."""
+        """Adds the last epoch's answers on the test set, which completes the record unless something ended the run."""
         assert isinstance(pl_module, Classifier)
         self.test_seconds = _now(pl_module) - self._test_start
         last = _keep(len(self.curve), pl_module.evaluations["test"])
@@ -192,7 +208,11 @@ class Recorder(EpochCallback):
         views = None if augmented is None else _keep(len(self.curve), augmented)
         if views is not None:
             last["accuracy_tta"] = views["metrics"]["accuracy"]
-        if last["epoch"] in self.facts.printed_epochs:
+        # A test of some batches says nothing on the images that answers from epochs before it are about.
+        self.best_test, self.best_holdout = (_if_like(kept, last) for kept in (self.best_test, self.best_holdout))
+        self.printed = {epoch: kept for epoch, kept in self.printed.items() if _if_like(kept, last)}
+        whole = len(last["label"]) == len(trainer.datamodule.evaluation_sets["test"])  # type: ignore[attr-defined]
+        if last["epoch"] in self.facts.printed_epochs and whole:
             self.printed[last["epoch"]] = last
         if trainer.is_global_zero:
             arrays = _arrays(last) | _arrays(self.best_test, "best_test_") | _arrays(self.best_holdout, "best_holdout_")
@@ -200,15 +220,17 @@ class Recorder(EpochCallback):
             for epoch, kept in self.printed.items():
                 if epoch != last["epoch"]:  # the last epoch's are there under plain names
                     arrays |= _arrays(kept, f"epoch{epoch}_")
-            part = self.run_dir / ".predictions.part.npz"
-            np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-            self._predictions_sha256 = hashlib.sha256(part.read_bytes()).hexdigest()
-            os.replace(part, self.run_dir / "predictions.npz")
-        self._write(trainer, "complete", last)
+            content = io.BytesIO()
+            np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+            self._predictions_sha256 = hashlib.sha256(content.getvalue()).hexdigest()
+            write_file(self.run_dir / "predictions.npz", content.getvalue())
+        self._write(trainer, "partial" if self.ended else "complete", last)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Marks the record: `partial` when the run was stopped, `failed` when it broke."""
-        self.on_fit_end(trainer, pl_module)
+        """Marks the record: `partial` when the run was stopped, `failed` when it broke; nothing before it began."""
+        if self._fit_start is None and not self.trains:
+            return
+        self._stop_clock()
         stopped = not isinstance(exception, Exception)  # Ctrl-C, or a signal
         self._write(trainer, "partial" if stopped else "failed")
 
@@ -218,6 +240,7 @@ class Recorder(EpochCallback):
         return {
             "curve": [asdict(point) for point in self.curve],
             "fit_seconds": self.fit_seconds + running,
+            "images": self.images,
             "best_test": self.best_test,
             "best_holdout": self.best_holdout,
             "printed": self.printed,
@@ -232,6 +255,7 @@ class Recorder(EpochCallback):
                 "epoch; end it with that version, or begin anew in another --run_dir"
             )
         self.curve = [Point(**point) for point in state_dict["curve"]]
+        self.images = state_dict.get("images", float("nan"))  # earlier versions kept none
         self.fit_seconds = state_dict["fit_seconds"]
         self.best_test = state_dict["best_test"]
         self.best_holdout = state_dict["best_holdout"]
@@ -248,7 +272,6 @@ class Recorder(EpochCallback):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, CIFARDataModule)
-        done = len(self.curve)
         train_seconds = sum(point.train_seconds for point in self.curve)
         running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
         test_set = getattr(data, "evaluation_sets", {}).get("test", ())
@@ -260,6 +283,7 @@ class Recorder(EpochCallback):
             recipe=self.facts.recipe,
             seed=self.facts.seed,
             status=status,
+            ended=self.ended,
             tier=self._tier(trainer, whole),
             epochs=self._epochs(trainer),
             dataset=DatasetFacts(data.dataset.name, train_images, len(test_set), data.sha256),
@@ -275,7 +299,7 @@ class Recorder(EpochCallback):
                 eval_seconds=sum(point.eval_seconds for point in self.curve),
                 test_seconds=self.test_seconds,
                 first_epoch_seconds=self.curve[0].train_seconds if self.curve else None,
-                images_per_second=train_images * done / train_seconds if train_seconds else None,
+                images_per_second=self.images / train_seconds if train_seconds else None,
                 load=self.load.share,
             ),
             engine=Engine(getattr(trainer, "kernels", "stock")),
@@ -290,7 +314,7 @@ class Recorder(EpochCallback):
     def _epochs(self, trainer: Trainer) -> Epochs:
         """Epochs planned and done; a rule that has ended the run has planned as many, of those that it might have."""
         done, most = len(self.curve), self.facts.planned_epochs
-        ended = done < most and any(isinstance(c, Converged) and c.holds for c in trainer.callbacks)  # type: ignore[attr-defined]
+        ended = done < most and _is_converged(trainer)
         return Epochs(done, done, most) if ended else Epochs(most, done)
 
     def _tier(self, trainer: Trainer, whole_dataset: bool) -> Tier:
@@ -324,6 +348,36 @@ class Recorder(EpochCallback):
             train_accuracy=None if point is None else point.train_accuracy,
             train_loss=None if point is None else point.train_loss,
         )
+
+
+def _is_converged(trainer: Trainer) -> bool:
+    """Whether the row's own rule says that the run is whole."""
+    return any(isinstance(c, Converged) and c.holds for c in trainer.callbacks)  # type: ignore[attr-defined]
+
+
+def _why_ended(trainer: Trainer, done: int) -> str | None:
+    """What ended a run before its last epoch; null where it went to its end."""
+    if done >= (trainer.max_epochs or 0) or _is_converged(trainer):
+        return None
+    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+        return f"trainer.max_steps: {trainer.max_steps}"
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0:
+            return "trainer.max_time"  # which makes such a callback
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+            return f"EarlyStopping: {callback.stopping_reason_message.partition(' Signaling')[0]}"
+    return "a callback"
+
+
+def _whole_evaluations(trainer: Trainer, pl_module: Classifier) -> dict[str, Evaluation]:
+    """The evaluations at the end of this epoch that looked at every image of their set."""
+    sets = trainer.datamodule.evaluation_sets  # type: ignore[attr-defined]
+    return {name: found for name, found in pl_module.evaluations.items() if len(found.labels) == len(sets[name])}
+
+
+def _if_like(kept: dict[str, Any] | None, last: dict[str, Any]) -> dict[str, Any] | None:
+    """Answers of an epoch, where they are about as many images as the last epoch's."""
+    return kept if kept is not None and len(kept["label"]) == len(last["label"]) else None
 
 
 def _keep(epoch: int, evaluation: Evaluation) -> dict[str, Any]:

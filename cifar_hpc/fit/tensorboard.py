@@ -1,5 +1,6 @@
 """What TensorBoard shows besides the curves and the graph: confusion matrix, mistakes, settings."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.models.classifier import Classifier
 from cifar_hpc.models.evaluation import Evaluation
+from cifar_hpc.output import write_file
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 _MISTAKES = 32
@@ -28,7 +30,7 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(self, run_dir: Path, settings: dict[str, Any], draw_graph: bool) -> None:
         # A run that goes on has drawn its graph already.
-        draw_graph = draw_graph and not any(run_dir.glob("events*"))
+        draw_graph = draw_graph and not event_files(run_dir)
         super().__init__(run_dir.parent, run_dir.name, version="", log_graph=draw_graph, default_hp_metric=False)
         self.hparams = settings
 
@@ -44,14 +46,28 @@ class RunLogger(TensorBoardLogger):
 
 
 class TensorBoardExtras(EpochCallback):
-    """Adds pictures and hyperparameters after the test.
+    """Adds pictures and hyperparameters after the test, and takes back what a resumed run will log again.
 
     Args:
         settings: the run's configuration, flat.
+        run_dir: the run's directory.
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], run_dir: Path) -> None:
         self.settings = settings
+        self._earlier = event_files(run_dir)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes back the epochs behind the checkpoint that this process goes on from."""
+        if trainer.is_global_zero:
+            for file in self._earlier:
+                forget_after(file, trainer.current_epoch)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the epochs before this one to disk, where a kill leaves them."""
+        writer = _writer(trainer)
+        if writer is not None:
+            writer.flush()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes confusion matrix, mistakes and hyperparameters of the last epoch."""
@@ -124,8 +140,31 @@ def mistakes_figure(evaluation: Evaluation, data: CIFARDataModule) -> Any:
     return figure
 
 
+def tensorboard_logger(trainer: Trainer) -> TensorBoardLogger | None:
+    """The first logger of a run that writes for TensorBoard; null where there is none."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+
+
+def event_files(folder: Path) -> list[Path]:
+    """TensorBoard's files in a folder."""
+    return sorted(folder.glob("events.out.tfevents.*"))
+
+
+def forget_after(file: Path, epoch: int) -> None:
+    """Removes from one of TensorBoard's files what it has of later epochs, and a last record that a kill cut off."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    kept = io.BytesIO()
+    writer = RecordWriter(kept)
+    for event in RawEventFileLoader(str(file)).Load():
+        if Event.FromString(event).step <= epoch:
+            writer.write(event)
+    write_file(file, kept.getvalue())
+
+
 def _writer(trainer: Trainer) -> Any:
     """TensorBoard's writer on the process that logs; None elsewhere or with another logger."""
-    if not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
-        return None
-    return trainer.logger.experiment
+    logger = tensorboard_logger(trainer)
+    return logger.experiment if trainer.is_global_zero and logger is not None else None

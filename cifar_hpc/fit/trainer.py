@@ -6,12 +6,15 @@ from typing import Any, Literal
 
 import torch
 from jsonargparse.typing import PositiveInt
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Trainer as LightningTrainer
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 
+from cifar_hpc.fit.checkpoint import CheckpointFile
 from cifar_hpc.hpc.siblings import PATIENCE
 from cifar_hpc.machine import choose_precision
 from cifar_hpc.speed.kernels import FasterKernels, Kernels
@@ -29,6 +32,20 @@ class NoProfiler(PassThroughProfiler):
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
         """Does nothing."""
         return self._NOTHING
+
+
+class ClippingPrecision(MixedPrecision):
+    """Lightning's mixed precision, which also clips the gradients of fused optimisers.
+
+    Lightning refuses to, as these undo the loss scaling of float16 within their step, behind the clipping. Nothing is
+    scaled in bfloat16; in float16 the gradients are scaled back here, which torch's GradScaler notes and does once.
+    """
+
+    def clip_gradients(self, optimizer: Any, clip_val: float | int | None = 0.0, *args: Any, **kwargs: Any) -> None:
+        """Clips gradients, in their own scale."""
+        if clip_val and self.scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            self.scaler.unscale_(optimizer)
+        Precision.clip_gradients(self, optimizer, clip_val, *args, **kwargs)  # type: ignore[arg-type]
 
 
 class Trainer(LightningTrainer):
@@ -66,6 +83,10 @@ class Trainer(LightningTrainer):
             kwargs["strategy"] = kind(stage=_STAGES[kwargs["strategy"]])
         kwargs["precision"] = choose_precision("auto", runs_on_cpu(kwargs)).name if precision == "auto" else precision
         super().__init__(**kwargs)
+        found = self.strategy.precision_plugin
+        if self.gradient_clip_val and type(found) is MixedPrecision:
+            clipping = ClippingPrecision(found.precision, found.device, found.scaler)  # type: ignore[arg-type]
+            self.strategy.precision_plugin = clipping
         lightnings_own = self.fit_loop.epoch_loop
         if kernels == "ours" and not missing(lightnings_own):
             # Imported here: it extends a private class.
@@ -74,6 +95,10 @@ class Trainer(LightningTrainer):
             self.fit_loop.epoch_loop = StepLoop(self, lightnings_own.min_steps, lightnings_own.max_steps)
         if isinstance(self.strategy, DDPStrategy) and self.strategy.root_device.type == "cpu":
             self.strategy._timeout = PATIENCE
+        if type(self.strategy.checkpoint_io) is TorchCheckpointIO:
+            self.strategy.checkpoint_io = CheckpointFile()
+        # Else Lightning takes any run with `max_steps` for one stopped amid an epoch, and ends that epoch twice.
+        self.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._leave_signals_alone()
         # Last, because strategies set a number of their own, silently.
         if threads is not None:

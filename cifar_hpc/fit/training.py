@@ -1,38 +1,39 @@
 """The commands `fit`, `validate`, `test` and `predict`, over a run's directory."""
 
 import hashlib
+import io
 import logging
 import os
 import re
 import shutil
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
-from cifar_hpc.collection.experiment import differences, experiment, flat
-from cifar_hpc.collection.messages import one_sentence
-from cifar_hpc.collection.source import read_yaml
-from cifar_hpc.errors import UserError
-from cifar_hpc.fit.callbacks import Announcement, EpochCheckpoint, EpochSeed
-from cifar_hpc.fit.configuration import CIFARCLI
+from cifar_hpc.collection.experiment import flat
+from cifar_hpc.errors import UserError, machine_refuses, one_line
+from cifar_hpc.fit.beginning import place_of_run
+from cifar_hpc.fit.callbacks import Announcement, CurvePoints, EpochSeed
+from cifar_hpc.fit.checkpoint import EpochCheckpoint, is_whole_epoch
+from cifar_hpc.fit.configuration import CIFARCLI, count_processes
 from cifar_hpc.fit.recorder import Recorder, RunFacts
-from cifar_hpc.fit.tensorboard import TensorBoardExtras
-from cifar_hpc.hpc.ending import resumable
+from cifar_hpc.fit.tensorboard import TensorBoardExtras, event_files, tensorboard_logger
+from cifar_hpc.hpc.ending import how_to_go_on, resumable
 from cifar_hpc.hpc.launch import find_launch
 from cifar_hpc.hpc.siblings import Siblings
+from cifar_hpc.output import tell, write_file
 from cifar_hpc.records import checkpoints, run_directory
 from cifar_hpc.speed.allocator import keep_memory
-
-_RUN_DIR_VARIABLE = "CIFAR_HPC_RUN_DIR"
-"""Tells the processes that Lightning starts for other devices where the first one's run lives."""
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -46,69 +47,91 @@ def run(command: str, arguments: list[str]) -> int:
         if cli.plain_config["trainer"]["kernels"] == "ours":
             keep_memory()
         cli.datamodule.prepare_data()
-        if cli.processes > 1 and command == "fit":
+        if command == "fit" and (processes := count_processes(cli)) > 1:
             cli.datamodule.setup("fit")
-            cli.datamodule.check_processes(cli.processes)
-    return fit(cli, siblings) if command == "fit" else evaluate(cli, command, siblings)
+            cli.datamodule.check_processes(processes)
+    if command != "fit":
+        return evaluate(cli, command, siblings)
+    with place_of_run(cli, siblings) as (run_dir, checkpoint):
+        return train(cli, siblings, run_dir, checkpoint)
 
 
-def fit(cli: CIFARCLI, siblings: Siblings) -> int:
-    """Trains, then tests on the full test set, and keeps the record in the run's directory."""
-    if _RUN_DIR_VARIABLE in os.environ:  # the process that started this one has chosen and holds the directory
-        run_dir = Path(os.environ[_RUN_DIR_VARIABLE])
-        checkpoint = checkpoints.newest_sound_checkpoint(run_dir) if cli.config["resume"] else None
-        return _fit_in(cli, siblings, run_dir, checkpoint)
-    with ExitStack() as held:
-        chosen, began = None, False
-        with siblings.together("run directory"):
-            if siblings.rank == 0:
-                chosen = _choose_run_directory(cli)
-                held.enter_context(run_directory.hold(chosen[0]))
-                began = _keep_config(cli, chosen[0])
-        answer = siblings.share("chosen", chosen and [str(path) if path else None for path in chosen])[0]
-        run_dir, checkpoint = Path(answer[0]), Path(answer[1]) if answer[1] else None
-        os.environ[_RUN_DIR_VARIABLE] = str(run_dir)
-        held.callback(os.environ.pop, _RUN_DIR_VARIABLE)
-        try:
-            return _fit_in(cli, siblings, run_dir, checkpoint)
-        except UserError:
-            if began and not (run_dir / "checkpoints").is_dir():
-                run_directory.remove(run_dir)  # a refused request leaves nothing behind
-            raise
+def train(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path | None) -> int:
+    """Trains, then tests the last whole epoch's network on the full test set, and keeps the record.
 
-
-def _fit_in(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path | None) -> int:
+    Args:
+        cli: the parsed command.
+        siblings: the processes that a launcher started.
+        run_dir: the run's directory.
+        checkpoint: to go on from; null for a run that begins.
+    """
     with siblings.together("trainer"):
         digest = hashlib.sha256((run_dir / "config.yaml").read_bytes()).hexdigest()
-        callbacks = [_announcement(cli, run_dir, checkpoint), *run_callbacks(cli, run_dir, digest)]
-        trainer = cli.make_trainer(run_dir, callbacks)
+        callbacks = run_callbacks(cli, run_dir, digest)
+        trainer = cli.make_trainer(run_dir, [_announcement(cli, run_dir, checkpoint), *callbacks])
+    recorder = next(callback for callback in callbacks if isinstance(callback, Recorder))
     siblings.join_process_group(trainer.strategy.root_device)
     if checkpoint is not None and checkpoints.deepspeed_parts(checkpoint):
         checkpoints.allow_deepspeeds_classes()  # in every process: each loads its part
-    with resumable(trainer, run_dir), _told():
-        trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-        trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    with resumable(trainer, run_dir), _flags_that_fit():
+        with _checkpoint_that_fits(checkpoint, recorder):
+            trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+        if recorder.curve:
+            # Weights from amid an epoch are nobody's: such a run is tested at its last whole epoch.
+            whole = None if is_whole_epoch(trainer) else checkpoints.newest_sound_checkpoint(run_dir)
+            trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=whole, weights_only=True, verbose=False)
     if trainer.is_global_zero:
-        for name, evaluation in cli.model.evaluations.items():
-            what = "Test accuracy" + (", with test-time augmentation" if name == "test_tta" else "")
-            print(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
-        print(f"Record: {run_dir}/result.json")
-        if cli.reproduction.row is not None:  # of a recipe no report says what it should reach
-            print(f"Verdict: {cli.collection.command('verify', run_dir)}")
-        print(f"TensorBoard: {_program('tensorboard')} --logdir {run_dir}")
+        _tell_outcome(cli, trainer, recorder)
     return 0
 
 
+def _tell_outcome(cli: CIFARCLI, trainer: Trainer, recorder: Recorder) -> None:
+    run_dir = recorder.run_dir
+    for name, evaluation in cli.model.evaluations.items() if recorder.curve else ():
+        what = "Test accuracy" + (", with test-time augmentation" if name == "test_tta" else "")
+        tell(f"{what}: {100 * evaluation.metrics['accuracy']:.2f} % of {len(evaluation.labels):,} images")
+    tell(f"Record: {run_dir}/result.json")
+    if recorder.ended:
+        limit = recorder.ended.partition(":")[0]
+        more = f" and a larger {limit}, or none," if limit.startswith("trainer.") else ""
+        tell(f"Ended by {recorder.ended}, {how_to_go_on(trainer, run_dir, done=len(recorder.curve), more=more)}")
+    elif cli.reproduction.row is not None:  # of a recipe no report says what it should reach
+        tell(f"Verdict: {cli.collection.command('verify', run_dir)}")
+    logger = tensorboard_logger(trainer)
+    if logger is not None and event_files(Path(logger.log_dir)):
+        tell(f"TensorBoard: {_program('tensorboard')} --logdir {Path(logger.log_dir)}")
+
+
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tells in one sentence what Lightning finds wrong with a flag once it has seen the data."""
+def _checkpoint_that_fits(checkpoint: Path | None, recorder: Recorder) -> Iterator[None]:
+    """Tells in one sentence what is wrong with a checkpoint that reads well and cannot be gone on from."""
     try:
         yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        if checkpoint is None or recorder.trains:
+            raise
+        told = one_line(error)
+        raise UserError(
+            f"{checkpoint} does not fit this run ({told}); without it the one before it is taken"
+        ) from error
+
+
+@contextmanager
+def _flags_that_fit() -> Iterator[None]:
+    """Tells in one sentence what Lightning or a package refuses once the configuration is parsed."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"The configuration needs a package that is not installed: {one_line(error)}") from error
     except (MisconfigurationException, ValueError) as error:
         flag = re.search(r"`(limit_\w+_batches|val_check_interval|overfit_batches)", str(error))
-        if flag is None:
-            raise
-        raise UserError(f"trainer.{flag[1]} does not fit the data: {one_sentence(str(error))}") from error
+        if flag is not None:
+            raise UserError(f"trainer.{flag[1]} does not fit the data: {one_line(error)}") from error
+        if isinstance(error, MisconfigurationException):
+            raise UserError(f"Lightning refuses the configuration: {one_line(error)}") from error
+        raise
 
 
 def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Callback]:
@@ -124,29 +147,20 @@ def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Call
         row=row,
         recipe=cli.reproduction.recipe,
         seed=cli.seed,
-        planned_epochs=(cli.row_config or cli.plain_config)["trainer"]["max_epochs"],
+        planned_epochs=(cli.request.base if row and cli.request.base else cli.plain_config)["trainer"]["max_epochs"],
         curve_epochs=tuple(point.epoch for point in cli.reproduction.reported.curve),
         printed_epochs=cli.collection.printed_epochs(cli.collection.row(row)) if row else (),
         model_class_path=cli.plain_config["model"]["class_path"],
         trainable_parameters=cli.trainable_parameters,
         config_sha256=config_sha256,
-        changed_from_row=cli.changed_from_row(),
+        changed_from_row=cli.request.changed(),
     )
     return [
         EpochSeed(cli.seed),
         Recorder(run_dir, facts),
-        TensorBoardExtras(flat(cli.plain_config)),
-        # The classifier logs the epoch, from 1, as `step`; the two newest are kept, so that one damaged
-        # in writing costs an epoch and not the run.
-        EpochCheckpoint(
-            run_dir / "checkpoints",
-            filename="epoch{step:04d}",
-            auto_insert_metric_name=False,
-            monitor="step",
-            mode="max",
-            save_top_k=2,
-            save_on_train_epoch_end=True,
-        ),
+        CurvePoints(),
+        TensorBoardExtras(flat(cli.plain_config), run_dir),
+        EpochCheckpoint(run_dir / "checkpoints"),
     ]
 
 
@@ -159,22 +173,24 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
     siblings.join_process_group(trainer.strategy.root_device)
     action = getattr(trainer, command)
     quiet = {} if command == "predict" else {"verbose": False}
-    found = action(cli.model, datamodule=cli.datamodule, **quiet)
+    with _flags_that_fit():
+        found = action(cli.model, datamodule=cli.datamodule, **quiet)
     if command == "predict":
         columns = _gather_columns(found, trainer.world_size)
     if not trainer.is_global_zero:
         return 0
+    if command != "predict" and not cli.model.evaluations:
+        raise UserError(f"{command} has looked at no image; the Trainer's flags leave nothing to look at")
     for name, evaluation in cli.model.evaluations.items():
         metrics = ", ".join(f"{metric} {value:.6f}" for metric, value in evaluation.metrics.items())
-        print(f"{name} ({len(evaluation.labels)} images, {checkpoint}): {metrics}")
+        tell(f"{name} ({len(evaluation.labels)} images, {checkpoint}): {metrics}")
     if output is not None:
         order = columns.pop("index").argsort()
         arrays: dict[str, Any] = {key: values[order].numpy() for key, values in columns.items()}
-        part = output.with_name(f".{output.name}.part")
-        with part.open("wb") as file:  # given a name, NumPy would add a suffix to one that has none
-            np.savez_compressed(file, **arrays)
-        os.replace(part, output)
-        print(f"Predictions of {len(order)} test images: {output}")
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)
+        write_file(output, content.getvalue(), "--output")
+        tell(f"Predictions of {len(order)} test images: {output}")
     return 0
 
 
@@ -205,64 +221,6 @@ def _gather_columns(batches: list[dict[str, torch.Tensor]], world_size: int) -> 
     return {key: torch.cat([each[key] for each in everyone]) for key in mine}
 
 
-def _choose_run_directory(cli: CIFARCLI) -> tuple[Path, Path | None]:
-    """The run's directory, and the checkpoint to go on from."""
-    name, run_dir = cli.place, cli.config["run_dir"]
-    if cli.config["resume"] and (found := run_directory.find_unfinished(name, cli.seed, run_dir)) is not None:
-        _check_same_experiment(cli, found)
-        # Without a sound checkpoint the run starts again in its place: there is nothing to lose.
-        checkpoint = checkpoints.newest_sound_checkpoint(found)
-        if checkpoint is not None:
-            _check_same_engine(cli, checkpoint)
-            if not checkpoints.deepspeed_parts(checkpoint):
-                checkpoints.fit_weights(cli.model, checkpoints.checkpoint_weights(checkpoint), checkpoint)
-        return found, checkpoint
-    folder = run_directory.new_run_directory(name, cli.seed, run_dir)
-    if cli.config["resume"] and run_dir is None and (complete := run_directory.newest(name, cli.seed, "complete")):
-        print(f"{complete} is complete, so there is nothing to resume: a new run starts", file=sys.stderr, flush=True)
-    return folder, None
-
-
-def _check_same_experiment(cli: CIFARCLI, folder: Path) -> None:
-    """A run goes on as the experiment that it was."""
-    if not (folder / "config.yaml").exists():
-        return
-    before = read_yaml(folder / "config.yaml")
-    changed = differences(experiment(before), experiment(cli.plain_config))
-    if before.get("seed_everything") != cli.seed:
-        changed = {"seed_everything": [before.get("seed_everything"), cli.seed], **changed}
-    if changed:
-        key, (old, new) = next(iter(changed.items()))
-        raise UserError(
-            f"{folder}/config.yaml has {key}: {old}, but this command asks for {new}; a run is resumed with the "
-            "settings that it was started with"
-        )
-
-
-def _check_same_engine(cli: CIFARCLI, checkpoint: Path) -> None:
-    """DeepSpeed's checkpoints are folders with a part for each process; all other engines share one kind of file."""
-    parts = checkpoints.deepspeed_parts(checkpoint)
-    deepspeed = "deepspeed" in str(cli.plain_config["trainer"]["strategy"])
-    if deepspeed != (parts > 0):
-        raise UserError(
-            f"{checkpoint} is {'' if parts else 'not '}DeepSpeed's, but trainer.strategy is "
-            f"{cli.plain_config['trainer']['strategy']}; a run is resumed with the engine that it was started with"
-        )
-    if parts not in (0, cli.processes):
-        raise UserError(
-            f"{checkpoint} was written by {parts} processes of DeepSpeed, and only as many can read it; this "
-            f"command would start {cli.processes}"
-        )
-
-
-def _keep_config(cli: CIFARCLI, run_dir: Path) -> bool:
-    """Writes the settings of a run that begins here; false for one that goes on."""
-    if run_directory.holds_run(run_dir):
-        return False
-    (run_dir / "config.yaml").write_text(cli.config_text(), encoding="utf-8")
-    return True
-
-
 def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Announcement:
     epochs = cli.plain_config["trainer"]["max_epochs"]
     place = ", ".join(filter(None, (cli.reproduction.report, cli.reproduction.where, cli.reproduction.label)))
@@ -271,8 +229,9 @@ def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Anno
         f"{type(cli.model).__name__}, {cli.trainable_parameters:,} parameters; "
         f"{epochs} epoch{'s' * (epochs != 1)} on "
         f"{'a sample of ' if cli.datamodule.sample else ''}{cli.datamodule.dataset.name}",
-        cli.precision,
-        f"; kernels stock: {cli.why_stock}" * bool(cli.why_stock),
+        cli.request.told_changes(),
+        cli.request.precision,
+        f"; kernels stock: {cli.request.why_stock}" * bool(cli.request.why_stock),
         f"; resuming from {checkpoint.name}" if checkpoint else "",
     )
 
@@ -285,10 +244,18 @@ def _program(name: str) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def _in_thread(failed: threading.ExceptHookArgs) -> None:
+    """Keeps silent of a full disk, on which TensorBoard's writer stumbles: the next call to it raises the same."""
+    if not (isinstance(failed.exc_value, OSError) and machine_refuses(failed.exc_value)):
+        threading.__excepthook__(failed)
+
+
 def quieten() -> None:
     """Silences what Lightning says to developers; CIFAR_HPC_DEBUG=1 brings it back."""
+    threading.excepthook = _in_thread
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # reports that somebody asked for
     for message in (
         ".*LeafSpec.*",
         ".*torch.jit.*",

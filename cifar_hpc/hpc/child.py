@@ -11,21 +11,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, of Linux' prctl
 
 
 @contextmanager
-def fit_process(arguments: list[str], output: IO[str], niceness: int = 0) -> Iterator["subprocess.Popen[str]"]:
+def fit_process(arguments: list[str], log: Path, niceness: int = 0) -> Iterator["subprocess.Popen[str]"]:
     """Starts `fit`, which ends with the block, or with this process however that ends, and can be resumed.
 
     Args:
         arguments: what follows `fit` on the command line.
-        output: where what it prints goes.
+        log: file that what it prints is added to.
         niceness: how much its priority is lowered.
     """
     libc = ctypes.CDLL(None)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     process = subprocess.Popen(
         [sys.executable, "-m", "cifar_hpc", "fit", *arguments],
         stdin=subprocess.DEVNULL,
@@ -35,6 +36,7 @@ def fit_process(arguments: list[str], output: IO[str], niceness: int = 0) -> Ite
         start_new_session=True,  # Ctrl-C is for this process, which then ends that one
         preexec_fn=partial(_prepare, libc, niceness),
     )
+    os.close(output)
     try:
         yield process
     finally:

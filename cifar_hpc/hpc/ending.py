@@ -19,7 +19,7 @@ from types import FrameType
 
 from lightning.pytorch import LightningModule, Trainer
 
-from cifar_hpc.errors import EndedEarly
+from cifar_hpc.errors import EndedEarly, UserError, machine_refuses
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
@@ -83,19 +83,22 @@ def stop_on_signals(asked: Asked) -> Iterator[None]:
 
 @contextmanager
 def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
-    """Ends training with one sentence where a signal or a lost process stops it.
+    """Ends training with one sentence where a signal, a lost process or a full disk stops it.
 
     Raises:
-        EndedEarly: on process 0 after a signal, and on every process that lost another one.
-        SystemExit: on the other processes after a signal, with the same status and without a word.
+        EndedEarly: on process 0 after a signal, and on every process that lost another one or cannot write.
+        KeyboardInterrupt: on process 0 after Ctrl-C, with a sentence as of EndedEarly.
+        SystemExit: on the other processes after a signal or Ctrl-C, with the same status and without a word.
     """
     asked = Asked()
     trainer.callbacks.append(asked)  # type: ignore[attr-defined]
     try:
         with stop_on_signals(asked):
             yield
-    except SystemExit as interrupted:  # what Lightning makes of Ctrl-C, with a status that means something else here
-        raise KeyboardInterrupt from interrupted
+    except (SystemExit, KeyboardInterrupt) as interrupted:  # the former is what Lightning makes of Ctrl-C
+        if not trainer.is_global_zero:
+            raise SystemExit(128 + signal.SIGINT) from interrupted
+        raise KeyboardInterrupt(f"interrupted {how_to_go_on(trainer, run_dir)}") from interrupted
     except Stopped as stopped:
         if trainer.strategy.launcher is not None:
             trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that Lightning started
@@ -103,13 +106,19 @@ def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
         if not trainer.is_global_zero:
             raise SystemExit(status) from stopped
         again = requeue_job() if stopped.signal == signal.SIGUSR1 else ""
-        raise EndedEarly(f"stopped by {stopped.signal.name} {_how_to_go_on(trainer, run_dir, again)}", status) from None
+        raise EndedEarly(f"stopped by {stopped.signal.name} {how_to_go_on(trainer, run_dir, again)}", status) from None
+    except (OSError, UserError) as error:
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refused, OSError) or not machine_refuses(refused):
+            raise
+        told = str(error) if isinstance(error, UserError) else f"{error.filename or run_dir}: {error.strerror}"
+        raise EndedEarly(f"{told}; the run ends {how_to_go_on(trainer, run_dir)}", 2) from error
     except RuntimeError as error:  # gloo and NCCL have no kind of their own
         if trainer.world_size == 1 or not re.search(_LOST, str(error)):
             raise
         raise EndedEarly(
             f"process {trainer.global_rank} on {socket.gethostname()} lost contact with another one "
-            f"({' '.join(str(error).split())[:200]}) {_how_to_go_on(trainer, run_dir)}",
+            f"({' '.join(str(error).split())[:200]}) {how_to_go_on(trainer, run_dir)}",
             1,
         ) from error
 
@@ -118,9 +127,18 @@ _LOST = "gloo|NCCL|onnection|imed out|Broken pipe|recv|TCPStore"
 """What torch's messages on a lost process contain."""
 
 
-def _how_to_go_on(trainer: Trainer, run_dir: Path, again: str = "") -> str:
-    done = trainer.fit_loop.epoch_progress.current.completed
-    by_hand = f"the same command with `--run_dir {run_dir} --resume` goes on from there"
+def how_to_go_on(trainer: Trainer, run_dir: Path, again: str = "", done: int | None = None, more: str = "") -> str:
+    """Says how far a run came and how it is resumed, as half a sentence.
+
+    Args:
+        trainer: the run's.
+        run_dir: the run's directory.
+        again: who starts it again; empty where the user must.
+        done: whole epochs; null for those that Lightning counts.
+        more: what the same command needs besides.
+    """
+    done = trainer.fit_loop.epoch_progress.current.completed if done is None else done
+    by_hand = f"the same command with `--run_dir {run_dir} --resume`{more} goes on from there"
     return f"after {done} of {trainer.max_epochs} epochs; {again or by_hand}"
 
 

@@ -71,12 +71,12 @@ class Siblings:
     @contextmanager
     def together(self, step: str) -> Iterator[None]:
         """A step that all processes take or none: when one refuses, all end with its status, and it alone speaks."""
-        refusal = None
+        refusal: Exception | None = None
         try:
             yield
-        except UserError as error:
+        except Exception as error:
             refusal = error
-        refused = [rank for rank, text in enumerate(self.share(step, str(refusal or ""))) if text]
+        refused = [rank for rank, no in enumerate(self.share(step, refusal is not None)) if no]
         if refused:
             self._take_leave(step)
         if refusal is not None and refused[0] == self.rank:

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.errors import UserError
 from cifar_hpc.models.airbench_network import AirbenchNetwork, Conv3x3
-from cifar_hpc.models.classifier import Classifier, build_optimizer
+from cifar_hpc.models.classifier import Classifier, as_batch, build_optimizer
 from cifar_hpc.models.evaluation import logits_over_views
 from cifar_hpc.models.lookahead import Lookahead
 
@@ -132,8 +132,9 @@ class Airbench(Classifier):
         schedules = [LambdaLR(filters, falling), LambdaLR(others, [falling, whitening, falling])]
         return [filters, others], schedules
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One step of both optimisers."""
+        batch = as_batch(batch)
         epoch_steps = int(self.trainer.num_training_batches)
         self._epochs_done = self.current_epoch + batch_idx / epoch_steps
         loss = super().training_step(batch, batch_idx)
@@ -169,8 +170,9 @@ class Airbench(Classifier):
         jittered: Tensor = (images + self.brightness * shift) * (1 + self.contrast * change)
         return jittered
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collects the answers for one batch, and as `test_tta` those averaged over six views of each image."""
+        batch = as_batch(batch, self._places("test"))
         plain = self(batch.images).float()
         self._collect("test", batch, plain)
         self._collect("test_tta", batch, logits_over_views(self, batch.images, plain))

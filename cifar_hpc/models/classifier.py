@@ -1,6 +1,6 @@
 """The base of all networks: training and evaluation steps, metrics, optimiser wiring."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.errors import UserError
-from cifar_hpc.models.evaluation import Answers, Evaluation
+from cifar_hpc.models.evaluation import CollectedAnswers, Evaluation
 
 _STEPS_SUMMED_UP_AT_ONCE = 64
+_FROM_0 = range(2**62)
 
 
 def build_optimizer(make: OptimizerCallable, parameters: Any, argument: str = "optimizer") -> Optimizer:
@@ -59,7 +60,7 @@ class Classifier(LightningModule):
         self.make_scheduler: Callable[..., Any] | None = scheduler
         self.example_input_array = torch.zeros(1, 3, 32, 32).contiguous(memory_format=torch.channels_last)
         self.evaluations: dict[str, Evaluation] = {}
-        self._answers: dict[str, Answers] = {}
+        self._answers: dict[str, CollectedAnswers] = {}
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
         self._sums = torch.zeros(0)
 
@@ -78,12 +79,14 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
 
     def on_train_epoch_start(self) -> None:
-        """Starts the running means of the epoch."""
+        """Starts the running means of the epoch, and forgets evaluations before it."""
+        self.evaluations = {}
         self._steps = []
         self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch, added to the epoch's running means."""
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of one batch, a `Batch` or images and labels, added to the epoch's running means."""
+        batch = as_batch(batch)
         loss, logits = self.training_loss(batch)
         # Summed up on the device, many steps at once: a small step never waits for its metrics.
         self._steps.append((loss.detach(), logits.detach(), batch.labels))
@@ -118,33 +121,41 @@ class Classifier(LightningModule):
         correct = (torch.cat(logits).argmax(1) == torch.cat(labels)).sum()
         self._sums += torch.stack([(torch.stack(losses).double() * sizes).sum(), correct.double(), sizes.sum()])
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collects the answers for one batch."""
-        self._answer(batch, list(self.trainer.val_dataloaders)[dataloader_idx])  # type: ignore[arg-type]
+        self._answer(batch, _set_name(self.trainer.val_dataloaders, dataloader_idx, "val"))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics of every set looked at."""
         self._finish_evaluations()
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collects the answers for one batch."""
-        self._answer(batch, list(self.trainer.test_dataloaders)[dataloader_idx])  # type: ignore[arg-type]
+        self._answer(batch, _set_name(self.trainer.test_dataloaders, dataloader_idx, "test"))
 
     def on_test_epoch_end(self) -> None:
         """Logs the metrics of the test set."""
         self._finish_evaluations()
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Class and confidence of each image of a batch, with its place in the dataset."""
-        confidence, predicted = self(batch.images).float().softmax(1).max(1)
-        return {"index": batch.indices, "class": predicted, "confidence": confidence}
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Class and confidence of each image of a batch, with its place in the dataset where the batch tells it."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        confidence, predicted = self(images).float().softmax(1).max(1)
+        place = {"index": batch.indices} if isinstance(batch, Batch) else {}
+        return place | {"class": predicted, "confidence": confidence}
 
-    def _answer(self, batch: Batch, name: str) -> None:
+    def _answer(self, batch: Any, name: str) -> None:
+        batch = as_batch(batch, self._places(name))
         self._collect(name, batch, self(batch.images).float())
+
+    def _places(self, name: str) -> range:
+        """Places for images that do not tell theirs, in the order of Lightning's and torch's samplers."""
+        done, everyone = self._answers[name].count if name in self._answers else 0, self.trainer.world_size
+        return _FROM_0[done * everyone + self.trainer.global_rank :: everyone]
 
     def _collect(self, name: str, batch: Batch, logits: Tensor) -> None:
         if name not in self._answers:
-            self._answers[name] = Answers(self.num_classes).to(self.device)
+            self._answers[name] = CollectedAnswers(self.num_classes).to(self.device)
         self._answers[name].update(logits, batch.labels, batch.indices)
 
     def _finish_evaluations(self) -> None:
@@ -152,12 +163,35 @@ class Classifier(LightningModule):
         self._answers = {}
         for name, evaluation in self.evaluations.items():
             self._log_epoch(name, evaluation.metrics)
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        if self.trainer.state.fn == "fit" and not progress.is_last_batch:  # amid an epoch, of which it tells nothing
+            self.evaluations = {}
 
     def _log_epoch(self, name: str, metrics: dict[str, float]) -> None:
         bar = "accuracy" if name in ("train", "test") else ""
-        training = self.trainer.state.fn == "fit"  # a test pass adds no point to the curves
         for metric, value in metrics.items():
-            self.log(f"{name}/{metric}", value, prog_bar=metric == bar, logger=training)
-        if training:
+            self.log(f"{name}/{metric}", value, prog_bar=metric == bar)
+        if self.trainer.state.fn == "fit":
             # Lightning's own name for the horizontal axis: epochs, from 1, instead of optimiser steps.
             self.log("step", float(self.current_epoch + 1))
+
+
+def as_batch(batch: Any, places: range = _FROM_0) -> Batch:
+    """A batch of anybody's loader, images (B, 3, H, W) and labels (B,), as one of ours.
+
+    Args:
+        batch: a `Batch`, or a tuple or list that begins with images and labels.
+        places: of the images in their dataset, where the batch does not tell them.
+    """
+    if isinstance(batch, Batch):
+        return batch
+    images, labels = batch[:2]
+    here = places[: len(labels)]
+    return Batch(images, labels, torch.arange(here.start, here.stop, here.step, device=labels.device))
+
+
+def _set_name(loaders: Any, index: int, default: str) -> str:
+    """What an evaluated set is called: as its loader's key has it, else by what is done with it."""
+    if isinstance(loaders, Mapping):
+        return str(list(loaders)[index])
+    return f"{default}_{index}" if isinstance(loaders, list | tuple) and len(loaders) > 1 else default

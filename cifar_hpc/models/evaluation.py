@@ -43,7 +43,7 @@ class Evaluation:
     metrics: dict[str, float]
 
 
-class Answers(Metric):
+class CollectedAnswers(Metric):
     """Collects a network's answer for each image; every image counts once, on any number of processes.
 
     A torchmetrics metric, so that Lightning and torchmetrics gather the parts of all processes, of unequal
@@ -55,6 +55,7 @@ class Answers(Metric):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.count = 0  # of this process
         for name in ("indices", "labels", "predicted", "confidence", "losses", "ranks"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -66,6 +67,7 @@ class Answers(Metric):
             labels: shape (B,).
             indices: shape (B,).
         """
+        self.count += len(labels)
         probabilities = logits.softmax(1)
         confidence, predicted = probabilities.max(1)
         # Of equal ones the first counts as larger, as `max` has it; so a right answer has rank 0, whatever is equal.

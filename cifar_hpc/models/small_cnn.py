@@ -4,7 +4,7 @@ It is the network of TensorFlow's own CNN tutorial: 3×3 convolutions of 32, 64 
 padding, 2×2 max-pooling after the first two, then 64 units and the logits. 122,570 parameters.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,24 +14,28 @@ from cifar_hpc.models.keras import keras_initialise
 
 
 class SmallCNN(Classifier):
-    """Small CNN of three convolutions, with Keras' initialisation.
+    """Small CNN of three convolutions.
 
     No departure from the listing: pooling before ReLU instead of after it gives the same values and
     gradients (the largest of four survives a monotone function) with a quarter of the work.
 
     Args:
         num_classes: number of classes.
+        initialisation: Keras', as in the listing, or torch's own.
         kwargs: see `Classifier`.
     """
 
-    def __init__(self, num_classes: int = 10, **kwargs: Any) -> None:
+    def __init__(
+        self, num_classes: int = 10, initialisation: Literal["keras", "torch"] = "keras", **kwargs: Any
+    ) -> None:
         super().__init__(num_classes, **kwargs)
         self.conv1 = nn.Conv2d(3, 32, 3)
         self.conv2 = nn.Conv2d(32, 64, 3)
         self.conv3 = nn.Conv2d(64, 64, 3)
         self.hidden = nn.Linear(4 * 4 * 64, 64)
         self.output = nn.Linear(64, num_classes)
-        keras_initialise(self)
+        if initialisation == "keras":
+            keras_initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images (B, 3, 32, 32) to logits (B, num_classes)."""

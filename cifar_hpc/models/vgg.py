@@ -23,20 +23,21 @@ class VGG(Classifier):
     Args:
         stages: width and number of 3×3 convolutions of each stage; each ends with 2×2 max-pooling.
         num_classes: number of classes.
+        batch_norm: whether each convolution is followed by batch norm.
         kwargs: see `Classifier`.
     """
 
-    def __init__(self, stages: tuple[tuple[int, int], ...], num_classes: int = 10, **kwargs: Any) -> None:
+    def __init__(
+        self, stages: tuple[tuple[int, int], ...], num_classes: int = 10, batch_norm: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(num_classes, **kwargs)
         layers: list[nn.Module] = []
         channels = 3
         for width, depth in stages:
             for _ in range(depth):
-                layers += [
-                    nn.Conv2d(channels, width, 3, padding=1),
-                    nn.BatchNorm2d(width),
-                    nn.ReLU(inplace=True),
-                ]
+                layers.append(nn.Conv2d(channels, width, 3, padding=1))
+                layers += [nn.BatchNorm2d(width)] if batch_norm else []
+                layers.append(nn.ReLU(inplace=True))
                 channels = width
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
@@ -53,11 +54,12 @@ class VGG16(VGG):
 
     Args:
         num_classes: number of classes.
+        batch_norm: whether each convolution is followed by batch norm.
         kwargs: see `Classifier`.
     """
 
-    def __init__(self, num_classes: int = 10, **kwargs: Any) -> None:
-        super().__init__(_STAGES_16, num_classes, **kwargs)
+    def __init__(self, num_classes: int = 10, batch_norm: bool = True, **kwargs: Any) -> None:
+        super().__init__(_STAGES_16, num_classes, batch_norm, **kwargs)
 
 
 class VGG19(VGG):
@@ -65,8 +67,9 @@ class VGG19(VGG):
 
     Args:
         num_classes: number of classes.
+        batch_norm: whether each convolution is followed by batch norm.
         kwargs: see `Classifier`.
     """
 
-    def __init__(self, num_classes: int = 10, **kwargs: Any) -> None:
-        super().__init__(_STAGES_19, num_classes, **kwargs)
+    def __init__(self, num_classes: int = 10, batch_norm: bool = True, **kwargs: Any) -> None:
+        super().__init__(_STAGES_19, num_classes, batch_norm, **kwargs)

@@ -50,8 +50,9 @@ def _epochs_done(checkpoint: Path) -> int:
             return 0
         content = next(content for content in contents if "callbacks" in content)
         done = len(content["callbacks"]["Recorder"]["curve"])
-        whole = done == content["epoch"] + 1 and "loops" in content and (parts or content["optimizer_states"])
-        return done if whole else 0
+        optimizers = [] if parts else content["optimizer_states"]
+        sound = (parts or optimizers) and all({"state", "param_groups"} <= optimizer.keys() for optimizer in optimizers)
+        return done if sound and done == content["epoch"] + 1 and "fit_loop" in content["loops"] else 0
     except Exception:  # what is damaged, or somebody else's, can raise nearly anything
         return 0
 

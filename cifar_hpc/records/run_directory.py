@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
+from cifar_hpc.output import remove_parts, write_file
 
 _LOCK = ".lock"
 
@@ -85,6 +85,12 @@ def hold(folder: Path) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout:
         raise UserError(f"The run in {folder} is still at work in another process; wait for it or stop it") from None
+    except OSError as error:
+        raise UserError(
+            f"The run in {folder} cannot be written to: {error.strerror}; give it a place that can"
+        ) from error
+    for place in (folder, folder / "checkpoints"):
+        remove_parts(place)
     try:
         yield
     finally:
@@ -125,9 +131,7 @@ def status(folder: Path) -> str | None:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never half of it."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
-    os.replace(part, path)
+    write_file(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
 
 
 def _finite(content: Any) -> Any:

@@ -16,6 +16,7 @@ from cifar_hpc.collection.reproduction import METRICS, SECONDS, Report, Row
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.records.predictions import FILE_NAME, read_predictions
 from cifar_hpc.records.record import Record
+from cifar_hpc.report.again import commands
 from cifar_hpc.verify import claims
 from cifar_hpc.verify.claims import JudgedClaim
 from cifar_hpc.verify.forensics.finding import Finding, Strength
@@ -25,7 +26,7 @@ from cifar_hpc.verify.recompute import confusion, has_predictions
 from cifar_hpc.verify.verdicts import Judgement
 
 NOT_RUN = "not yet run"
-STATES = ("reproduced", "above", "below", "inconclusive", "not comparable", NOT_RUN)
+STATES = ("reproduced", "plausible", "above", "below", "inconclusive", "not comparable", NOT_RUN)
 """What can be said of a printed number: a verdict, or that no record decides its row."""
 
 WORST_FIRST = ("below", "above", "inconclusive", "plausible", "reproduced", "not comparable", NOT_RUN)
@@ -75,7 +76,7 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class VerdictEvidence:
     """Records that were judged together.
 
     Attributes:
@@ -107,7 +108,7 @@ class RowSection:
 
     row: Row
     numbers: tuple[Number, ...]
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[VerdictEvidence, ...]
     findings: tuple[Finding, ...]
     collection: Collection
 
@@ -177,7 +178,8 @@ class ReportSection:
         counts, strengths = self.counts, self.strengths
         refuted = sum(claim.verdict in ("above", "below") for claim in self.claims)
         off = counts["above"] + counts["below"] + refuted
-        return strengths["impossible"], strengths["contradicts"], off, strengths["unusual"], -counts["reproduced"]
+        contradicts, odd = strengths["contradicts"], strengths["unusual"]
+        return strengths["impossible"], contradicts, strengths["unlikely"], off, odd, -counts["reproduced"]
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,7 @@ def _row_section(row: Row, records: Found, findings: Sequence[Finding]) -> RowSe
     group = row.reproduction
     own = [finding for finding in findings if finding.row == group.row]
     of_row = records.evidence(row)
-    verdicts = judge_row(group, of_row)
+    verdicts = judge_row(group, of_row, records.records)
     deciding = next((verdict for verdict in verdicts if verdict.decides), None)
     impossible = {key for finding in own if finding.strength == "impossible" for key in finding.numbers}
     reported = {metric: getattr(group.reported, metric) for metric in (*METRICS, *SECONDS)}
@@ -278,21 +280,15 @@ def _row_section(row: Row, records: Found, findings: Sequence[Finding]) -> RowSe
     )
     collection = records.collection
     evidence = tuple(
-        _evidence(verdict, [r for r in of_row if str(r.path) in verdict.records], collection) for verdict in verdicts
+        _evidence(verdict, [r for r in of_row if str(r.path) in verdict.records], row, collection)
+        for verdict in verdicts
     )
     return RowSection(row, numbers, evidence, tuple(own), collection)
 
 
-def _evidence(verdict: RowVerdict, records: Sequence[Record], collection: Collection) -> Evidence:
-    flags = [f"--{key} {value}" for key, (_, value) in verdict.changed.items()]
-    if verdict.tier == "prefix":
-        flags.append(f"--trainer.max_epochs {max(record.epochs_done for record in records)}")
-    fit = " ".join([collection.command("fit", "-c", verdict.row), *flags])
-    seeds = " ".join(map(str, verdict.seeds))
-    one = f"{fit} --seed_everything {seeds}"
-    several = f"for seed in {seeds}; do\n  {fit} --seed_everything $seed\ndone"
-    commands = (several if len(verdict.seeds) > 1 else one, collection.command("verify", verdict.row))
-    return Evidence(verdict, tuple(records), _confusion(records), _machines(records), commands)
+def _evidence(verdict: RowVerdict, records: Sequence[Record], row: Row, collection: Collection) -> VerdictEvidence:
+    again = commands(verdict, records, row, collection)
+    return VerdictEvidence(verdict, tuple(records), _confusion(records), _machines(records), again)
 
 
 def _confusion(records: Sequence[Record]) -> Confusion | None:

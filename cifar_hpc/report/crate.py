@@ -18,6 +18,7 @@ import yaml
 
 from cifar_hpc.collection import folder
 from cifar_hpc.errors import UserError
+from cifar_hpc.output import tell, write_file
 from cifar_hpc.records.environment import cited_version
 from cifar_hpc.verify import reader
 
@@ -46,7 +47,7 @@ def command(out: Path) -> int:
     reports = {name: asdict(report) for name, report in collection.reports.items()}
     rows = {name: row.path for name, row in collection.rows.items()}
     files = write_crate(out, title, reports, rows, [record.path for record in found.records])
-    print(f"{out}: an RO-Crate of {files} files, {len(found.records)} runs of {len(rows)} rows")
+    tell(f"{out}: an RO-Crate of {files} files, {len(found.records)} runs of {len(rows)} rows")
     if problems := (*collection.problems, *found.problems):
         raise UserError("\n".join(problems))
     return 0
@@ -99,7 +100,7 @@ def write_crate(
         made |= {f"model-index/{name}.yaml": text for name, text in _model_indices(records).items()}
         for name, text in made.items():
             (out / name).parent.mkdir(exist_ok=True)
-            (out / name).write_text(text, encoding="utf-8")
+            write_file(out / name, text, "--crate")
             crate.add_file(out / name, name, properties=_facts(out / name, "application/yaml"))
         of_rows = {
             name: crate.add_file(path, f"rows/{path.name}", properties=_facts(path, "application/yaml", f"row {name}"))

@@ -6,6 +6,7 @@ from typing import Any
 
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.records.record import QUIET, Point, Record
+from cifar_hpc.report.markdown import escape
 from cifar_hpc.verify.reader import Found
 
 _PAGE = """# How long each row takes
@@ -118,7 +119,7 @@ def page(found: dict[str, Duration | None]) -> str:
         measured = f"mean of {duration.measured_epochs} epochs" if duration.measured_epochs > 1 else "one epoch"
         lines.append(
             f"| `{row}` | {duration.epochs} × {duration.epoch_seconds:.1f} s | {in_words(duration.row_seconds)} | "
-            f"{duration.machine} | {measured} of {'its own' if duration.row == row else f'`{duration.row}`'} |"
+            f"{escape(duration.machine)} | {measured} of {'its own' if duration.row == row else f'`{duration.row}`'} |"
         )
     return _PAGE.format(table="\n".join(lines))
 

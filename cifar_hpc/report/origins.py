@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import Report, Row
+from cifar_hpc.report.markdown import escape
 
 ORIGINS = {
     "stated": "the report says so",
     "code": "the authors' published code says so",
     "inferred": "it follows from something else that is known",
+    "identified": "`identify` found that it printed the very numbers that are judged",
     "unknown": "nothing is known; what was chosen, and why",
 }
 
@@ -32,12 +34,12 @@ def page(collection: Collection) -> str:
 
 
 def _section(name: str, report: Report, rows: Sequence[Row]) -> list[str]:
-    lines = [f"## {name}", "", f"{report.heading}. {len(rows)} row{'s' if len(rows) != 1 else ''}.", ""]
+    lines = [f"## {name}", "", f"{escape(report.heading)}. {len(rows)} row{'s' if len(rows) != 1 else ''}.", ""]
     if report.tools:
-        lines += [f"**HPC tools.** {report.tools}", ""]
+        lines += [f"**HPC tools.** {escape(report.tools)}", ""]
     if report.mapping:
         lines += ["| the report's | here |", "|---|---|"]
-        lines += [*(f"| {theirs} | `{ours}` |" for theirs, ours in report.mapping.items()), ""]
+        lines += [*(f"| {escape(theirs)} | `{escape(ours)}` |" for theirs, ours in report.mapping.items()), ""]
     lines += ["| setting | origin | where, or why | rows |", "|---|---|---|---|"]
     names = {row.reproduction.name: row.reproduction.name.removeprefix(f"{name}_") for row in rows}
     together: dict[tuple[str, str, str], list[str]] = {}
@@ -46,5 +48,6 @@ def _section(name: str, report: Report, rows: Sequence[Row]) -> list[str]:
             together.setdefault((setting, found.origin, found.where), []).append(names[row.reproduction.name])
     settings = list(dict.fromkeys(setting for setting, _, _ in together))
     for (setting, origin, where), which in sorted(together.items(), key=lambda item: settings.index(item[0][0])):
-        lines.append(f"| {setting} | {origin} | {where} | {'all' if len(which) == len(rows) else ', '.join(which)} |")
+        told = (setting, origin, where, "all" if len(which) == len(rows) else ", ".join(which))
+        lines.append(f"| {' | '.join(map(escape, told))} |")
     return [*lines, ""]

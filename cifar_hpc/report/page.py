@@ -1,22 +1,27 @@
 """The command `report`: one page over everything measured, as HTML and as Markdown, with plots."""
 
+import argparse
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from cifar_hpc import __version__
 from cifar_hpc.collection.reproduction import METRICS
 from cifar_hpc.errors import UserError
-from cifar_hpc.report import plots, summary
+from cifar_hpc.output import printable, tell, write_file
+from cifar_hpc.report import markdown, plots, summary
 from cifar_hpc.report.contents import NOT_RUN, STATES, Contents, ReportSection, RowSection, gather
 from cifar_hpc.report.plots import Plot
 from cifar_hpc.verify.command import LABELS, explain
 
 SYMBOLS = {
     "reproduced": "●",
+    "plausible": "✚",
     "above": "▲",
     "below": "▼",
     "inconclusive": "■",
@@ -53,6 +58,23 @@ class RowPlots:
         return [plot for plot in (self.intervals, self.accuracy, self.loss, self.confusion) if plot is not None]
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `report`."""
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("report"), help="folder (default: %(default)s)")
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each report to FILE (- for standard output)")
+    crate_help = "instead, pack the kept records as an RO-Crate (default: crate)"
+    parser.add_argument("--crate", metavar="DIR", type=Path, nargs="?", const=Path("crate"), help=crate_help)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `report`."""
+    if arguments.crate is not None:
+        from cifar_hpc.report import crate
+
+        return crate.command(arguments.crate)
+    return command(arguments.out, arguments.csv)
+
+
 def command(out: Path, csv_file: str | None) -> int:
     """Writes `report.html`, `report.md` and `plots/*.svg`, and prints a line for each report, worst first.
 
@@ -77,16 +99,13 @@ def command(out: Path, csv_file: str | None) -> int:
     drawn = [plot for found in row_plots.values() for plot in found.drawn]
     drawn += [plot for found in claim_plots.values() for plot in found]
     files |= {f"plots/{plot.name}.svg": plot.svg for plot in drawn}
-    try:
-        for name, text in files.items():
-            (out / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+    for name, text in files.items():
+        write_file(out / name, text, "--out")
     if csv_file is not None:
         summary.write_csv(contents, csv_file)
     if csv_file != "-":
-        print(summary.table(contents))
-        print(f"{out / 'report.html'} and {out / 'report.md'}: {sentence(contents)}")
+        tell(summary.table(contents))
+        tell(f"{out / 'report.html'} and {out / 'report.md'}: {sentence(contents)}")
     if contents.problems:
         raise UserError("\n".join(contents.problems))
     return 0
@@ -131,13 +150,14 @@ def render(
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cifar_hpc.report"),
-        autoescape=jinja2.select_autoescape(("html.j2",)),
+        autoescape=True,
+        finalize=_as_markdown if template.endswith(".md.j2") else _as_html,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"explain": explain, "value": value, "cell": cell, "told": summary.told}
+    environment.filters |= {"explain": explain, "value": value, "told": summary.told}
     return environment.get_template(template).render(
         contents=contents,
         row_plots=row_plots,
@@ -197,6 +217,11 @@ def value(number: float | None, metric: str) -> str:
     return f"{number:.2f} %" if metric in METRICS else f"{round(number, 2):,} s"
 
 
-def cell(text: str) -> str:
-    """Text that may stand in a cell of a Markdown table."""
-    return " ".join(text.replace("|", "\\|").split())
+def _as_markdown(found: Any) -> Any:
+    """Whatever a Markdown template puts in: text from files is escaped unless the template says that it is safe."""
+    return found if isinstance(found, Markup) or not isinstance(found, str) else Markup(markdown.escape(found))
+
+
+def _as_html(found: Any) -> Any:
+    """Whatever an HTML template puts in, which jinja2 escapes: text without control characters."""
+    return found if isinstance(found, Markup) or not isinstance(found, str) else printable(found)

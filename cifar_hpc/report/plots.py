@@ -23,9 +23,17 @@ from cifar_hpc.collection.reproduction import CurvePoint
 from cifar_hpc.records.record import Record
 from cifar_hpc.report.contents import Confusion, Number
 from cifar_hpc.verify.claims import JudgedClaim
+from cifar_hpc.verify.verdicts import Judgement
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
-MARKERS = {"reproduced": "o", "above": "^", "below": "v", "inconclusive": "s", "not comparable": "X"}
+MARKERS = {
+    "reproduced": "o",
+    "plausible": "P",
+    "above": "^",
+    "below": "v",
+    "inconclusive": "s",
+    "not comparable": "X",
+}
 """One shape for each verdict, the same as in the page's text."""
 
 _TIMES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 3, 5, 10, 20, 50, 100)
@@ -68,16 +76,16 @@ class Plot:
 
 
 def intervals(name: str, numbers: Sequence[Number], labels: dict[str, str], margin: float) -> Plot | None:
-    """Measured minus reported with its 95 % interval, and the margin as a band.
+    """Measured minus reported: a thick bar for the mean's 95 % interval, a thin one for a run's, a band for the margin.
 
     Args:
         name: of the plot.
-        numbers: of one row; those without an interval are left out.
+        numbers: of one row; those that cannot be compared are left out.
         labels: of the metrics.
         margin: half-width of what counts as the same, percentage points.
     """
     judged = [(number, number.judgement) for number in numbers if number.judgement]
-    drawn = [(number, judgement) for number, judgement in judged if judgement.half_width is not None]
+    drawn = [(number, judgement) for number, judgement in judged if judgement.verdict != "not comparable"]
     if not drawn:
         return None
     with drawing(0.75 + 0.5 * len(drawn)) as (figure, axes):
@@ -86,13 +94,14 @@ def intervals(name: str, numbers: Sequence[Number], labels: dict[str, str], marg
         extent = 1.25 * margin
         for place, (number, judgement) in enumerate(reversed(drawn)):
             assert judgement.measured is not None
-            assert judgement.half_width is not None
             off = judgement.measured - number.reported
-            extent = max(extent, 1.1 * (abs(off) + judgement.half_width))
+            widest = max(judgement.half_width or 0, judgement.prediction_half_width or 0)
+            extent = max(extent, 1.1 * (abs(off) + min(widest, 4 * margin)))
             axes.plot([0, 0], [place - 0.15, place + 0.15], color="black", lw=1.5)
-            axes.errorbar(
-                off, place, xerr=judgement.half_width, fmt=MARKERS[judgement.verdict], color=BLUE, ms=7, lw=2, capsize=4
-            )
+            for half, width in ((judgement.half_width, 2.0), (judgement.prediction_half_width, 0.8)):
+                if half is not None:
+                    axes.errorbar(off, place, xerr=half, color=BLUE, lw=width, capsize=2 * width)
+            axes.plot(off, place, MARKERS[judgement.verdict], color=BLUE, ms=7)
             axes.annotate(
                 f"{labels[number.metric]}: {judgement.verdict}",
                 (0, place), xycoords=("axes fraction", "data"), xytext=(2, 8), textcoords="offset points", fontsize=8.5,
@@ -101,11 +110,15 @@ def intervals(name: str, numbers: Sequence[Number], labels: dict[str, str], marg
         axes.set_xlabel("measured − reported, percentage points")
         axes.spines["left"].set_visible(False)
         described = "; ".join(
-            f"{labels[number.metric]}: reported {number.reported:.2f}, measured {judgement.measured:.2f} "
-            f"± {judgement.half_width:.2f}, {judgement.verdict}"
+            f"{labels[number.metric]}: reported {number.reported:.2f}, measured {judgement.measured:.2f}"
+            f"{_half_width(judgement)}, {judgement.verdict}"
             for number, judgement in drawn
         )
-        return _plot(name, f"Measured against reported, with the 95 % interval. {described}", figure)
+        return _plot(name, f"Measured against reported, with the 95 % intervals. {described}", figure)
+
+
+def _half_width(judgement: Judgement) -> str:
+    return "" if judgement.half_width is None else f" ± {judgement.half_width:.2f}"
 
 
 def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Sequence[Record]) -> Plot | None:
@@ -185,7 +198,7 @@ def claims(name: str, judged: Sequence[JudgedClaim], unit: Literal["ratio", "lea
             if claim.reported is not None:
                 axes.plot(claim.reported, place, "D", color="black", mfc="none", ms=8)
             axes.annotate(
-                f"{claim.claim}\n{_told(claim)}",
+                f"{claim.claim}\n{_told_claim(claim)}",
                 (0, place), xycoords=("axes fraction", "data"), xytext=(2, 8), textcoords="offset points", fontsize=8,
             )  # fmt: skip
         if unit == "ratio":
@@ -206,7 +219,7 @@ def claims(name: str, judged: Sequence[JudgedClaim], unit: Literal["ratio", "lea
         return _plot(name, f"Claims across rows, with the 95 % interval: {described}", figure)
 
 
-def _told(claim: JudgedClaim) -> str:
+def _told_claim(claim: JudgedClaim) -> str:
     """A claim in few words: a longer line would not fit."""
     reported = "" if claim.reported is None else f", reported {claim.reported:.3g}"
     return f"{claim.verdict.removesuffix(' by its own report')}: measured {claim.measured:.3g}{reported}"

@@ -1,18 +1,35 @@
 """The command `rows`: every row, what it reports, and the best evidence so far."""
 
+import argparse
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.reproduction import Row, reported_values
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_file, write_json_output
 from cifar_hpc.report import durations, origins
+from cifar_hpc.report.markdown import escape
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import RowVerdict, judge_row
 from cifar_hpc.verify.reader import Found
 
 _NO_EVIDENCE = "not yet run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `rows`."""
+    parser.add_argument(
+        "--json", metavar="FILE", nargs="?", const="-", help="write JSON to FILE (- for standard output)"
+    )
+    parser.add_argument("--readme", metavar="FILE", type=Path, help="bring the table in this README up to date")
+    parser.add_argument("--origins", metavar="FILE", type=Path, help="write where every setting comes from to FILE")
+    parser.add_argument("--durations", metavar="FILE", type=Path, help="write how long each row takes to FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `rows`."""
+    return command(arguments.json, arguments.readme, arguments.origins, arguments.durations)
 
 
 def command(json_file: str | None, readme: Path | None, origins_page: Path | None, durations_page: Path | None) -> int:
@@ -29,12 +46,12 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
     described = [describe(row, found) for row in rows]
     problems = [*found.collection.problems, *found.problems]
     if origins_page is not None:
-        _write(origins_page, origins.page(found.collection), "--origins")
+        write_file(origins_page, origins.page(found.collection), "--origins")
     if durations_page is not None:
         kept = found if readme is not None else reader.read_all(committed_only=True)
-        _write(durations_page, durations.page(durations.durations(rows, kept)), "--durations")
+        write_file(durations_page, durations.page(durations.durations(rows, kept)), "--durations")
     if readme is not None:
-        _write(readme, with_table(_read(readme), described), "--readme")
+        write_file(readme, with_table(_read(readme), described), "--readme")
     if json_file is not None:
         lasting = durations.durations(rows, found)
         for row in described:
@@ -42,7 +59,7 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
             row["duration"] = duration and asdict(duration) | {"row_seconds": duration.row_seconds}
         write_json_output({"problems": problems, "rows": described}, json_file)
     if json_file != "-":
-        print(table(described))
+        tell(table(described))
     if problems:
         raise UserError("\n".join(problems))
     return 0
@@ -56,13 +73,6 @@ def _read(readme: Path) -> str:
     if not 0 <= text.find(_BEGIN) < text.find(_END):
         raise UserError(f"--readme {readme} has no table to bring up to date: no lines {_BEGIN} and {_END}")
     return text
-
-
-def _write(page: Path, text: str, flag: str) -> None:
-    try:
-        page.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{flag} {page} cannot be written: {error.strerror}") from error
 
 
 def describe(row: Row, found: Found) -> dict[str, Any]:
@@ -82,11 +92,11 @@ def describe(row: Row, found: Found) -> dict[str, Any]:
 
 
 def best_evidence(row: Row, found: Found) -> dict[str, Any] | None:
-    """The verdicts of the strongest records: whole runs before prefixes, unchanged before changed."""
-    verdicts = judge_row(row.reproduction, found.evidence(row))
-    if not verdicts:
+    """The verdicts of the strongest records, whole runs before prefixes; runs with other settings are no evidence."""
+    verdicts = judge_row(row.reproduction, found.evidence(row), found.records)
+    best = next((verdict for verdict in verdicts if not verdict.changed), None)
+    if best is None:
         return None
-    best = verdicts[0]
     return {
         "tier": best.tier,
         "epoch": best.epoch,
@@ -143,7 +153,7 @@ def markdown(described: list[dict[str, Any]]) -> str:
             reported = row["reported"][metric]
             if reported is None:
                 continue
-            cells = [f"`{row['id']}`", row["model"], label, f"{reported:.2f} %", *_found(evidence, metric)]
+            cells = [f"`{row['id']}`", escape(row["model"]), label, f"{reported:.2f} %", *_found(evidence, metric)]
             lines.append("| " + " | ".join(cells) + " |")
     silent = [f"`{row['id']}`" for row in described if all(row["reported"][m] is None for m in _README_METRICS)]
     if silent:

@@ -6,10 +6,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_file
 from cifar_hpc.report.contents import STATES, Contents, ReportSection
 
-STRENGTHS = ("impossible", "contradicts", "unusual")
+STRENGTHS = ("impossible", "contradicts", "unlikely", "unusual")
 _WIDTH = 80
 
 
@@ -59,7 +59,4 @@ def write_csv(contents: Contents, file: str) -> None:
     if file == "-":
         sys.stdout.write(text.getvalue())
         return
-    try:
-        Path(file).write_text(text.getvalue(), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--csv {file} cannot be written: {error.strerror}") from error
+    write_file(Path(file), text.getvalue(), "--csv")

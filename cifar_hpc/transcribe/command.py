@@ -15,7 +15,9 @@ from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import read_row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
+from cifar_hpc.output import tell, write_file
 from cifar_hpc.transcribe.logs import looks_like_log, read_log
+from cifar_hpc.transcribe.quantities import OTHER_KEYS, POINT_KEYS, ROW_KEYS
 from cifar_hpc.transcribe.rows import Choices, FoundRow, Reading
 from cifar_hpc.transcribe.tables import Table, guess_delimited, is_markdown, read_delimited, read_markdown, read_text
 
@@ -64,6 +66,7 @@ class Request:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `transcribe`."""
+    parser.epilog = f"Keys of columns: {', '.join(dict.fromkeys((*ROW_KEYS, *POINT_KEYS, *OTHER_KEYS)))}."
     parser.add_argument(
         "table", metavar="TABLE", type=Path, help="CSV, TSV, a file with a Markdown table, or a training log"
     )
@@ -143,12 +146,12 @@ def command(request: Request) -> int:
     _write(collection, request.report, files)
     for path, row in zip(files, rows, strict=True):
         numbers = ", ".join(f"{key} {digits}" for key, digits in row.reported.items())
-        print(f"{path} ({row.label or place}): {numbers}{f'; {len(row.curve)} epochs' if row.curve else ''}")
+        tell(f"{path} ({row.label or place}): {numbers}{f'; {len(row.curve)} epochs' if row.curve else ''}")
     for note in dict.fromkeys(note for reading in readings for note in reading.notes):
-        print(f"note: {note}")
+        tell(f"note: {note}")
     if base is None and test_set is None:
-        print("note: no test set is named, so `audit` counts no images; --images and --classes name it")
-    print(f"Check: {collection.command('audit', request.report)}")
+        tell("note: no test set is named, so `audit` counts no images; --images and --classes name it")
+    tell(f"Check: {collection.command('audit', request.report)}")
     return 0
 
 
@@ -297,23 +300,20 @@ def _write(collection: Collection, report: str, files: Mapping[Path, str]) -> No
     written: list[Path] = []
     try:
         if report not in collection.reports:
-            index.write_text(_with_report(index, before, report), encoding="utf-8")
+            write_file(index, _with_report(index, before, report))
         for path, text in files.items():
-            with path.open("x", encoding="utf-8") as file:
-                written.append(path)
-                file.write(text)
+            write_file(path, text)
+            written.append(path)
         reports = folder.chosen().reports
         for path in files:
             read_row(path, reports)
-    except (OSError, UserError) as error:
+    except (OSError, UserError):
         for path in written:
             path.unlink()
-        index.write_text(before, encoding="utf-8")
-        if isinstance(error, OSError):
-            raise UserError(f"{collection.folder} cannot be written to: {error.strerror}") from error
+        write_file(index, before)
         raise
     if report not in collection.reports:
-        print(f"{index} has the report {report} now; give its title, authors and year there")
+        tell(f"{index} has the report {report} now; give its title, authors and year there")
 
 
 def _with_report(index: Path, text: str, report: str) -> str:

@@ -337,6 +337,12 @@ class Reading:
         fraction = not marked and most <= 1 and (head.unit == "fraction" or self.table.fractions)
         if percent and said == "fraction" and column in self._unit_columns:
             self.faults.append(f"{self.path}: {name} has {most}{' %' * marked}, which is no fraction of 1")
+        small = [c.digits for c in cells.values() if not c.unit and 0 < Decimal(c.digits) <= 1]
+        if percent and small and said is None and not self.is_curve and head.kind not in ("error", "std"):
+            self.faults.append(
+                f"{self.path}: {name} has {small[0]} among percentages, which may be a fraction of 1; correct it, or "
+                "add --unit percent"
+            )
         if percent or not cells:
             return dict(cells)
         if not fraction and said is None:

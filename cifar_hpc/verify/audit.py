@@ -1,18 +1,25 @@
 """The command `audit`: what the reports print, checked without training anything."""
 
+import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 from cifar_hpc.collection.folder import Collection, chosen
+from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
+from cifar_hpc.verify.claims_file import read_claims
 from cifar_hpc.verify.forensics.finding import Finding
+from cifar_hpc.verify.forensics.logs import curves_are_their_own, seconds_per_epoch_agree
+from cifar_hpc.verify.forensics.slips import explanations, odd
 from cifar_hpc.verify.forensics.statements import read_statements
-from cifar_hpc.verify.forensics.tables import ROW_RULES, audit_row, seconds_per_epoch_agree
+from cifar_hpc.verify.forensics.tables import METRIC_RULES, ROW_RULES, answer, audit_row, not_judged
 from cifar_hpc.verify.forensics.texts import TEXT_RULES
 
-RULES = (*ROW_RULES, seconds_per_epoch_agree, *TEXT_RULES)
-"""All rules: on single rows, on rows of one configuration, on what the texts state."""
+REPORT_RULES = (seconds_per_epoch_agree, curves_are_their_own)
+RULES = (*ROW_RULES, *REPORT_RULES, *TEXT_RULES)
+"""All rules: on single rows, on the rows of a report, on what the texts state."""
 
 
 def audit(collection: Collection, reports: Sequence[str] = ()) -> tuple[list[Finding], list[str]]:
@@ -28,14 +35,47 @@ def audit(collection: Collection, reports: Sequence[str] = ()) -> tuple[list[Fin
     collection.check_reports(reports)
     rows = collection.rows
     statements, mistakes = read_statements(collection)
-    found = [finding for row in rows.values() for finding in audit_row(row)]
-    for report in collection.reports:
-        found += seconds_per_epoch_agree([row for row in rows.values() if row.reproduction.report == report])
+    of_report: dict[str, list[Row]] = {}
+    for row in rows.values():
+        of_report.setdefault(row.reproduction.report or "", []).append(row)
+    found = [_explained(finding, row, of_report) for row in rows.values() for finding in audit_row(row)]
+    for own in of_report.values():
+        found += [finding for rule_on_rows in REPORT_RULES for finding in rule_on_rows(own)]
     for rule in TEXT_RULES:
         found += rule(statements, rows)
     order = list(collection.reports)
     asked = [finding for finding in found if not reports or finding.report in reports]
     return sorted(asked, key=lambda finding: order.index(finding.report)), mistakes
+
+
+def _explained(finding: Finding, row: Row, of_report: dict[str, list[Row]]) -> Finding:
+    """The finding, with the slips that would explain it."""
+    if finding.rule not in {rule.__name__ for rule in METRIC_RULES}:
+        return finding
+    return replace(finding, explained_by=explanations(row, of_report[finding.report]))
+
+
+def hints(rows: Sequence[Row], found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """What hardly an honest row shows, of rows whose numbers are possible: a hint, and no finding."""
+    metric_rules = {rule.__name__ for rule in METRIC_RULES}
+    broken = {finding.row for finding in found if finding.rule in metric_rules}
+    return [
+        {"report": row.reproduction.report, "row": row.reproduction.name, **asdict(slip)}
+        for row in rows
+        if row.reproduction.name not in broken
+        for slip in odd(row)
+    ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `audit`."""
+    parser.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `audit`."""
+    return command(arguments.report, arguments.json)
 
 
 def command(reports: Sequence[str], json_file: str | None) -> int:
@@ -49,16 +89,36 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     """
     collection = chosen()
     found, mistakes = audit(collection, reports)
-    problems = [*collection.problems, *mistakes]
-    names = [name for name, row in collection.rows.items() if not reports or row.reproduction.report in reports]
+    problems = [*collection.problems, *mistakes, *read_claims(collection)[1]]
+    rows = [row for row in collection.rows.values() if not reports or row.reproduction.report in reports]
+    names = [row.reproduction.name for row in rows]
+    hinted = hints(rows, found)
+    skipped = {row.reproduction.name: why for row in rows if (why := not_judged(row))}
     if json_file is not None:
-        content = {"rows": names, "problems": problems, "findings": [asdict(finding) for finding in found]}
+        content = {
+            "rows": names,
+            "problems": problems,
+            "findings": [asdict(finding) for finding in found],
+            "hints": hinted,
+            "not_judged": skipped,
+            "answers": [asdict(told) for row in rows if (told := answer(row, found))],
+        }
         write_json_output(content, json_file)
     if json_file != "-":
         for finding in found:
-            print(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
+            tell(f"{finding.row or finding.report} ({finding.where}), {finding.strength}: {finding.sentence}")
+            for slip in finding.explained_by:
+                tell(f"    would be explained by {slip.slip}: {slip.sentence}{_by_chance(slip.by_chance)}")
+        for hint in hinted:
+            tell(f"{hint['row']}, hint: {hint['slip']}: {hint['sentence']}{_by_chance(hint['by_chance'])}")
+        for sentence in skipped.values():
+            tell(sentence)
         count = f"{len(found)} finding{'s' * (len(found) != 1)} in {len(names)} row{'s' * (len(names) != 1)}"
-        print(f"{count} and their reports' texts, by {len(RULES)} rules")
+        tell(f"{count} and their reports' texts, by {len(RULES)} rules")
     if problems:
         raise UserError("\n".join(problems))
     return 1 if found else 0
+
+
+def _by_chance(count: int) -> str:
+    return f" (fits {count} of 10,000 honest rows by chance)"

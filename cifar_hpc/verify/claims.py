@@ -1,5 +1,6 @@
 """The command `claims`: what the reports assert across rows, judged from records."""
 
+import argparse
 import math
 import textwrap
 from collections import Counter
@@ -12,7 +13,7 @@ from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import Reproduction, Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.audit import audit
 from cifar_hpc.verify.claims_evidence import Evidence, Records, evidence, measured
@@ -120,6 +121,17 @@ def judge_everything(reports: Sequence[str] = ()) -> Everything:
     return Everything(found, tuple(findings), tuple(judged), tuple(problems))
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `claims`."""
+    parser.add_argument("report", metavar="REPORT", nargs="*", help="only these reports (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `claims`."""
+    return command(arguments.report, arguments.json)
+
+
 def command(reports: Sequence[str], json_file: str | None) -> int:
     """Prints the claims with their verdicts.
 
@@ -132,22 +144,22 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     """
     everything = judge_everything(reports)
     judged, problems = everything.claims, everything.problems
-    status = 2 if problems else exit_status(judged)
+    status = 2 if problems else claims_status(judged)
     if json_file is not None:
         content = {"exit_status": status, "problems": problems, "claims": [asdict(claim) for claim in judged]}
         write_json_output(content, json_file)
     if json_file != "-":
         for claim in judged:
-            print(as_text(claim))
+            tell(as_text(claim))
         counts = Counter(claim.verdict for claim in judged)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        print(f"{len(judged)} claims: {told or f'none is in claims.yaml of {everything.found.collection.folder}'}")
+        tell(f"{len(judged)} claims: {told or f'none is in claims.yaml of {everything.found.collection.folder}'}")
     if problems:
         raise UserError("\n".join(problems))
     return status
 
 
-def exit_status(judged: Sequence[JudgedClaim]) -> int:
+def claims_status(judged: Sequence[JudgedClaim]) -> int:
     """1 when the answer to some claim is no, 0 when to some it is yes and to none no, 3 when nothing is decided."""
     verdicts = {claim.verdict for claim in judged}
     if verdicts & {"above", "below", "contradicted by its own report"}:

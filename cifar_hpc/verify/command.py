@@ -1,5 +1,6 @@
 """The command `verify`: records in, verdicts out, as a table, JSON and JUnit XML."""
 
+import argparse
 import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.folder import Collection, chosen
-from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.errors import UserError, did_you_mean
+from cifar_hpc.output import printable, tell, write_file, write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
 from cifar_hpc.verify import reader, recompute, replay
 from cifar_hpc.verify.judge import RowVerdict, Selection, exit_status, judge_row
@@ -28,6 +29,29 @@ LABELS = {
     "training_seconds": "training seconds",
     "seconds_per_epoch": "seconds per epoch",
 }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `verify`."""
+    targets = "a run directory, a record file, or a row id (all its records)"
+    parser.add_argument("target", metavar="TARGET", nargs="+", help=targets)
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report to FILE")
+    recompute_help = "judge nothing; recompute every metric from predictions.npz and compare the digests"
+    parser.add_argument("--recompute", action="store_true", help=recompute_help)
+    replay_help = "judge nothing; train the first epochs again from the seed and compare them with the record's curve"
+    parser.add_argument("--replay", action="store_true", help=replay_help)
+    parser.add_argument("--epochs", type=int, metavar="K", help="with --replay: epochs to train again (default: 1)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `verify`."""
+    if arguments.epochs is not None and not arguments.replay:
+        raise UserError("--epochs says how many epochs --replay trains again; give --replay with it")
+    if arguments.epochs is not None and arguments.epochs < 1:
+        raise UserError(f"--epochs is {arguments.epochs}; it must be at least 1")
+    replayed = (arguments.epochs or 1) if arguments.replay else None
+    return command(arguments.target, arguments.json, arguments.junit, arguments.recompute, replayed)
 
 
 def command(
@@ -74,15 +98,20 @@ def command(
     for record in mine:
         if record.row is not None and record not in (known := evidence.setdefault(record.row, [])):
             known.append(record)
-    verdicts = [v for row, records in evidence.items() for v in judge_row(collection.row(row).reproduction, records)]
+    others = found.records if asked else reader.read_all().records
+    verdicts = [
+        verdict
+        for row, records in evidence.items()
+        for verdict in judge_row(collection.row(row).reproduction, records, others)
+    ]
     status = exit_status([j.verdict for v in verdicts for j in v.judgements.values()])
     if problems:
         status = 2
     if json_file != "-":
         for verdict in verdicts:
-            print(table(verdict))
+            tell(table(verdict))
         for line in _recipes(mine):
-            print(line)
+            tell(line)
     if json_file is not None:
         write_json_output(as_json(verdicts, problems, status), json_file)
     if junit_file is not None:
@@ -111,7 +140,8 @@ def _collect(targets: list[str], collection: Collection) -> tuple[list[str], lis
             asked += [target] if target in collection.rows and target not in asked else []
             continue
         else:
-            problems.append(f"{target} is no run directory, no record file and no row id; `rows` lists the ids")
+            near = did_you_mean(target, known) or "`rows` lists the ids"
+            problems.append(f"{target} is no run directory, no record file and no row id; {near}")
             continue
         files += [file for file in found if file not in files]
     return asked, files, problems
@@ -187,6 +217,10 @@ def explain(judgement: Judgement) -> str:
         more = judgement.more_seeds
         needed = "seeds cannot settle it" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
         return f"inconclusive ({needed})"
+    if judgement.prediction and judgement.verdict != "reproduced":
+        low, high = judgement.prediction
+        told = "a run" if judgement.runs == 1 else f"{judgement.runs} runs"
+        return f"{judgement.verdict} ({told}: {low:.2f} to {high:.2f})"
     return judgement.verdict
 
 
@@ -212,7 +246,7 @@ def write_junit(verdicts: list[RowVerdict], problems: list[str], file: Path) -> 
             if judgement.verdict in ("above", "below"):
                 counts["failures"] += 1
                 ET.SubElement(case, "failure", message=text)
-            elif judgement.verdict != "reproduced":
+            elif judgement.verdict not in ("reproduced", "plausible"):
                 counts["skipped"] += 1
                 ET.SubElement(case, "skipped", message=text)
             else:
@@ -224,7 +258,7 @@ def write_junit(verdicts: list[RowVerdict], problems: list[str], file: Path) -> 
         ET.SubElement(case, "error", message=problem)
     for key, value in counts.items():
         suite.set(key, str(value))
-    try:
-        ET.ElementTree(suite).write(file, encoding="utf-8", xml_declaration=True)
-    except OSError as error:
-        raise UserError(f"--junit {file} cannot be written: {error.strerror}") from error
+    for element in suite.iter():  # XML has no way to write most control characters
+        element.text = element.text and printable(element.text)
+        element.attrib = {key: printable(value) for key, value in element.attrib.items()}
+    write_file(file, ET.tostring(suite, encoding="utf-8", xml_declaration=True), "--junit")

@@ -1,7 +1,8 @@
 """Judges the records of a row against what its report prints."""
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,8 +25,8 @@ _LAST = {
 """From a reported value to the record's key of an epoch."""
 
 _NOT_KEPT = {
-    "validation_accuracy_percent": "the row sets no training images aside",
-    "top5_accuracy_percent": "records of schema 1 keep no top-5 accuracy",
+    "validation_accuracy_percent": "no hold-out",
+    "top5_accuracy_percent": "not in schema 1",
 }
 """Why records may not have a value."""
 
@@ -76,6 +77,7 @@ class RowVerdict:
         records: the files.
         margin: half-width of what counts as the same, in percentage points.
         shared_from: rows that are one experiment with this one, whose runs are among the records.
+        like_networks: rows and recipes whose spread between seeds was taken together with these records' own.
         notes: what a reader should know of the records.
     """
 
@@ -89,6 +91,7 @@ class RowVerdict:
     records: tuple[str, ...]
     margin: float
     shared_from: tuple[str, ...] = ()
+    like_networks: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -114,26 +117,28 @@ class RowVerdict:
         return f"{told}; the report is {gap:.2f} above the last epoch: the choice could be {share} of that gap."
 
 
-def judge_row(reproduction: Reproduction, records: Sequence[Record]) -> list[RowVerdict]:
+def judge_row(reproduction: Reproduction, records: Sequence[Record], others: Iterable[Record] = ()) -> list[RowVerdict]:
     """Judges each set of like records of a row: those that decide it first.
 
     Args:
         reproduction: the row's group.
         records: of this row.
+        others: among which like networks are looked for, to learn how far seeds scatter; may hold the records too.
     """
+    like = like_networks(others, records, {record.dataset.name for record in records})
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in records:
         groups[_kind(record, reproduction)].append(record)
     order = {"full": 0, "prefix": 1, "smoke": 2}
     keys = sorted(groups, key=lambda key: (bool(groups[key][0].changed), order[key[0]], -key[1]))
-    return [_judge_group(reproduction, groups[key]) for key in keys]
+    return [_judge_group(reproduction, groups[key], like) for key in keys]
 
 
 def exit_status(verdicts: Sequence[Verdict]) -> int:
-    """0 reproduced; 1 some value is above or below; 3 nothing was decided."""
+    """0 reproduced or plausible; 1 some value is above or below; 3 nothing was decided."""
     if any(verdict in ("above", "below") for verdict in verdicts):
         return 1
-    return 0 if "reproduced" in verdicts else 3
+    return 0 if {"reproduced", "plausible"} & set(verdicts) else 3
 
 
 def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
@@ -149,22 +154,20 @@ def _printed(reproduction: Reproduction, epoch: int) -> CurvePoint | None:
     return reached[-1] if reached else None
 
 
-def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdict:
+def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[str, list[Record]]) -> RowVerdict:
     first = records[0]
     tier, margin = first.tier, reproduction.margin_percent
     point = _printed(reproduction, first.epochs_done) if tier == "prefix" else None
     epoch = point.epoch if point else first.epochs_done
     reported = reproduction.reported
     judgements: dict[str, Judgement] = {}
-    for metric, key in _LAST.items():
+    together: dict[str, None] = {}
+    for metric in _LAST:
         printed = getattr(point, metric, None) if point else getattr(reported, metric)
         if printed is None:
             continue
-        if point or key == "holdout_accuracy":
-            values = by_seed(records, lambda r, key=key: _at_epoch(r, epoch, key))  # type: ignore[misc]
-        else:
-            values = by_seed(records, lambda r, key=key: r.last(key))  # type: ignore[misc]
-        percents = [100 * (1 - value if metric == "error_percent" else value) for value in values]
+        value = partial(_value, epoch=epoch, metric=metric, of_curve=point is not None)
+        percents = by_seed(records, value)
         if not percents:
             if why := _NOT_KEPT.get(metric):
                 judgements[metric] = Judgement(printed, None, None, 0, margin, "not comparable", reason=why)
@@ -174,7 +177,11 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
                 printed, mean, None, len(percents), margin, "not comparable", reason="not the whole row"
             )
         else:
-            judgements[metric] = judge(printed, percents, margin)
+            spreads = {name: spread for name, found in like.items() if (spread := spread_of(by_seed(found, value)))}
+            runs = 1 if point else reported.runs or 1
+            judgements[metric] = judge(printed, percents, margin, list(spreads.values()), runs)
+            if judgements[metric].like_networks:
+                together |= dict.fromkeys(spreads)
     for metric in SECONDS:
         printed = getattr(reported, metric)
         if printed is not None and tier == "full":
@@ -194,8 +201,18 @@ def _judge_group(reproduction: Reproduction, records: list[Record]) -> RowVerdic
         records=tuple(str(record.path) for record in records),
         margin=margin,
         shared_from=tuple(dict.fromkeys(r.shared_from for r in records if r.shared_from is not None)),
-        notes=_notes(records),
+        like_networks=tuple(together),
+        notes=_notes(reproduction, records, tuple(together)),
     )
+
+
+def _value(record: Record, epoch: int, metric: str, of_curve: bool) -> float | None:
+    """A metric in percent; null where the record does not have it."""
+    key = _LAST[metric]
+    value = at_epoch(record, epoch, key) if of_curve or key == "holdout_accuracy" else record.last(key)
+    if value is None:
+        return None
+    return 100 * (1 - value if metric == "error_percent" else value)
 
 
 def _seconds(metric: str, record: Record) -> float:
@@ -205,10 +222,15 @@ def _seconds(metric: str, record: Record) -> float:
     return (record.time.train_seconds + record.time.eval_seconds) / record.epochs.done
 
 
-def _notes(records: list[Record]) -> tuple[str, ...]:
-    """What a reader should know: whose runs these are, and what nobody can check."""
+def _notes(reproduction: Reproduction, records: list[Record], like: tuple[str, ...]) -> tuple[str, ...]:
+    """What a reader should know: whose runs these are, what they were chosen by, and what nobody can check."""
     shared = {record.shared_from: None for record in records if record.shared_from is not None}
     notes = [f"rests on {', '.join(shared)}, which is one experiment with it"] if shared else []
+    if like:
+        notes.append(f"how far seeds scatter was learnt from {', '.join(like)} too")
+    identified = [name for name, setting in reproduction.settings.items() if setting.origin == "identified"]
+    if identified and not records[0].changed:
+        notes.append(f"{', '.join(identified)} was identified by the very numbers that are judged")
     for name, what in ((PREDICTIONS, "metrics"), ("config.yaml", "settings")):
         without = sum(not record.path.with_name(name).is_file() for record in records)
         if without:
@@ -219,7 +241,37 @@ def _notes(records: list[Record]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> list[float]:
+def like_networks(others: Iterable[Record], evidence: Sequence[Record], datasets: set[str]) -> dict[str, list[Record]]:
+    """Whole runs of other experiments on the dataset, each under a name: their seeds tell how far seeds scatter.
+
+    Runs of the same experiment that are no evidence are among them: those over another number of epochs, say.
+
+    Args:
+        others: among which they are looked for.
+        evidence: records that are none of them.
+        datasets: of which any will do.
+    """
+    used = {record.path.resolve() for record in evidence}
+    found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for record in others:
+        whole = record.tier == "full" and not record.changed and record.dataset.name in datasets
+        if whole and record.path.resolve() not in used and record not in evidence:
+            found[record.name, record.model.class_path, record.epochs_done].append(record)
+    return {
+        f"{same[0].name} ({epochs} epochs of {model.rpartition('.')[2]})": same
+        for (_, model, epochs), same in found.items()
+    }
+
+
+def spread_of(values: Sequence[float]) -> float | None:
+    """Standard deviation between seeds; null where there are not two."""
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def by_seed(records: Sequence[Record], value: Callable[[Record], float | None]) -> list[float]:
     """One value for each seed: runs that share a seed are no independent evidence, so they are averaged."""
     seeds: dict[int, list[float]] = defaultdict(list)
     for record in records:
@@ -229,7 +281,8 @@ def by_seed(records: list[Record], value: Callable[[Record], float | None]) -> l
     return [sum(values) / len(values) for _, values in sorted(seeds.items())]
 
 
-def _at_epoch(record: Record, epoch: int, key: str) -> float | None:
+def at_epoch(record: Record, epoch: int, key: str) -> float | None:
+    """What the curve holds of an epoch, a fraction of 1 or a loss; null where it holds nothing."""
     point = record.at(epoch)
     return None if point is None else getattr(point, key)
 

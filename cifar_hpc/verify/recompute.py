@@ -19,7 +19,7 @@ from cifar_hpc.collection.typed import shown
 from cifar_hpc.data.datasets import DATASETS, Dataset
 from cifar_hpc.data.sample import load_sample
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.predictions import FILE_NAME, MOST_BYTES, Answers, Predictions, read_predictions
 from cifar_hpc.records.record import Record, Selected, read_record
 from cifar_hpc.verify.check import TOLERANCE, Check
@@ -51,7 +51,7 @@ def command(files: Iterable[Path], problems: list[str], json_file: str | None) -
     broken = any(not check.agrees for _, checks in found for check in checks)
     if json_file != "-":
         for file, checks in found:
-            print(_told(file, checks))
+            tell(_checks_as_text(file, checks))
     if json_file is not None:
         records = [
             {"record": str(file), "checks": [asdict(check) | {"agrees": check.agrees} for check in checks]}
@@ -59,7 +59,7 @@ def command(files: Iterable[Path], problems: list[str], json_file: str | None) -
         ]
         write_json_output({"problems": problems, "records": records}, json_file)
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError("\n".join(problems))
     return 1 if broken else 0
 
 
@@ -255,7 +255,7 @@ def _impossible_losses(answers: Answers, labels: npt.NDArray[np.integer[Any]]) -
     return impossible
 
 
-def _told(file: Path, checks: list[Check]) -> str:
+def _checks_as_text(file: Path, checks: list[Check]) -> str:
     broken = [check for check in checks if not check.agrees]
     if not broken:
         return f"{file}: all {len(checks)} values follow from the evidence"

@@ -17,7 +17,7 @@ from typing import Any
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
-from cifar_hpc.output import write_json_output
+from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.record import as_json
 from cifar_hpc.verify.recompute import read_sound_record
 
@@ -125,7 +125,7 @@ def command(files: Iterable[Path], problems: list[str], epochs: int, json_file: 
         answer, limits = judge(replay, known)
         answers.append(asdict(replay) | {"answer": answer, "limits": limits})
         if json_file != "-":
-            print(told(replay, answer, limits))
+            tell(told(replay, answer, limits))
     if json_file is not None:
         write_json_output({"problems": problems, "replays": answers}, json_file)
     if problems:
@@ -151,7 +151,7 @@ def run(file: Path, epochs: int) -> Replay:
         run_dir, log = Path(folder) / "run", Path(folder) / "log"
         arguments = ["-c", str(config), "--trainer.threads", str(record.hardware.threads)]
         arguments += ["--trainer.enable_progress_bar=false", "--run_dir", str(run_dir)]
-        with log.open("w") as output, fit_process(arguments, output) as process:
+        with fit_process(arguments, log) as process:
             watch(process, run_dir, lambda done: done >= len(points), every=0.1)
         again = curve(run_dir)[: len(points)]
         if len(again) < len(points):

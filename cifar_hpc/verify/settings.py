@@ -11,6 +11,7 @@ from cifar_hpc.collection.convergence import flat_epoch
 from cifar_hpc.collection.defaults import GROUPS, resolve
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import chosen
+from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datasets import DATASETS
@@ -29,13 +30,23 @@ def check_settings(record: Record) -> Iterator[Check]:
     """
     row = chosen().rows.get(record.row or "")
     file = record.path.with_name(FILE_NAME)
-    config = _read_config(file) if file.exists() else None
-    told = config if config is not None or row is None else row.config
-    if told is not None:
-        yield from _check_epochs(record, resolve(told if row is None else row.config), resolve(told))
-    if config is None:
+    if not file.exists():
+        if row is not None:
+            planned = resolve(row.config)
+            yield from _check_epochs(record, planned, planned)
         return
+    try:
+        yield from list(_check_config(record, row, _read_config(file)))
+    except UserError as error:
+        raise UserError("; ".join(str(error).splitlines())) from error
+    except Exception as error:  # values of any kind may stand where `fit` writes others
+        raise UserError(f"{file} is no configuration that `fit` writes: {one_sentence(str(error))[:200]}") from error
+
+
+def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> Iterator[Check]:
+    """What the record says of its settings, and what config.yaml and the row do."""
     group, run = config["reproduction"], resolve(config)
+    yield from _check_epochs(record, run if row is None else resolve(row.config), run)
     yield Check("row", record.row, group.get("row"), FILE_NAME)
     yield Check("recipe", record.recipe, group.get("recipe"), FILE_NAME)
     yield Check("seed", record.seed, config.get("seed_everything"), FILE_NAME)
@@ -60,10 +71,7 @@ def _check_epochs(record: Record, row: dict[str, Any], run: dict[str, Any]) -> I
 
 
 def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        config = read_yaml(file)
-    except UserError as error:
-        raise UserError("; ".join(str(error).splitlines())) from error
+    config = read_yaml(file)
     for name in (*GROUPS, "reproduction"):
         if not isinstance(config.get(name), dict):
             raise UserError(f"{file}: {name} must be a mapping of keys")

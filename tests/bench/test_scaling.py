@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cifar_hpc import machine
 from cifar_hpc.bench.memory import group_memory_mib
-from cifar_hpc.bench.scaling_grid import Plan, Point, choose, grid
+from cifar_hpc.bench.scaling_grid import GridPlan, Point, choose, grid
 from cifar_hpc.bench.scaling_model import (
     Device,
     Link,
@@ -80,8 +80,8 @@ def test_deepspeed_that_is_missing(refuse: Refuse, monkeypatch: pytest.MonkeyPat
     assert "--strategy deepspeed_stage_2 needs DeepSpeed" in refuse(*ROW, "--strategy", "ddp", "deepspeed_stage_2")
 
 
-def plan(threads: tuple[int, ...], processes: tuple[int, ...], strategies: tuple[str, ...] = ("ddp",)) -> Plan:
-    return Plan("ghugre_sequential", threads, processes, ("32-true",), strategies, False, True, 2, 1)
+def plan(threads: tuple[int, ...], processes: tuple[int, ...], strategies: tuple[str, ...] = ("ddp",)) -> GridPlan:
+    return GridPlan("ghugre_sequential", threads, processes, ("32-true",), strategies, False, True, 2, 1)
 
 
 def test_a_single_process_has_no_strategy_and_the_reference_is_always_there() -> None:

@@ -112,6 +112,9 @@ def test_every_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, command: 
         ("reproduction: {row: a_1, report: a}\ntrainer: {max_epochs: 1}", 2, "the file has trainer but no data, model"),
         ("reproduction: {row: a_1, report: a}\ntriner: {}", 2, "the file has the key triner; it may have reproduction"),
         ("trainer: {}", 1, "the file has no group `reproduction`"),
+        ("reproduction: {row: a_1, report: [a]}", 1, 'reproduction.report is ["a"]; it must be a text or null'),
+        ("reproduction: {row: a_1, report: a}\ntrainer:\nmodel: {class_path: x}\ndata: {}", 2, "trainer is null; it"),
+        ("- 1", 1, "the file must hold a mapping of keys, not list"),
         (
             "reproduction: {row: a_1, report: a}\ntrainer:\n  max_epochs: ten\nmodel: {class_path: x}\ndata: {}",
             3,
@@ -142,7 +145,18 @@ def test_what_is_wrong_in_the_index_stops_nothing_else(tmp_path: Path, index: st
     (tmp_path / "collection.yaml").write_text(index)
     found = read(tmp_path)
     assert found.problems[0].startswith(f"{tmp_path / 'collection.yaml'}:{told}")
-    assert ("a_1" in found.rows) == ("a:" in index)
+    assert "a_1" in found.rows
+    assert "a" in found.reports
+
+
+def test_audit_checks_every_file(tmp_path: Path, command: Command) -> None:
+    folder = write(tmp_path / "mine", {"a": {"a_1": {}}})
+    for name, text in {"collection": "reports: {", "statements": "orders: 1", "claims": "claims:\n  - {id: 1}"}.items():
+        (folder / f"{name}.yaml").write_text(text)
+    done = command("audit", "--collection", "mine")
+    assert (done.status, "1 row" in done.out) == (2, True)
+    for name, line in {"collection": 2, "statements": 1, "claims": 2}.items():
+        assert any(told.startswith(f"cifar_hpc: mine/{name}.yaml:{line}: ") for told in done.err.splitlines()), done.err
 
 
 COMMANDS = (["rows"], ["rows", "--json", "-"], ["audit"], ["claims"], ["report"], ["verify", "r00_1"])
@@ -204,7 +218,7 @@ def test_a_new_collection_works_at_once(mine: Path, command: Command) -> None:
     audited, trained = read(mine).rows.values()
     assert not audited.trains
     name = trained.reproduction.name
-    told = command("fit", "--collection", "mine", "-c", audited.reproduction.name).sentence()
+    told = command("fit", "--collection", "mine", "-c", audited.reproduction.name).err
     assert f"{audited.reproduction.name}.yaml is for `audit` alone" in told
     done = command("fit", "--collection", "mine", "-c", name, *SMOKE)
     assert done.status == 0, done.err

@@ -3,13 +3,15 @@
 import copy
 import io
 import json
+import os
 import random
-import resource
 import struct
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +57,6 @@ CONFIGS: tuple[bytes, ...] = (
 
 class Runs:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        import os
-
         return os.system, (f"touch {MARK}",)
 
 
@@ -186,14 +186,29 @@ def damage(folder: Path, number: int) -> None:
         made_up.write(folder, content)
 
 
-def verify(folder: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str], float, int]:
-    """Runs `verify` on a folder; gives its CPU seconds and the most memory that any such process has taken."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended, with its own CPU seconds and the most memory that it took."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+    memory: int
+
+
+def verify(folder: Path, *flags: str) -> Ended:
+    """Runs `verify` in a folder."""
     line = [sys.executable, "-m", "cifar_hpc", "verify", *flags]
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=HANGING, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done, seconds, after.ru_maxrss * 1024
+    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+        process = subprocess.Popen(line, cwd=folder, stdout=out, stderr=err)
+        watchdog = threading.Timer(HANGING, process.kill)
+        watchdog.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        watchdog.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    out_text, err_text = ((folder / name).read_text() for name in ("out", "err"))
+    return Ended(process.returncode, out_text, err_text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 @pytest.mark.parametrize("batch", numbers(30, sample=3))
@@ -201,7 +216,7 @@ def test_a_damaged_record_costs_only_itself(batch: int, tmp_path: Path) -> None:
     for number in range(TOGETHER * batch, TOGETHER * (batch + 1)):
         damage(tmp_path / "damaged" / str(number), number)
     made_up.keep(tmp_path / "damaged" / "sound", "ghugre_sequential", 2)
-    done, seconds, memory = verify(tmp_path, "damaged", "--json", "-")
+    done = verify(tmp_path, "damaged", "--json", "-")
     assert "Traceback" not in done.stderr
     assert done.returncode == 2, done.stderr
     found = json.loads(done.stdout)
@@ -211,8 +226,8 @@ def test_a_damaged_record_costs_only_itself(batch: int, tmp_path: Path) -> None:
         assert "damaged/" in problem
         assert problem.isprintable()
         assert len(problem) < 600
-    assert seconds < MOST_SECONDS
-    assert memory < MOST_BYTES
+    assert done.seconds < MOST_SECONDS
+    assert done.memory < MOST_BYTES
     assert not list(tmp_path.rglob(MARK))
 
 
@@ -237,13 +252,13 @@ def test_what_once_ended_the_whole_command(name: str, new: Callable[[], bytes], 
     folder = made_up.copy_of_kept(tmp_path / "damaged" / "one")
     (folder / name).write_bytes(new())
     made_up.keep(tmp_path / "damaged" / "sound", "ghugre_sequential", 2)
-    done, seconds, memory = verify(tmp_path, "damaged")
+    done = verify(tmp_path, "damaged")
     assert done.returncode == 2
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "ghugre_sequential: epoch 15 (full)" in done.stdout
-    assert seconds < MOST_SECONDS
-    assert memory < MOST_BYTES
+    assert done.seconds < MOST_SECONDS
+    assert done.memory < MOST_BYTES
 
 
 def sealed(**changes: Any) -> bytes:
@@ -252,12 +267,10 @@ def sealed(**changes: Any) -> bytes:
 
 @pytest.mark.parametrize("name", ["result.json", "predictions.npz", "config.yaml"])
 def test_what_is_no_file_is_not_waited_for(name: str, tmp_path: Path) -> None:
-    import os
-
     folder = made_up.copy_of_kept(tmp_path / "run")
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    done, _, _ = verify(tmp_path, "run")
+    done = verify(tmp_path, "run")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert f"{name} is" in done.stderr

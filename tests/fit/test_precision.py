@@ -1,6 +1,7 @@
 """`precision: auto` and the overlay that asks for it: decided by what the machine computes, said, and recorded."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,3 +88,33 @@ def test_a_wrong_precision_is_told_with_auto_among_the_right_ones(refuse: Refuse
     told = refuse("fit", *SEQUENTIAL, "--trainer.precision=bf17")
     assert "trainer.precision is bf17" in told
     assert "one of auto, 32-true" in told
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_gradients_of_fused_optimisers_are_clipped_in_their_own_scale(
+    precision: str, fused: bool, monkeypatch: pytest.MonkeyPatch, fit_here: Fit
+) -> None:
+    norms: list[float] = []
+    step = torch.optim.Adam.step
+
+    def measured(optimizer: torch.optim.Adam, *arguments: Any, **settings: Any) -> Any:
+        found = step(optimizer, *arguments, **settings)
+        gradients = [w.grad for group in optimizer.param_groups for w in group["params"] if w.grad is not None]
+        norms.append(float(torch.stack([gradient.norm() for gradient in gradients]).norm()))
+        return found
+
+    monkeypatch.setattr(torch.optim.Adam, "step", measured)
+    adam = [
+        "--model.init_args.optimizer.class_path=torch.optim.Adam",
+        f"--model.init_args.optimizer.init_args.fused={str(fused).lower()}",
+    ]
+    limits = ["--trainer.limit_train_batches=4", f"--trainer.precision={precision}", "--run_dir", "run"]
+    fit_here(*SEQUENTIAL, *SMOKE, *adam, *limits, "--trainer.gradient_clip_val=0.01")
+    assert len(norms) == 4
+    assert all(norm <= 0.0101 for norm in norms)
+
+
+def test_the_fast_overlay_clips(fit_here: Fit) -> None:
+    fit_here(*SEQUENTIAL, *SMOKE, *FAST, CPU, "--trainer.gradient_clip_val=1.0", "--run_dir", "run")
+    assert record(Path("run"))["changed_from_row"]["trainer.gradient_clip_val"] == [None, 1.0]

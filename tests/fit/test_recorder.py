@@ -14,7 +14,7 @@ import torch
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.recorder import Recorder, RunFacts
 from cifar_hpc.fit.trainer import Trainer
-from cifar_hpc.models.evaluation import Answers
+from cifar_hpc.models.evaluation import CollectedAnswers
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify import recompute
 from tests.conftest import COLLECTION, record
@@ -65,7 +65,7 @@ def test_ranks_are_those_of_a_sort_and_a_right_answer_comes_first() -> None:
     logits = torch.randn(64, 10).mul(4).round()  # with equal ones
     logits[7] = float("nan")
     labels = torch.arange(64) % 10
-    answers = Answers(10)
+    answers = CollectedAnswers(10)
     answers.update(logits, labels, torch.arange(64))
     found = answers.evaluation()
     assert ((found.ranks == 0) == (found.predicted == found.labels)).all()

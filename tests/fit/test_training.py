@@ -203,7 +203,7 @@ def test_resume_passes_over_a_damaged_checkpoint(finished_run: Path, command: Co
     assert done.status == 0, done.err
     assert "resuming from epoch0002.ckpt" in done.err
     assert record(finished_run)["selection"] == record(folder)["selection"]
-    written = checkpoints.newest_sound_checkpoint(folder)  # beside the damaged one, which stays
+    written = checkpoints.newest_sound_checkpoint(folder)  # in the place of the damaged one
     assert written is not None
     assert same(weights(finished_run, 3), checkpoints.checkpoint_weights(written))
 

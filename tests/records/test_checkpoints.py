@@ -92,6 +92,9 @@ ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a list": lambda content: [1],
     "weights alone": lambda content: content["state_dict"],
     "no optimiser": lambda content: content | {"optimizer_states": []},
+    "an optimiser without a state": lambda content: content | {"optimizer_states": [{}]},
+    "an optimiser that is a number": lambda content: content | {"optimizer_states": [1]},
+    "no progress": lambda content: content | {"loops": {}},
     "no callbacks": lambda content: {key: value for key, value in content.items() if key != "callbacks"},
 }
 
@@ -139,6 +142,34 @@ def test_weights_that_do_not_fit_are_told(
     assert told in sentence
     assert "is not of this SmallCNN" in sentence
     assert record(run) == before
+
+
+def without_groups(content: dict[str, Any]) -> None:
+    content["optimizer_states"][0]["param_groups"] = []
+
+
+def without_times(content: dict[str, Any]) -> None:
+    del content["callbacks"]["Recorder"]["fit_seconds"]
+
+
+def without_progress(content: dict[str, Any]) -> None:
+    content["loops"]["fit_loop"] = {"epoch_progress": 1}
+
+
+@pytest.mark.parametrize("change", [without_groups, without_times, without_progress])
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_told_and_nothing_is_changed(
+    change: Callable[[dict[str, Any]], None], run: Path, command: Command
+) -> None:
+    path = run / "checkpoints" / "epoch0003.ckpt"
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    before = record(run)["curve"]
+    done = command("fit", *SEQUENTIAL, EPOCHS, "--resume", "--run_dir", run)
+    assert done.status == 2, done.err
+    assert f"{path} does not fit this run" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+    assert record(run)["curve"] == before
 
 
 def test_weights_of_a_compiled_network_are_taken(run: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def keep(folder: Path, row: str, seconds: list[tuple[float, float]], **changes: 
     for point, (train, evaluation) in zip(made["curve"], seconds, strict=True):
         point |= {"train_seconds": train, "eval_seconds": evaluation}
     made_up.settle(made)
-    made |= changes
+    made |= {"changed_from_row": {}} | changes
     made_up.write(folder, made)
 
 

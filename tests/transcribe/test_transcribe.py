@@ -106,6 +106,8 @@ REFUSED = {
         "",
         "though its head says percent, may be in percent",
     ),
+    "a fraction among percentages": ("Model,Test Acc\nA,86.2\nB,0.91\n", "", "has 0.91 among percentages"),
+    "a fraction beside a percent sign": ("Model,Test Acc\nA,86.2%\nB,0.91\n", "", "has 0.91 among percentages"),
     "of which images": ("Model,Acc\nA,86.2\n", "", '--columns "Acc=test_accuracy_percent"'),
     "comma": ("Model;Training time (s);Test acc (%)\nA;1,204;86\n", "", "add --decimal comma or --decimal point"),
     "comma and point": (
@@ -177,6 +179,11 @@ def test_what_is_not_certain_is_asked_and_nothing_written(name: str, transcribe:
 
 
 ANSWERED = {
+    "small": (
+        "Model,Test Acc\nA,86.2\nB,0.91\n",
+        "--unit percent",
+        "A: test_accuracy_percent 86.2\nB: test_accuracy_percent 0.91",
+    ),
     "percent": ("Model,Test Acc\nA,0.86\n", "--unit percent", "A: test_accuracy_percent 0.86"),
     "fraction": ("Model,Test Acc\nA,0.8600\n", "--unit fraction", "A: test_accuracy_percent 86.00"),
     "one column": (

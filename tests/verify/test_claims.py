@@ -306,7 +306,7 @@ def test_command(command: Command, tmp_path: Path) -> None:
 
 def status_of(verdicts: list[str]) -> int:
     one = judge(make_claim(says="by"))
-    return claims.exit_status([claims.JudgedClaim(**(vars(one) | {"verdict": verdict})) for verdict in verdicts])
+    return claims.claims_status([claims.JudgedClaim(**(vars(one) | {"verdict": verdict})) for verdict in verdicts])
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,23 @@
 
 import json
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from cifar_hpc.cli import main
-from cifar_hpc.collection.reproduction import CurvePoint, Reported, Reproduction, Row
+from cifar_hpc.collection.reproduction import CurvePoint, Reported, Reproduction, Row, Setting, TestSet
+from cifar_hpc.collection.typed import Printed
 from cifar_hpc.verify import audit
-from cifar_hpc.verify.forensics import statements, tables, texts
+from cifar_hpc.verify.forensics import logs, slips, statements, tables, texts
 from cifar_hpc.verify.forensics.printed import bounds
 from cifar_hpc.verify.forensics.statements import GivenAgain, Order, SpeedUp, Statements
 from tests.conftest import COLLECTION, EXPECTED, Command, Refuse, reports_in
@@ -24,9 +28,24 @@ READABLE = {"reproduction": {"row": "a", "report": REPORT}}
 ORDER = {"report": REPORT, "where": "here", "statement": "", "metrics": ["seconds"], "orders": [["a"]]}
 
 
-def make_row(name: str = "made_up", data: dict[str, Any] | None = None, label: str = "", **reported: Any) -> Row:
+CROSS_ENTROPY = {"loss": Setting("stated", "cross-entropy")}
+IMAGES: dict[str, Any] = {"averaged_over": "images", "averages": "macro"}
+
+
+def make_row(
+    name: str = "made_up",
+    data: dict[str, Any] | None = None,
+    label: str = "",
+    settings: dict[str, Setting] | None = None,
+    **reported: Any,
+) -> Row:
     group = Reproduction(
-        row=name, report=REPORT, where=f"place of {name}", label=label or name, reported=Reported(**reported)
+        row=name,
+        report=REPORT,
+        where=f"place of {name}",
+        label=label or name,
+        reported=Reported(**reported),
+        settings=settings or {},
     )
     return Row(Path(f"{name}.yaml"), group, {"data": data or {"batch_size": 100}})
 
@@ -61,7 +80,9 @@ def test_honest_accuracies_count_images(train_hits: int, test_hits: int, decimal
             return round(100 * hits / images, decimals)
         return float((100 * hits * 10**decimals // images) / 10**decimals)
 
-    row = make_row(train_accuracy_percent=percent(train_hits, 50_000), test_accuracy_percent=percent(test_hits, 10_000))
+    row = make_row(
+        train_accuracy_percent=percent(train_hits, 50_000), test_accuracy_percent=percent(test_hits, 10_000), **IMAGES
+    )
     assert not list(tables.accuracy_counts_images(row))
 
 
@@ -74,7 +95,8 @@ def test_honest_losses_keep_the_rule(seed: int, classes: int, images: int) -> No
     losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(images), labels]
     accuracy = 100 * (logits.argmax(axis=1) == labels).mean()
     point = CurvePoint(1, train_loss=round(float(losses.mean()), 4), train_accuracy_percent=round(float(accuracy), 2))
-    assert not list(tables.loss_and_accuracy_are_possible(make_row(epochs=1, curve=[point])))
+    row = make_row(epochs=1, curve=[point], settings=CROSS_ENTROPY)
+    assert not list(logs.loss_and_accuracy_are_possible(row))
 
 
 @given(st.lists(st.floats(0.5, 5000), min_size=1, max_size=60), st.integers(0, 2), st.booleans(), st.floats(0, 0.015))
@@ -84,7 +106,7 @@ def test_honest_logs_add_up(seconds: list[float], decimals: int, rounded: bool, 
     curve = [CurvePoint(k + 1, seconds=float(show(s, decimals))) for k, s in enumerate(seconds)]
     for printed in (curve, curve[: len(curve) // 2]):  # the whole log, and one of which the end is not printed
         row = make_row(epochs=len(seconds), training_seconds=round(total, 3), curve=printed)
-        assert not list(tables.epochs_add_up(row))
+        assert not list(logs.epochs_add_up(row))
 
 
 @given(st.floats(0, 1000), st.integers(0, 4))
@@ -94,51 +116,235 @@ def test_bounds_hold_what_was_printed(value: float, decimals: int) -> None:
         assert low - 1e-9 <= value <= high + 1e-9
 
 
+def strengths(found: Iterator[tuple[Any, str, str]]) -> list[str]:
+    return [strength for _, _, strength in found]
+
+
 def test_broken_tables_are_found() -> None:
-    assert list(tables.recall_is_accuracy(make_row(test_accuracy_percent=87.43, recall_percent=87.82)))
-    assert list(tables.f1_is_bounded(make_row(precision_percent=71.07, recall_percent=70.84, f1_percent=71.97)))
-    assert list(tables.f1_is_bounded(make_row(precision_percent=90.11, recall_percent=90.22, f1_percent=79.01)))
+    stated = make_row(test_accuracy_percent=87.43, recall_percent=87.82, **IMAGES)
+    assert strengths(tables.recall_is_accuracy(stated)) == ["impossible"]
+    for f1, precision, recall in ((71.97, 71.07, 70.84), (79.01, 90.11, 90.22)):
+        for over in ("images", "batches", "runs", "unknown"):
+            row = make_row(precision_percent=precision, recall_percent=recall, f1_percent=f1, averaged_over=over)
+            assert strengths(tables.f1_is_bounded(row)) == ["impossible"]
     low = CurvePoint(1, train_loss=0.1, train_accuracy_percent=50.0)
     assert 0.5 * math.log(2) > 0.1
-    assert list(tables.loss_and_accuracy_are_possible(make_row(epochs=1, curve=[low])))
+    assert list(logs.loss_and_accuracy_are_possible(make_row(epochs=1, curve=[low], settings=CROSS_ENTROPY)))
 
 
 def test_rounding_alone_is_no_finding() -> None:
-    assert not list(tables.recall_is_accuracy(make_row(test_accuracy_percent=85.98, recall_percent=85.99)))
-    assert list(tables.recall_is_accuracy(make_row(test_accuracy_percent=85.98, recall_percent=86.01)))
+    def found(accuracy: float, recall: float) -> list[Any]:
+        return list(
+            tables.recall_is_accuracy(make_row(test_accuracy_percent=accuracy, recall_percent=recall, **IMAGES))
+        )
+
+    assert not found(85.98, 85.99)
+    assert found(85.98, 86.01)
+    assert found(Printed("55.50"), 55.52)  # a text keeps its zero
+    assert not found(55.50, 55.52)  # which YAML drops
     assert not list(tables.f1_is_bounded(make_row(precision_percent=85.92, recall_percent=85.98, f1_percent=85.95)))
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "over", "batch", "found"),
+    [
+        (87.43, "images", None, ["impossible"]),
+        (87.43, "runs", None, ["impossible"]),
+        (87.43, "batches", None, []),
+        (87.43, "unknown", None, []),  # batches of 256 do so
+        (87.43, "unknown", 128, ["unlikely"]),
+        (87.43, "unknown", 100, ["unlikely"]),  # which divides the test set
+        (80.01, "unknown", None, ["unlikely"]),
+    ],
+)
+def test_what_was_averaged(accuracy: float, over: Any, batch: int | None, found: list[str]) -> None:
+    settings = {"batch_size": Setting("stated", "here")} if batch else None
+    row = make_row(
+        data={"batch_size": batch or 1},
+        settings=settings,
+        test_accuracy_percent=accuracy,
+        recall_percent=87.82,
+        averaged_over=over,
+    )
+    assert strengths(tables.recall_is_accuracy(row)) == found
+
+
 def test_fractions_of_an_image_are_found() -> None:
+    def found(batch: int = 100, holdout: int = 0, **reported: Any) -> list[str]:
+        data = {"batch_size": batch, "holdout_images": holdout}
+        return strengths(tables.accuracy_counts_images(make_row(data=data, **reported)))
+
+    def log(accuracy: float) -> list[CurvePoint]:
+        return [CurvePoint(1, train_accuracy_percent=accuracy)]
+
     # 50,000 images: multiples of 0.002 %; 10,000: of 0.01 %
-    assert list(tables.accuracy_counts_images(make_row(train_accuracy_percent=54.897)))
-    assert list(tables.accuracy_counts_images(make_row(test_accuracy_percent=54.898)))
-    assert not list(tables.accuracy_counts_images(make_row(train_accuracy_percent=54.898)))
+    assert found(train_accuracy_percent=54.8971, **IMAGES) == ["impossible"]
+    assert found(test_accuracy_percent=54.898, **IMAGES) == ["impossible"]
+    assert not found(curve=log(54.897))  # 54.898 may be held as 54.897999 and cut off
+    assert found(curve=log(54.8971)) == ["impossible"]  # the batch divides the training set
+    assert not found(curve=log(54.898))
     # averaged over batches of which the last is smaller it need not be a multiple
-    assert not list(tables.accuracy_counts_images(make_row(data={"batch_size": 32}, train_accuracy_percent=54.897)))
+    assert not found(32, curve=log(54.8971))
+    # nor when it is a mean over runs
+    assert not found(test_accuracy_percent=54.898)
+    assert not found(test_accuracy_percent=54.898, averaged_over="runs")
+    assert not found(test_accuracy_percent=54.898, averaged_over="runs", runs=5)
+    assert found(test_accuracy_percent=54.8971, averaged_over="runs", runs=5) == ["impossible"]
     # 40,000 images: multiples of 0.0025 %
-    held_out = {"batch_size": 100, "holdout_images": 10_000}
-    assert not list(tables.accuracy_counts_images(make_row(data=held_out, train_accuracy_percent=54.8975)))
+    assert found(holdout=10_000, curve=log(54.8976)) == ["impossible"]
+
+
+@pytest.mark.parametrize(
+    ("f1", "over", "runs", "found"),
+    [
+        (86.10, "images", None, []),
+        (86.60, "images", None, ["impossible"]),
+        (86.60, "runs", None, ["impossible"]),
+        (86.60, "batches", None, []),
+        (86.60, "unknown", None, []),
+    ],
+)
+def test_metrics_of_one_matrix(f1: float, over: Any, runs: int | None, found: list[str]) -> None:
+    row = make_row(
+        test_accuracy_percent=86.21,
+        precision_percent=86.50,
+        f1_percent=f1,
+        averaged_over=over,
+        runs=runs,
+        averages="macro",
+    )
+    assert strengths(tables.one_confusion_matrix(row)) == found
+    for _, sentence, _ in tables.one_confusion_matrix(row):
+        assert "F1 lies between" in sentence
+
+
+def test_an_unknown_test_set_is_not_judged() -> None:
+    group = Reproduction(row="x", report=REPORT, reported=Reported(test_accuracy_percent=90.0, recall_percent=10.0))
+    row = Row(Path("x.yaml"), group, {})
+    assert not tables.audit_row(row)
+    assert "test_set" in tables.not_judged(row)
+    group.test_set = TestSet(10_000, 10, 1000)
+    assert not tables.not_judged(row)
+    assert tables.audit_row(row)
+
+
+def test_weighted_recall_is_accuracy_on_any_test_set() -> None:
+    group = Reproduction(
+        row="x",
+        report=REPORT,
+        reported=Reported(test_accuracy_percent=90.0, recall_percent=80.0, averaged_over="images", averages="weighted"),
+        test_set=TestSet(1000, 3, [500, 300, 200]),
+    )
+    row = Row(Path("x.yaml"), group, {})
+    assert strengths(tables.recall_is_accuracy(row)) == ["impossible"]
+    group.reported.averages = "macro"
+    assert not list(tables.recall_is_accuracy(row))
+
+
+@pytest.mark.parametrize("loss", ["binary cross-entropy", "focal loss", "cross-entropy with label smoothing", None])
+def test_other_losses_are_not_held_to_cross_entropy(loss: str | None) -> None:
+    point = CurvePoint(1, train_loss=0.1, train_accuracy_percent=50.0)
+    settings = {"loss": Setting("stated", loss)} if loss else {}
+    assert not list(logs.loss_and_accuracy_are_possible(make_row(epochs=1, curve=[point], settings=settings)))
+
+
+METRICS = ("test_accuracy_percent", "precision_percent", "recall_percent", "f1_percent")
+
+
+@pytest.mark.parametrize(
+    ("printed", "slip"),
+    [
+        (("86.21", "87.50", "86.21", "86.85"), "F1 as harmonic mean of the averages"),
+        (("86.21", "86.12", "86.21", "68.18"), "two digits exchanged"),
+        (("86.21", "86.30", "86.21", "87.15"), "one digit wrong"),
+        (("86.21", "86.21", "86.50", "86.30"), "precision and recall exchanged"),
+        (("95.21", "86.31", "86.21", "86.20"), "training accuracy"),
+        (("99.21", "86.31", "86.21", "86.20"), "top-5 accuracy"),
+        (("86.22", "86.31", "86.19", "86.20"), "per-batch averages"),
+        (("86.2179", "86.31", "86.21", "86.20"), "drop_last"),
+    ],
+)
+def test_slips_are_named(printed: tuple[str, ...], slip: str) -> None:
+    reported: dict[str, Any] = {key: Printed(text) for key, text in zip(METRICS, printed, strict=True)}
+    row = make_row(**reported, **IMAGES)
+    found = slips.explanations(row)
+    assert slip in {one.slip for one in found}, found
+    assert [one.by_chance for one in found] == sorted(one.by_chance for one in found)
+
+
+def test_a_copied_value_is_named() -> None:
+    other = make_row("other", f1_percent=Printed("91.37"))
+    values: dict[str, Any] = dict(zip(METRICS, map(Printed, ("86.21", "86.31", "86.21", "91.37")), strict=True))
+    found = slips.explanations(make_row(**values, **IMAGES), [other])
+    assert "F1 91.37 is the F1 of place of other" in {one.sentence for one in found}
+
+
+def test_odd_rows_get_a_hint() -> None:
+    def hinted(*printed: str) -> list[str]:
+        values: dict[str, Any] = dict(zip(METRICS, map(Printed, printed), strict=True))
+        return [one.slip for one in slips.odd(make_row(**values))]
+
+    assert hinted("85.98", "85.92", "85.98", "85.95") == ["F1 as harmonic mean of the averages"]
+    assert hinted("85.98", "85.98", "85.98", "85.98") == ["micro averages"]
+    assert hinted("85.98", "86.10", "85.98", "85.90") == []
+    assert hinted("86", "86", "86", "86") == []  # as many honest rows print
 
 
 def test_epochs_that_do_not_add_up_are_found() -> None:
     two = [CurvePoint(1, seconds=10), CurvePoint(2, seconds=10)]
-    assert list(tables.epochs_add_up(make_row(epochs=2, training_seconds=100, curve=two)))
-    assert list(tables.epochs_add_up(make_row(epochs=3, training_seconds=15, curve=two)))  # two of three exceed it
-    assert not list(tables.epochs_add_up(make_row(epochs=2, training_seconds=20.9, curve=two)))
-    assert not list(tables.epochs_add_up(make_row(epochs=3, training_seconds=100, curve=two)))  # one is not printed
+    assert strengths(logs.epochs_add_up(make_row(epochs=2, training_seconds=100, curve=two))) == ["unusual"]
+    assert not list(logs.epochs_add_up(make_row(epochs=2, training_seconds=29, curve=two)))  # evaluation counts too
+    assert list(logs.epochs_add_up(make_row(epochs=3, training_seconds=15, curve=two)))  # two of three exceed it
+    assert not list(logs.epochs_add_up(make_row(epochs=2, training_seconds=20.9, curve=two)))
+    assert not list(logs.epochs_add_up(make_row(epochs=3, training_seconds=100, curve=two)))  # one is not printed
 
 
 def test_uneven_epochs_of_one_configuration_are_unusual() -> None:
     quick = make_row("quick", label="same", epochs=10, training_seconds=100)
     slow = make_row("slow", label="same", epochs=20, training_seconds=400)
-    found = list(tables.seconds_per_epoch_agree([quick, slow]))
+    found = list(logs.seconds_per_epoch_agree([quick, slow]))
     assert [(f.strength, f.rows, f.numbers) for f in found] == [
         ("unusual", ("quick", "slow"), {"quick": 10.0, "slow": 20.0})
     ]
     other = make_row("other", label="another", epochs=20, training_seconds=400)
     near = make_row("near", label="same", epochs=20, training_seconds=240)
-    assert not list(tables.seconds_per_epoch_agree([quick, other, near]))
+    assert not list(logs.seconds_per_epoch_agree([quick, other, near]))
+
+
+def curve(*accuracies: float, losses: Sequence[float] = ()) -> list[CurvePoint]:
+    return [
+        CurvePoint(k + 1, train_accuracy_percent=a, train_loss=losses[k] if losses else None)
+        for k, a in enumerate(accuracies)
+    ]
+
+
+def test_logs_that_no_run_prints_are_unusual() -> None:
+    honest = curve(50.12, 60.31, 65.44, 69.02, losses=(1.402, 1.121, 0.981, 0.882))
+    assert not list(logs.loss_and_accuracy_move_together(make_row(epochs=4, curve=honest)))
+    wrong = curve(50.12, 60.31, 65.44, 69.02, losses=(1.402, 1.121, 1.981, 0.882))
+    (found,) = logs.loss_and_accuracy_move_together(make_row(epochs=4, curve=wrong))
+    assert (found[0]["epoch"], found[2]) == (3, "unusual")
+    perfect = [CurvePoint(1, test_accuracy_percent=100.0), CurvePoint(2, test_accuracy_percent=71.2)]
+    assert strengths(logs.perfect_after_one_epoch(make_row(epochs=2, curve=perfect))) == ["unusual"]
+    assert not list(
+        logs.perfect_after_one_epoch(make_row(epochs=2, curve=[CurvePoint(2, test_accuracy_percent=100.0)]))
+    )
+    for seconds, unusual in ((36.81, True), (36, False)):
+        same = [CurvePoint(k, seconds=seconds) for k in (1, 2, 3)]
+        assert bool(list(logs.seconds_scatter(make_row(epochs=3, curve=same)))) == unusual
+
+
+def test_curves_of_others_are_unusual() -> None:
+    first = make_row("a", epochs=6, curve=curve(50.12, 60.31, 65.44, 69.02, 71.55, 73.08))
+    moved = make_row("b", epochs=6, curve=curve(51.12, 61.31, 66.44, 70.02, 72.55, 74.08))
+    later = make_row("c", epochs=6, curve=curve(60.31, 65.44, 69.02, 71.55, 73.08, 74.9))
+    own = make_row("d", epochs=6, curve=curve(50.22, 60.11, 65.94, 69.32, 71.15, 73.58))
+    longer = make_row("e", label="a", epochs=7, curve=curve(50.12, 60.31, 65.44, 69.02, 71.55, 73.08, 75.0))
+    for other, found in ((moved, 1), (later, 1), (own, 0), (longer, 0)):
+        assert len(list(logs.curves_are_their_own([first, other]))) == found
+    (told,) = logs.curves_are_their_own([first, moved])
+    assert told.strength == "unusual"
+    assert "plus 1" in told.sentence
 
 
 def run_rule(rule: str, rows: list[Row], **stated: Any) -> list[Any]:
@@ -160,6 +366,8 @@ def run_rule(rule: str, rows: list[Row], **stated: Any) -> list[Any]:
         ({"training_hours": 6}, False, 1),
         ({"training_hours": 6}, True, 0),
         ({"training_hours": 50}, True, 1),
+        ({"test_accuracy_percent": 95}, True, 0),
+        ({"test_accuracy_percent": 75}, True, 1),  # a quarter off, but 18 points
         ({"f1_percent": 12}, False, 0),  # the row prints none
     ],
 )
@@ -236,6 +444,8 @@ def test_orders_both_ways() -> None:
         (4, {"in_words": True}, 1),
         (3, {"up_to": True}, 0),
         (2, {"up_to": True}, 1),
+        (2.5, {"approximate": True}, 0),
+        (3, {"approximate": True}, 1),
     ],
 )
 def test_speed_ups_from_times(value: float, options: dict[str, bool], found: int) -> None:
@@ -256,6 +466,16 @@ def test_honest_speed_ups_follow(slow: float, fast: float, decimals: int, digits
     assert not run_rule("stated_speed_up_follows", rows, speed_ups=[stated])
 
 
+@pytest.mark.parametrize(
+    ("points", "approximate", "found"),
+    [(5, False, 1), (10, False, 0), (12.5, False, 0), (12, True, 0), (18, True, 1)],
+)
+def test_leads_in_points(points: float, approximate: bool, found: int) -> None:
+    rows = [make_row("a", test_accuracy_percent=90.0), make_row("b", test_accuracy_percent=80.0)]
+    stated = replace(said("test_accuracy_percent", ["a", "b"]), by_points=points, approximate=approximate)
+    assert len(run_rule("stated_lead_follows", rows, orders=[stated])) == found
+
+
 def test_more_than_up_to() -> None:
     bound = SpeedUp(REPORT, "here", "up to three times", 3, "many against one", up_to=True)
     for value, compares, found in ((3.5, "many against one", 1), (3.0, "many against one", 0), (3.5, "others", 0)):
@@ -270,7 +490,13 @@ def test_the_reports(command: Command) -> None:
     found = {(f["row"] or f["report"], f["rule"], tuple(sorted(f["numbers"].values()))) for f in content["findings"]}
     assert set(content["rows"]) == set(COLLECTION.rows)
     assert found == {(name, rule, tuple(numbers)) for name, rule, numbers in EXPECTED["findings"]}
-    assert {f["strength"] for f in content["findings"]} == {"impossible", "contradicts"}
+    for strength in ("impossible", "unlikely"):
+        told = [[f["row"], f["rule"]] for f in content["findings"] if f["strength"] == strength]
+        assert sorted(told) == EXPECTED[strength]
+    assert {f["strength"] for f in content["findings"]} == {"impossible", "unlikely", "contradicts"}
+    assert [[hint["row"], hint["slip"]] for hint in content["hints"]] == EXPECTED["hints"]
+    answers = {answer["row"]: answer["answer"] for answer in content["answers"]}
+    assert {answers[row] for row, _ in EXPECTED["impossible"]} == {"impossible"}
 
 
 def test_reports_without_findings_are_told_so(command: Command) -> None:
@@ -306,6 +532,7 @@ def test_unknown_reports_are_told(refuse: Refuse, arguments: list[str]) -> None:
         ({"orders": [ORDER, ORDER | {"kind": "up"}]}, 'orders[1].kind is "up"; it must be one of above, not below'),
         ({"orders": [ORDER | {"orders": ["a"]}]}, 'orders[0].orders[0] is "a"; it must be a list'),
         ({"orders": [ORDER | {"report": "us"}]}, "orders[0].report is us; it must be one of "),
+        ({"orders": [ORDER | {"by_points": 5}]}, "orders[0] has by_points, so each of its orders must name two rows"),
         ({"more": []}, "has the key more"),
     ],
 )
@@ -323,3 +550,38 @@ def test_a_statement_on_a_row_that_is_broken_is_left_out_without_a_word(tmp_path
     collection = reports_in(tmp_path, statements={"orders": [ORDER]}, a=broken)
     assert len(collection.problems) == 1
     assert statements.read_statements(collection) == (Statements([], [], []), [])
+
+
+def test_a_collection_of_tables_alone(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "collection.yaml").write_text("reports: {mine: {title: Mine}}")
+    metrics = ("test_accuracy_percent", "precision_percent", "recall_percent", "f1_percent")
+    mnist = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    tables_: dict[str, tuple[dict[str, Any] | None, tuple[str, ...]]] = {
+        "broken": ({"images": 10_000, "classes": 10, "class_images": mnist}, ("98.50", "98.49", "98.10", "98.48")),
+        "honest": ({"images": 10_000, "classes": 10, "class_images": mnist}, ("98.50", "98.49", "98.47", "98.48")),
+        "small": ({"images": 30, "classes": 3, "class_images": 10}, ("80.00", "83.33", "80.00", "79.20")),
+        "unknown": (None, ("98.50", "98.49", "60.00", "98.48")),
+    }
+    for row, (test_set, printed) in tables_.items():
+        reported = dict(zip(metrics, printed, strict=True)) | IMAGES
+        group = {"row": row, "report": "mine", "where": "here", "reported": reported}
+        group |= {"test_set": test_set} if test_set else {}
+        (tmp_path / f"{row}.yaml").write_text(yaml.safe_dump({"reproduction": group}))
+    done = command("audit", "--collection", str(tmp_path), "--json", "-")
+    assert done.status == 1
+    content = json.loads(done.out)
+    found = {(f["row"], f["rule"], f["strength"], f["reading"]) for f in content["findings"]}
+    stated = "as stated: averaged over all images, macro averages"
+    assert found == {
+        ("broken", "f1_is_bounded", "impossible", "under all readings"),
+        ("small", "one_confusion_matrix", "impossible", stated),
+        ("unknown", "f1_is_bounded", "impossible", "under all readings"),
+    }
+    assert set(content["not_judged"]) == {"unknown"}
+    answers = {answer["row"]: answer for answer in content["answers"]}
+    assert {row: answers[row]["answer"] for row in answers} == {
+        "broken": "impossible",
+        "honest": "possible",
+        "small": "impossible",
+    }
+    assert sum(answers["honest"]["predicted"]) == 10_000

@@ -3,7 +3,22 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Strength = Literal["impossible", "contradicts", "unusual"]
+Strength = Literal["impossible", "contradicts", "unlikely", "unusual"]
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A usual slip that would explain all printed digits of a row. A hint, never a finding by itself.
+
+    Attributes:
+        slip: which.
+        sentence: what would have happened, with the numbers.
+        by_chance: of 10,000 honest rows, how many would show it by chance (`make audit-study`).
+    """
+
+    slip: str
+    sentence: str
+    by_chance: int
 
 
 @dataclass(frozen=True)
@@ -17,8 +32,11 @@ class Finding:
         rule: name of the rule.
         numbers: the printed numbers that disagree; empty when words do.
         sentence: the rule and how the numbers break it.
-        strength: `impossible` by proof, `contradicts` another statement of the report, or `unusual`.
+        strength: `impossible` by proof, `contradicts` another statement of the report, `unlikely` in honest rows
+            (at most one in a hundred of any habit), or `unusual`.
         rows: ids of all rows that it touches.
+        reading: under which reading of the averages it is impossible; empty where that makes no difference.
+        explained_by: usual slips that would explain all printed digits.
     """
 
     report: str
@@ -29,3 +47,5 @@ class Finding:
     sentence: str
     strength: Strength
     rows: tuple[str, ...] = ()
+    reading: str = ""
+    explained_by: tuple[Slip, ...] = ()

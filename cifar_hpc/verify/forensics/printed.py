@@ -1,27 +1,70 @@
 """What a printed number leaves open."""
 
 from decimal import Decimal
+from fractions import Fraction
+
+from cifar_hpc.collection.typed import Printed
+
+Interval = tuple[Fraction, Fraction]
+"""The least and the greatest value, both among those that are possible."""
+
+FLOAT32_DIGITS = 7
+"""A number with more digits is a float32 that was printed whole, as Keras does: 0.7926999926567078 is 0.7927."""
+
+SUMS = Fraction(1, 2**19)
+"""Part by which such a number may be off: 32 roundings of 2^-24 each, which leaves room for sums and divisions."""
+
+NOISE = Fraction(1, 2**22)
+"""Part by which a float32 may be off before its digits are rounded or cut off: 57 % may be held as 56.999998 and cut
+off to 56.99."""
+
+
+def interval(printed: float) -> Interval:
+    """The least and the greatest value that print as this number.
+
+    From half a unit of the last printed digit below it (the digit was rounded) to a whole unit above it (the rest
+    was cut off), and the noise of a float32. A number with more than seven digits is that float32 itself.
+
+    Args:
+        printed: as it stands in the report; at least 0. A text keeps its zeros ("55.50"); zeros at the end of a
+            plain number are taken as not printed, since YAML does not keep them: that only widens the interval.
+    """
+    digits = _digits(printed)
+    value = Fraction(digits)
+    if len(digits.as_tuple().digits) > FLOAT32_DIGITS:
+        return value * (1 - SUMS), value * (1 + SUMS)
+    unit = Fraction(last_digit(printed))
+    return max(value * (1 - NOISE) - unit / 2, Fraction(0)), value * (1 + NOISE) + unit
+
+
+def share(percent: float) -> Interval:
+    """The least and the greatest share of 1 that print as this percentage."""
+    low, high = interval(percent)
+    return low / 100, min(high / 100, Fraction(1))
 
 
 def bounds(printed: float) -> tuple[float, float]:
-    """The least and the greatest value that print as this number.
-
-    From half a unit of the last printed digit below it (the digit was rounded) to a whole unit above it (the
-    rest was cut off). Zeros at the end are taken as not printed, since YAML does not keep them: that only widens
-    the bounds of numbers with decimals.
-
-    Args:
-        printed: as it stands in the report; at least 0.
-    """
-    unit = last_digit(printed)
-    return printed - unit / 2, printed + unit
+    """The interval, as floats."""
+    low, high = interval(printed)
+    return float(low), float(high)
 
 
-def last_digit(printed: float) -> float:
+def last_digit(printed: float) -> Decimal:
     """One unit of the last digit that is printed: 0.01 for 86.21, 1 for 349."""
-    exponent = Decimal(repr(printed)).normalize().as_tuple().exponent
+    exponent = _digits(printed).as_tuple().exponent
     assert isinstance(exponent, int)  # neither infinite nor no number at all: read_row refuses those
-    return 10.0 ** min(exponent, 0)
+    return Decimal(1).scaleb(min(exponent, 0))
+
+
+def decimals(printed: float) -> int:
+    """How many digits stand behind the point."""
+    return -int(last_digit(printed).as_tuple().exponent)
+
+
+def _digits(printed: float) -> Decimal:
+    if isinstance(printed, Printed):
+        return Decimal(printed.text)
+    return Decimal(repr(float(printed))).normalize()
 
 
 def differ(first: tuple[float, float], second: tuple[float, float]) -> bool:

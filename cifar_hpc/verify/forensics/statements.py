@@ -74,6 +74,8 @@ class Order:
         metrics: in which the rows are compared.
         orders: each from the greatest to the least.
         kind: `above`, or `not below` where the text says that the first is no less than the second.
+        by_points: by how many percentage points the first is said to be ahead; each order then names two rows.
+        approximate: whether the text says that these are approximate.
     """
 
     report: str
@@ -82,6 +84,8 @@ class Order:
     metrics: list[Metric]
     orders: list[list[str]]
     kind: Literal["above", "not below"] = "above"
+    by_points: float | None = None
+    approximate: bool = False
 
 
 @dataclass
@@ -98,6 +102,7 @@ class SpeedUp:
         in_words: whether it is a word such as "quarter", which is taken to cover all up to its neighbours.
         faster: id of a row whose training time is printed.
         slower: id of the other.
+        approximate: whether the text says that the value is approximate.
     """
 
     report: str
@@ -109,6 +114,7 @@ class SpeedUp:
     in_words: bool = False
     faster: str | None = None
     slower: str | None = None
+    approximate: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,9 @@ def read_statements(collection: Collection) -> tuple[Statements, list[str]]:
             return knows_rows(collection, source, keys, rows) and not unknown
         if isinstance(item, Order):
             rows = [row for order in item.orders for row in order]
+            if item.by_points is not None and any(len(order) != 2 for order in item.orders):
+                source.refuse(keys, f"{name_of(keys)} has by_points, so each of its orders must name two rows")
+                return False
         else:
             rows = [row for row in (item.faster, item.slower) if row is not None]
         return knows_rows(collection, source, keys, rows) & knows_report(collection, source, keys, item.report)

@@ -1,79 +1,131 @@
-"""Rules on what a table or a log prints of one row, and of rows of one configuration."""
+"""Rules on the metrics that a table prints of one row, under every reading that the row allows."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
 
-from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.collection.reproduction import TRAIN_IMAGES, Averages, Row
 from cifar_hpc.verify.forensics.finding import Finding, Strength
-from cifar_hpc.verify.forensics.printed import EPSILON, bounds, differ
-
-TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
-"""Of CIFAR-10 and of CIFAR-100; both test sets hold equally many images of each class (A. Krizhevsky, 2009)."""
+from cifar_hpc.verify.forensics.joint import decide, reach
+from cifar_hpc.verify.forensics.logs import LOG_RULES
+from cifar_hpc.verify.forensics.printed import Interval, share
+from cifar_hpc.verify.forensics.question import METRICS, Metric, Question
+from cifar_hpc.verify.forensics.readings import RARE, Reading, chance, least_batch, reading
 
 Broken = tuple[dict[str, float], str, Strength]
 """The numbers, the sentence, the strength."""
+
+KEYS: dict[Metric, str] = {
+    "accuracy": "test_accuracy_percent",
+    "precision": "precision_percent",
+    "recall": "recall_percent",
+    "f1": "f1_percent",
+}
+WORDS: dict[Metric, str] = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
+
+
+def printed_metrics(row: Row) -> dict[Metric, float]:
+    """What the row prints of the test set, in percent."""
+    values = {metric: getattr(row.reproduction.reported, key) for metric, key in KEYS.items()}
+    return {metric: value for metric, value in values.items() if value is not None}
 
 
 def recall_is_accuracy(row: Row) -> Iterator[Broken]:
     """Recall equals accuracy on a balanced test set.
 
     Proof: with n images in each of C classes, mean over classes of (hits / n) = (all hits) / (C n). That is the
-    macro average; the micro and the weighted average equal accuracy on any test set.
+    macro average; the micro and the weighted average equal accuracy on any test set. Means over runs are equal too.
+    Means over batches need not be: where nobody says what was averaged, it is asked in what share of honest rows they
+    are as far apart.
     """
-    recall, accuracy = row.reproduction.reported.recall_percent, row.reproduction.reported.test_accuracy_percent
-    if recall is not None and accuracy is not None and differ(bounds(recall), bounds(accuracy)):
-        yield (
-            {"recall_percent": recall, "test_accuracy_percent": accuracy},
-            f"recall must equal accuracy on a balanced test set, but {recall} is not {accuracy}",
-            "impossible",
-        )
+    printed, test_set, read = printed_metrics(row), row.test_set, reading(row)
+    if test_set is None or not {"recall", "accuracy"} <= printed.keys() or read.over == "batches":
+        return
+    balanced = test_set.sizes is not None and len(set(test_set.sizes)) == 1
+    if not balanced and set(read.averages) & {"macro"}:
+        return
+    recall, accuracy = share(printed["recall"]), share(printed["accuracy"])
+    if recall[1] >= accuracy[0] and accuracy[1] >= recall[0]:
+        return
+    numbers = {KEYS[metric]: printed[metric] for metric in ("recall", "accuracy")}
+    what = "recall" if balanced else f"{read.averages[0]} recall"
+    sentence = f"{what} must equal accuracy{' on a balanced test set' * balanced}, but {printed['recall']} is not "
+    sentence += str(printed["accuracy"])
+    if read.over == "images":
+        yield numbers, sentence, "impossible"
+    elif (rare := chance(accuracy, recall, test_set.images, test_set.classes, read.batch)) < RARE:
+        least = least_batch(accuracy, recall, test_set.images)
+        unless = "" if least is None else f"averages over batches of {read.batch or 'a usual size'} do so in "
+        unless += "" if least is None else _share(rare) + " of honest rows, and an accuracy over batches "
+        unless += "" if least is None else f"can only where they hold at least {least}"
+        yield numbers, f"{sentence}: {unless or 'no averaging over batches of up to 4096 explains it'}", "unlikely"
+
+
+def _share(part: float) -> str:
+    return "fewer than 1 in 10,000" if part < 1e-4 else f"{100 * part:.2g} %"
 
 
 def f1_is_bounded(row: Row) -> Iterator[Broken]:
-    """Macro F1 lies between P + R - 1 and 2 P R / (P + R), of macro precision P and macro recall R.
+    """F1 lies between P + R - 1 and 2 P R / (P + R), of average precision P and average recall R.
 
     Proof: a class' F1 is the harmonic mean h(p, r). It is concave, so by Jensen the mean of h is at most h of the
-    means. And h(p, r) >= min(p, r) >= p + r - 1, since the greater is at most 1; take means.
+    means. And h(p, r) >= min(p, r) >= p + r - 1, since the greater is at most 1; take means. That holds whatever the
+    weights are, over classes, batches or runs, as long as all three have the same.
     """
-    reported = row.reproduction.reported
-    precision, recall, f1 = reported.precision_percent, reported.recall_percent, reported.f1_percent
-    if precision is None or recall is None or f1 is None:
+    printed = printed_metrics(row)
+    if not {"precision", "recall", "f1"} <= printed.keys():
         return
-    numbers = {"f1_percent": f1, "precision_percent": precision, "recall_percent": recall}
-    p, r = bounds(precision)[1], bounds(recall)[1]
-    greatest = 2 * p * r / (p + r) if p + r else 0.0
-    if bounds(f1)[0] > greatest + EPSILON:
+    numbers = {KEYS[metric]: printed[metric] for metric in ("f1", "precision", "recall")}
+    precision, recall, f1 = (share(printed[metric]) for metric in ("precision", "recall", "f1"))
+    greatest = harmonic(precision[1], recall[1])
+    if f1[0] > greatest:
         yield (
             numbers,
             "macro F1 cannot exceed the harmonic mean of macro precision and macro recall, but "
-            f"{f1} exceeds {greatest:.2f}",
+            f"{printed['f1']} exceeds {100 * float(greatest):.2f}",
             "impossible",
         )
-    least = bounds(precision)[0] + bounds(recall)[0] - 100
-    if bounds(f1)[1] < least - EPSILON:
+    least = precision[0] + recall[0] - 1
+    if f1[1] < least:
         yield (
             numbers,
-            f"macro F1 is at least macro precision plus macro recall minus 100 %, but {f1} is below {least:.2f}",
+            f"macro F1 is at least macro precision plus macro recall minus 100 %, but {printed['f1']} is below "
+            f"{100 * float(least):.2f}",
             "impossible",
         )
+
+
+def harmonic(precision: Fraction, recall: Fraction) -> Fraction:
+    """Harmonic mean of two shares."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else Fraction(0)
 
 
 def accuracy_counts_images(row: Row) -> Iterator[Broken]:
-    """An accuracy over N images is a multiple of 1 / N.
+    """An accuracy over N images is a multiple of 1 / N, and a mean over k runs of 1 / (k N).
 
-    Proof: it is the number of right answers, a whole number, divided by N. Training accuracy is looked at only
-    where the batch divides N: else a script may average over batches of unequal size, or drop the last one.
+    Proof: it is the number of right answers, a whole number, divided by N. Test accuracies are looked at where the
+    row says that they are over images, or over how many runs. Of a training log's accuracies it is known how many
+    images they are over when the batch divides the training set, as then the mean over batches is the mean over
+    images; the batch must be the report's own.
     """
-    group, data = row.reproduction, row.config.get("data", {})
+    group, data, read = row.reproduction, row.config.get("data", {}), reading(row)
+    printed: list[tuple[float | None, int, str]] = []
+    if row.test_set is not None and read.over == "images":
+        if read.runs is not None:
+            printed.append((group.reported.test_accuracy_percent, row.test_set.images * read.runs, "test"))
+        if group.reported.runs is None:
+            printed += [(point.test_accuracy_percent, row.test_set.images, "test") for point in group.reported.curve]
     train_images = TRAIN_IMAGES - data.get("holdout_images", 0)
-    printed = [(group.reported.test_accuracy_percent, TEST_IMAGES, "test")]
-    printed += [(point.test_accuracy_percent, TEST_IMAGES, "test") for point in group.reported.curve]
-    if train_images % data.get("batch_size", train_images) == 0:
-        printed += [(group.reported.train_accuracy_percent, train_images, "training")]
-        printed += [(point.train_accuracy_percent, train_images, "training") for point in group.reported.curve]
+    origin = group.settings.get("batch_size")
+    certain = origin is None or origin.origin in ("stated", "code")
+    if "data" in row.config and certain and train_images % data.get("batch_size", train_images) == 0:
+        if read.over == "images" and read.runs is not None:
+            printed.append((group.reported.train_accuracy_percent, train_images * read.runs, "training"))
+        if group.reported.runs is None and read.over != "batches":
+            printed += [(point.train_accuracy_percent, train_images, "training") for point in group.reported.curve]
     for accuracy, images, split in dict.fromkeys(printed):
-        if accuracy is not None and not _is_multiple(accuracy, 100 / images):
+        if accuracy is not None and not is_multiple(share(accuracy), images):
             yield (
                 {"accuracy_percent": accuracy, "images": images},
                 f"an accuracy over {images:,} images is a multiple of {100 / images:g} %, but the {split} accuracy "
@@ -82,103 +134,190 @@ def accuracy_counts_images(row: Row) -> Iterator[Broken]:
             )
 
 
-def _is_multiple(printed: float, step: float) -> bool:
-    """Whether some multiple of the step prints as this number."""
-    low, high = bounds(printed)
-    return math.ceil((low - EPSILON) / step) * step < high - EPSILON
+def is_multiple(accuracy: Interval, images: int) -> bool:
+    """Whether some whole number of images prints so."""
+    return ceil(accuracy[0] * images) <= floor(accuracy[1] * images)
 
 
-def epochs_add_up(row: Row) -> Iterator[Broken]:
-    """The epochs' seconds add up to the training time.
+def question(row: Row, averages: Averages, runs: int | None = 1) -> Question | None:
+    """What one confusion matrix, or the mean of several, must print; null where nobody says how large the classes are.
 
-    The sum of what is printed cannot exceed the total; when every epoch is printed it cannot fall short either,
-    but for two percent that may pass before, between and after the epochs.
+    Micro averages are all equal to accuracy, so they are one number.
     """
-    reported = row.reproduction.reported
-    seconds = [point.seconds for point in reported.curve if point.seconds is not None]
-    total = reported.training_seconds
-    if total is None or not seconds:
+    sizes = row.test_set.sizes if row.test_set else None
+    if sizes is None:
+        return None
+    shares = {metric: share(value) for metric, value in printed_metrics(row).items()}
+    if averages == "micro":
+        common = max(low for low, _ in shares.values()), min(high for _, high in shares.values())
+        shares = {"accuracy": common}
+    return Question(sizes, **shares, weighted=averages == "weighted", runs=runs)
+
+
+def impossible(row: Row, read: Reading) -> bool:
+    """Whether no matrix, and no mean over the row's runs, prints so under any average that the row allows."""
+    asked = {question(row, averages, read.runs) for averages in read.averages}
+    return None not in asked and all(_refuted(one) for one in asked if one is not None)
+
+
+def _refuted(asked: Question) -> bool:
+    low, high = asked.accuracy or (Fraction(0), Fraction(1))
+    return low > high or decide(asked, search=False).kind == "impossible"
+
+
+def one_confusion_matrix(row: Row) -> Iterator[Broken]:
+    """All metrics of a row come from one confusion matrix, or from one for each run.
+
+    Proof: see `cifar_hpc.verify.forensics.joint`. It speaks where no simpler rule does, and under one reading: the
+    averages over images, as the row says, or over its runs.
+    """
+    printed, read = printed_metrics(row), reading(row)
+    if len(printed) < 2 or row.test_set is None or read.over != "images":
         return
-    least, greatest = (math.fsum(bounds(s)[side] for s in seconds) for side in (0, 1))
-    too_short = len(seconds) == reported.epochs and bounds(total)[0] > 1.02 * greatest
-    if least > bounds(total)[1] or too_short:
-        added = math.fsum(seconds)
-        yield (
-            {"sum_of_epochs": added, "training_seconds": total},
-            f"epochs must add up to the training time, but the {len(seconds)} that are printed take {added:g} s "
-            f"of {total:g} s",
-            "contradicts",
-        )
+    simpler = (recall_is_accuracy, f1_is_bounded, accuracy_counts_images)
+    if any(next(rule(row), None) for rule in simpler) or not impossible(row, read):
+        return
+    sizes = row.test_set.sizes or ()
+    numbers = {KEYS[metric]: printed[metric] for metric in METRICS if metric in printed}
+    told = ", ".join(f"{WORDS[metric]} {value}" for metric, value in printed.items())
+    matrices = f"{len(sizes)} × {len(sizes)} matrix over {sum(sizes):,} images has"
+    if read.runs != 1:
+        matrices = f"mean over {read.runs or 'any number of'} such runs has"
+    known = "" if len(read.averages) > 1 else f"{read.averages[0]} averages with "
+    yield numbers, f"no {matrices} {known}{told}{_between(row, read)}", "impossible"
 
 
-def loss_and_accuracy_are_possible(row: Row) -> Iterator[Broken]:
-    """Mean cross-entropy is at least ln 2 times the share of wrong answers.
+def _between(row: Row, read: Reading) -> str:
+    """Between what one of the numbers must lie when the others are as printed, if that alone shows it."""
+    asked = question(row, "macro" if "macro" in read.averages else read.averages[0], read.runs)
+    assert asked is not None
+    for metric in ("f1", "precision", "recall", "accuracy"):
+        printed = getattr(asked, metric)
+        if printed is None or (ends := reach(asked, metric)) is None:
+            continue
+        if printed[0] > ends[1] or printed[1] < ends[0]:
+            low, high = (100 * end for end in ends)
+            return f"; with the others as printed, {WORDS[metric]} lies between {low:.3f} and {high:.3f}"
+    return "; all of them were tried"
 
-    Proof: where the answer is wrong another class has at least the true class' probability, which is
-    therefore at most one half and costs at least ln 2; a right answer costs at least nothing. A thousandth of
-    the answers is given away, for means over batches of which the last is smaller.
+
+def f1_fits_accuracy(row: Row) -> Iterator[Broken]:
+    """Where recall is not printed, accuracy stands for it: F1 is bounded by precision and accuracy.
+
+    As `f1_is_bounded`, with the recall that is at most as far from the accuracy as averages over batches bring it in
+    one of a hundred honest rows.
     """
-    for point in row.reproduction.reported.curve:
-        for split, loss, accuracy in (
-            ("training", point.train_loss, point.train_accuracy_percent),
-            ("test", point.test_loss, point.test_accuracy_percent),
-        ):
-            if loss is None or accuracy is None:
-                continue
-            least = math.log(2) * (1 - bounds(accuracy)[1] / 100 - 0.001)
-            if bounds(loss)[1] < least:
-                yield (
-                    {"epoch": point.epoch, "loss": loss, "accuracy_percent": accuracy},
-                    f"at {accuracy} % the mean cross-entropy is at least {least:.4f}, but epoch {point.epoch} "
-                    f"prints a {split} loss of {loss}",
-                    "impossible",
-                )
+    printed, test_set, read = printed_metrics(row), row.test_set, reading(row)
+    if test_set is None or test_set.sizes is None or len(set(test_set.sizes)) > 1 or "recall" in printed:
+        return
+    if read.over != "unknown" or not {"accuracy", "precision", "f1"} <= printed.keys():
+        return
+    accuracy, precision, f1 = (share(printed[metric]) for metric in ("accuracy", "precision", "f1"))
+    # The recall nearest to the accuracy with which F1 is within its bounds.
+    recall: Interval | None = None
+    if f1[0] > harmonic(precision[1], accuracy[1]):
+        needed = precision[1] * f1[0] / (2 * precision[1] - f1[0]) if 2 * precision[1] > f1[0] else Fraction(2)
+        recall = (needed, Fraction(1)) if needed <= 1 else None
+    elif f1[1] < precision[0] + accuracy[0] - 1:
+        recall = (Fraction(0), 1 + f1[1] - precision[0])
+    else:
+        return
+    if recall is not None:
+        near = recall[0] if recall[0] > accuracy[1] else recall[1]
+        if chance(accuracy, (near, near), test_set.images, test_set.classes, read.batch) >= RARE:
+            return
+    numbers = {KEYS[metric]: printed[metric] for metric in ("f1", "precision", "accuracy")}
+    yield (
+        numbers,
+        f"recall is about the accuracy on a balanced test set, but none near {printed['accuracy']} gives F1 "
+        f"{printed['f1']} with precision {printed['precision']}, whatever was averaged",
+        "unlikely",
+    )
 
 
-ROW_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
+METRIC_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
     recall_is_accuracy,
     f1_is_bounded,
     accuracy_counts_images,
-    epochs_add_up,
-    loss_and_accuracy_are_possible,
+    one_confusion_matrix,
+    f1_fits_accuracy,
 )
-
-MOST_UNEVEN = 1.5
-"""Seconds per epoch of one configuration that differ by more are unusual. Single epochs of one printed log take 68 to
-112 s, but the means of its first seven and of its last eight differ by 4 %."""
-
-
-def seconds_per_epoch_agree(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Rows of one configuration, which differ in the number of epochs alone, take equally long for an epoch.
-
-    Args:
-        rows: of one report; those with the same label have the same configuration.
-    """
-    timed = [
-        (row.reproduction, row.reproduction.reported.training_seconds / row.reproduction.reported.epochs)
-        for row in rows
-        if row.reproduction.reported.training_seconds and row.reproduction.reported.epochs
-    ]
-    for (first, a), (second, b) in combinations(timed, 2):
-        if first.label == second.label and not 1 / MOST_UNEVEN <= a / b <= MOST_UNEVEN:
-            yield Finding(
-                report=first.report or "",
-                row=None,
-                where=f"{first.where}; {second.where}",
-                rule="seconds_per_epoch_agree",
-                numbers={first.name: a, second.name: b},
-                sentence=f"rows of one configuration take equally long for an epoch, but {first.label} takes {a:.1f} s "
-                f"in {first.where} and {b:.1f} s in {second.where}",
-                strength="unusual",
-                rows=(first.name, second.name),
-            )
+ROW_RULES = (*METRIC_RULES, *LOG_RULES)
 
 
 def audit_row(row: Row) -> list[Finding]:
     """What the rules on single rows find."""
-    group = row.reproduction
+    group, read = row.reproduction, reading(row)
     return [
-        Finding(group.report or "", group.name, group.where, rule.__name__, numbers, sentence, strength, (group.name,))
+        Finding(
+            group.report or "",
+            group.name,
+            group.where,
+            rule.__name__,
+            numbers,
+            sentence,
+            strength,
+            (group.name,),
+            reading=_reading(rule, read, strength),
+        )
         for rule in ROW_RULES
         for numbers, sentence, strength in rule(row)
     ]
+
+
+def _reading(rule: Callable[[Row], Iterator[Broken]], read: Reading, strength: Strength) -> str:
+    if rule not in METRIC_RULES or strength != "impossible":
+        return ""
+    if rule is f1_is_bounded or read.over == "unknown":
+        return "under all readings"
+    return f"as stated: {read}, {read.averages[0] if len(read.averages) == 1 else 'any'} averages"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a row's metrics are possible.
+
+    Attributes:
+        row: id.
+        answer: `possible` with a witness, `impossible` as a finding says, or `undecided`.
+        reading: of the witness.
+        hits: of each class, in the witness; a confusion matrix with these is `joint.matrix`.
+        predicted: how often each class is predicted, in the witness.
+    """
+
+    row: str
+    answer: str
+    reading: str = ""
+    hits: tuple[int, ...] = ()
+    predicted: tuple[int, ...] = ()
+
+
+def answer(row: Row, found: Sequence[Finding]) -> Answer | None:
+    """Whether one matrix prints so, or what else is known; null where less than two metrics are printed.
+
+    Args:
+        row: any.
+        found: in its report.
+    """
+    read = reading(row)
+    if len(printed_metrics(row)) < 2 or row.test_set is None or row.test_set.sizes is None:
+        return None
+    name = row.reproduction.name
+    metric_rules = {rule.__name__ for rule in METRIC_RULES}
+    if any(f.row == name and f.strength == "impossible" and f.rule in metric_rules for f in found):
+        return Answer(name, "impossible")
+    for averages in read.averages if read.over != "batches" else ():
+        asked = question(row, averages)
+        if asked is not None and averages != "micro" and (told := decide(asked)).kind == "possible":
+            return Answer(name, told.kind, f"{averages} averages over images", told.hits, told.predicted)
+    return Answer(name, "undecided")
+
+
+def not_judged(row: Row) -> str:
+    """One sentence on what is not judged for want of knowing the test set; empty where nothing is."""
+    if row.test_set is not None or not printed_metrics(row):
+        return ""
+    return (
+        f"{row.reproduction.name}: its metrics are held against no test set, as the row neither names a dataset nor "
+        "says test_set: {images, classes, class_images}"
+    )

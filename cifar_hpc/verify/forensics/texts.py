@@ -13,14 +13,17 @@ Rows = Mapping[str, Row]
 """All rows by id."""
 
 APPROXIMATELY = 0.25
-"""A number that is called approximate may be off by this share of it."""
+"""A time or a ratio that is called approximate may be off by this share of it."""
+
+APPROXIMATELY_POINTS = 2.5
+"""An accuracy that is called approximate may be off by this many percentage points, as if rounded to the next five."""
 
 
 def numbers_given_twice_agree(statements: Statements, rows: Rows) -> Iterator[Finding]:
     """A number that is given twice is the same number, within the digits printed."""
     for again in statements.given_again:
         for name, first, second in _pairs(again, rows[again.row]):
-            if not differ(bounds(first), _bounds_again(second, again)):
+            if not differ(bounds(first), _bounds_again(name, second, again)):
                 continue
             group = rows[again.row].reproduction
             yield Finding(
@@ -54,10 +57,15 @@ def _pairs(again: GivenAgain, row: Row) -> Iterator[tuple[str, float, float]]:
                 yield f"{name}_of_epoch_{point.epoch}", first, second
 
 
-def _bounds_again(printed: float, again: GivenAgain) -> tuple[float, float]:
-    if again.approximate:
-        return printed * (1 - APPROXIMATELY), printed * (1 + APPROXIMATELY)
-    return bounds(printed)
+def _bounds_again(name: str, printed: float, again: GivenAgain) -> tuple[float, float]:
+    return _about(printed, "percent" in name) if again.approximate else bounds(printed)
+
+
+def _about(printed: float, in_points: bool) -> tuple[float, float]:
+    """What a number stands for that is called approximate."""
+    if in_points:
+        return printed - APPROXIMATELY_POINTS, printed + APPROXIMATELY_POINTS
+    return printed * (1 - APPROXIMATELY), printed * (1 + APPROXIMATELY)
 
 
 @dataclass(frozen=True)
@@ -156,10 +164,10 @@ def _stated(row: str, metric: Metric, where: str, statements: Statements) -> _Va
         if (again.row, again.where) != (row, where):
             continue
         if metric in again.values:
-            return _Value(again.values[metric], *_bounds_again(again.values[metric], again))
+            return _Value(again.values[metric], *_bounds_again(metric, again.values[metric], again))
         if metric == "training_seconds" and "training_hours" in again.values:
             hours = again.values["training_hours"]
-            low, high = _bounds_again(hours, again)
+            low, high = _bounds_again("training_hours", hours, again)
             return _Value(3600 * hours, 3600 * low, 3600 * high)
     return None
 
@@ -219,6 +227,9 @@ def stated_speed_up_follows(statements: Statements, rows: Rows) -> Iterator[Find
 
 
 def _bounds_of_ratio(statement: SpeedUp) -> tuple[float, float]:
+    if statement.approximate:
+        low, high = _about(statement.value, in_points=False)
+        return (0.0, high) if statement.up_to else (low, high)
     if statement.in_words:
         return statement.value - 1, statement.value + 1
     return (0.0, statement.value) if statement.up_to else bounds(statement.value)
@@ -232,7 +243,8 @@ def nothing_exceeds_up_to(statements: Statements, rows: Rows) -> Iterator[Findin
     for bound in statements.speed_ups:
         for other in statements.speed_ups:
             same = (bound.report, bound.compares) == (other.report, other.compares)
-            if bound.up_to and same and bounds(other.value)[0] > bound.value:
+            most = _about(bound.value, in_points=False)[1] if bound.approximate else bound.value
+            if bound.up_to and same and bounds(other.value)[0] > most:
                 yield Finding(
                     report=bound.report,
                     row=None,
@@ -246,10 +258,54 @@ def nothing_exceeds_up_to(statements: Statements, rows: Rows) -> Iterator[Findin
                 )
 
 
+def stated_lead_follows(statements: Statements, rows: Rows) -> Iterator[Finding]:
+    """A lead that is stated in points is the difference of the printed accuracies, within the digits printed.
+
+    Rows with curves are compared at the last common epoch and at best, as in `text_and_table_agree`. A lead in
+    percent is often a ratio: 88 is 10 % better than 80, and 8 points. One of both must hold.
+    """
+    for statement in statements.orders:
+        if statement.by_points is None:
+            continue
+        stated = _about(statement.by_points, True) if statement.approximate else bounds(statement.by_points)
+        for metric in statement.metrics:
+            for first, second in statement.orders:
+                readings = _readings([first, second], metric, statement.where, statements, rows)
+                found = [(r.values[first], r.values[second]) for r in readings if len(r.values) == 2]
+                if found and not any(_leads_by(a, b, stated) for a, b in found):
+                    yield _not_by(statement, metric, first, second, found[0], rows)
+
+
+def _leads_by(first: _Value, second: _Value, stated: tuple[float, float]) -> bool:
+    points = first.low - second.high, first.high - second.low
+    percent = [100 * (a / b - 1) for a, b in ((first.low, second.high), (first.high, second.low)) if b > 0]
+    return not differ(points, stated) or (len(percent) == 2 and not differ((percent[0], percent[1]), stated))
+
+
+def _not_by(
+    statement: Order, metric: Metric, first: str, second: str, values: tuple[_Value, _Value], rows: Rows
+) -> Finding:
+    a, b = values
+    labels = [rows[row].reproduction.label for row in (first, second)]
+    return Finding(
+        report=statement.report,
+        row=None,
+        where=statement.where,
+        rule="stated_lead_follows",
+        numbers={"stated": statement.by_points or 0.0, first: a.printed, second: b.printed},
+        sentence=f"a lead must follow from the numbers, but in {WORDS[metric]} {labels[0]} is said to be ahead of "
+        f"{labels[1]} by {statement.by_points:g} points, and {a.printed:g} is {a.printed - b.printed:.4g} more than "
+        f"{b.printed:g}",
+        strength="contradicts",
+        rows=(first, second),
+    )
+
+
 TEXT_RULES: tuple[Callable[[Statements, Rows], Iterator[Finding]], ...] = (
     numbers_given_twice_agree,
     text_and_table_agree,
     orders_agree,
     stated_speed_up_follows,
+    stated_lead_follows,
     nothing_exceeds_up_to,
 )

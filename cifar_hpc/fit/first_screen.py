@@ -1,0 +1,135 @@
+"""What `fit --help` and a bare call show first. Nothing here imports torch: help is to come at once."""
+
+import shutil
+import textwrap
+from pathlib import Path
+
+from cifar_hpc.collection.folder import chosen, overlays
+from cifar_hpc.errors import UserError
+
+GROUPS = ("trainer", "model", "data", "reproduction", "all")
+"""Parts of the long help, behind `--help=`."""
+
+_USES = {
+    "fit": "Train a row or recipe, measure it on the full test set, and leave a record.",
+    "validate": "Evaluate a run's checkpoint on the sets that are looked at after each epoch.",
+    "test": "Evaluate a run's checkpoint on the full test set.",
+    "predict": "Write class and confidence of each test image.",
+}
+_EXAMPLES = {
+    "fit": ("-c ROW -c fast", "-c ROW -c cpu --seed_everything 2", "-c ROW --trainer.max_epochs 1 --data.sample true"),
+    "validate": ("-c ROW",),
+    "test": ("-c ROW", "-c ROW --run_dir runs/ROW/seed2"),
+    "predict": ("-c ROW --output answers.npz",),
+}
+_RUN = ("--run_dir DIR", "the run's directory (default: runs/ROW/seed<k>)")
+_OURS = {
+    "fit": (
+        ("--resume", "go on with the unfinished run of the same row and seed, or in --run_dir"),
+        ("--seed_everything N", "another seed (default: the row's)"),
+        ("--trainer.max_epochs N", "epochs"),
+        ("--trainer.threads N", "threads of each process"),
+        ("--trainer.precision P", "auto, 32-true, bf16-mixed, 16-mixed, …"),
+        ("--trainer.devices N", "processes or GPUs, with --trainer.strategy ddp or deepspeed_stage_1, 2, 3"),
+        ("--trainer.kernels K", "ours, or stock for torch's and Lightning's own ways"),
+        ("--data.sample true", "the small real sample that ships with the package"),
+        ("--print_config", "show what a run would use, and stop"),
+    ),
+    "validate": (("--ckpt_path FILE", "a checkpoint (default: the newest sound one of the run)"),),
+    "test": (("--ckpt_path FILE", "a checkpoint (default: the newest sound one of the run)"),),
+    "predict": (
+        ("--ckpt_path FILE", "a checkpoint (default: the newest sound one of the run)"),
+        ("--output FILE", "where the predictions go (default: predictions.npz)"),
+    ),
+}
+
+
+def help_asked(arguments: list[str]) -> str | None:
+    """Which help a command line asks for: empty for the first screen, a group, or null for none.
+
+    Raises:
+        UserError: if there is no such group.
+    """
+    for argument in arguments:
+        flag, _, group = argument.partition("=")
+        if flag in ("--help", "-h"):
+            if group and group not in GROUPS:
+                raise UserError(f"--help={group}: there is no such part; the parts are {', '.join(GROUPS)}")
+            return group
+    return None
+
+
+def first_screen(command: str) -> str:
+    """The help of a command in one screen.
+
+    Args:
+        command: `fit`, `validate`, `test` or `predict`.
+    """
+    names = ", ".join(sorted(name for name, path in overlays().items() if path.parent.name == "configs"))
+    options = [
+        ("-c ROW", "a row by its name (`rows` lists them), or a configuration file"),
+        ("-c OVERLAY", f"where and how fast it runs, not what: {names}"),
+        *_OURS[command],
+        _RUN,
+        ("--collection DIR", "another folder of reports"),
+        ("--KEY VALUE", "any key of the row's file, as --model.init_args.optimizer.init_args.lr 0.01"),
+        ("--help=PART", f"every key of {', '.join(GROUPS[:-1])}, or all: Lightning's flags are under trainer"),
+    ]
+    lines = [f"usage: python -m cifar_hpc {command} -c ROW [-c OVERLAY] [--KEY VALUE]", "", _USES[command], ""]
+    lines += _columns(options)
+    lines += ["", "for example:", *(f"  python -m cifar_hpc {command} {example}" for example in _EXAMPLES[command])]
+    return "\n".join(lines)
+
+
+def part_of_help(text: str, part: str) -> str:
+    """The lines of Lightning's long help that are about one group of keys.
+
+    Args:
+        text: all of it.
+        part: one of `GROUPS`.
+    """
+    if part == "all":
+        return text
+    sections, found = text.split("\n\n"), []
+    inside = False
+    for section in sections[1:]:  # behind the usage, which names every flag once more
+        if f"\n  --{part}" in f"\n{section}":
+            inside = True
+        elif not section.startswith(" "):
+            inside = False
+        if inside:
+            found.append(section)
+    return "\n\n".join(found)
+
+
+def greeting() -> str:
+    """What to do first, and what is here already."""
+    runs = len(list(Path("runs").glob("*/*/result.json")))
+    collection = chosen()
+    state = f"{len(collection.rows)} rows in {collection.folder}, {runs} {'run' if runs == 1 else 'runs'} in runs/"
+    commands = [
+        ("rows", "what the reports print, and the evidence so far"),
+        (f"fit -c {collection.smallest()} -c fast", "train a row, here the smallest"),
+        ("verify ROW", "reported, measured, verdict"),
+        ("audit", "check the reports' tables without training"),
+        ("report", "one page over everything"),
+    ]
+    told = "Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold."
+    head = [*textwrap.wrap(told, _width()), "", f"Here: {state}.", "", "python -m cifar_hpc …"]
+    return "\n".join([*head, *_columns(commands), "", "`python -m cifar_hpc --help` lists all commands."])
+
+
+def _width() -> int:
+    return min(100, shutil.get_terminal_size().columns)
+
+
+def _columns(options: list[tuple[str, str]]) -> list[str]:
+    """Names to the left, what they do to the right, wrapped to the terminal."""
+    left = min(34, max(len(name) for name, _ in options) + 4)
+    lines = []
+    for name, text in options:
+        wrapped = textwrap.wrap(text, max(20, _width() - left)) or [""]
+        first = f"  {name}".ljust(left)
+        lines += [first + wrapped[0]] if len(first) <= left else [first, " " * left + wrapped[0]]
+        lines += [" " * left + rest for rest in wrapped[1:]]
+    return lines

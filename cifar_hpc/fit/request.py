@@ -1,0 +1,298 @@
+"""What a command line asks for, as a parsed and checked configuration."""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentError, Namespace, get_loader, set_loader, set_parsing_settings
+from lightning.pytorch.cli import LightningArgumentParser
+
+from cifar_hpc.collection.bounded_yaml import BoundsError, bounded, guarded
+from cifar_hpc.collection.experiment import differences, experiment
+from cifar_hpc.collection.folder import chosen, configuration_file
+from cifar_hpc.collection.messages import explain_parser_error, place_of
+from cifar_hpc.collection.source import read_yaml, refuse_repeated_keys
+from cifar_hpc.errors import UserError, check_deepspeed, one_line
+from cifar_hpc.fit.limits import check_groups, check_limits
+from cifar_hpc.fit.trainer import runs_on_cpu
+from cifar_hpc.hpc.launch import Launch, check_trainer
+from cifar_hpc.machine import Precision, choose_precision, usable_cores
+from cifar_hpc.speed.kernels import needs_stock
+
+# A configuration file may name these and nothing else to be imported.
+set_parsing_settings(
+    import_path_denylist=["*"],
+    import_path_allowlist=["cifar_hpc", "torch.optim", "torch.nn", "lightning.pytorch", "torchmetrics"],
+)
+
+_load_yaml = get_loader("yaml")
+
+
+def _load_unique_keys(text: str) -> Any:
+    """Loads YAML for the parser, also from files that a key names, and refuses a key that stands in it twice."""
+    refuse_repeated_keys(text)
+    return _load_yaml(text)
+
+
+set_loader("yaml", guarded(_load_unique_keys), (yaml.YAMLError,))
+
+_RUN_KEYS = ("run_dir", "resume", "ckpt_path", "output", "config", "collection")
+"""Arguments that belong to one run, not to what it does; they stay out of its config.yaml."""
+
+_TOLD, _LONG = 6, 60
+"""Changes of the experiment that are told one by one, and characters of each value."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command line, parsed.
+
+    Attributes:
+        config: everything, as the parser has it.
+        plain: the same as plain data, without what belongs to one run.
+        base: of the row or recipe alone, with which a run is compared; null where there is none.
+        files: configuration files, in order.
+        arguments: the command line.
+        precision: which one and why.
+        why_stock: why the run cannot take our kernels; empty where it can.
+    """
+
+    config: Namespace
+    plain: dict[str, Any]
+    base: dict[str, Any] | None
+    files: list[Path]
+    arguments: list[str]
+    precision: Precision
+    why_stock: str
+
+    def place(self, key: str) -> str:
+        """What sets a key: the command line, or a file."""
+        return place_of(key, self.files, self.arguments)
+
+    def changed(self) -> dict[str, list[Any]]:
+        """Experiment settings that differ from the row's or recipe's own, as [its value, the run's value]."""
+        return {} if self.base is None else differences(experiment(self.base), experiment(self.plain))
+
+    def told_changes(self) -> str:
+        """One line on what is changed, and by what; empty where nothing is."""
+        changed = list(self.changed().items())
+        told = [f"{key} {_brief(new)} instead of {_brief(old)} ({self.place(key)})" for key, (old, new) in changed]
+        more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+        return ", ".join(told[:_TOLD] + more)
+
+
+def read_request(parser: LightningArgumentParser, command: str, arguments: list[str], launch: Launch | None) -> Request:
+    """Parses and checks a command line.
+
+    Args:
+        parser: of the command.
+        command: `fit`, `validate`, `test` or `predict`.
+        arguments: what follows it.
+        launch: what a launcher started; None without one.
+
+    Raises:
+        UserError: one sentence that names the file and key.
+    """
+    for argument in arguments:
+        try:
+            bounded(argument)
+        except BoundsError as error:
+            raise UserError(f"The command line: {argument[:60]}… is no value of a key: {error}") from error
+    files, only_files = _config_files(arguments)
+    contents = {path: read_yaml(path) for path in files}  # says what is wrong with a file better than the parser does
+    for path, content in contents.items():
+        check_groups(path, content)
+        _check_dots(path, content)
+        _check_seed(content.get("seed_everything", 0), str(path))
+        if _named(content, "row") and not chosen().read(path).trains:
+            raise UserError(f"{path} is for `audit` alone: it has no trainer, model and data to train")
+    config = _parse(parser, arguments, files)
+    _check_seed(config["seed_everything"], "The command line")
+    precision = choose_precision(str(config["trainer"]["precision"]), runs_on_cpu(config["trainer"]))
+    if config["trainer"]["precision"] == "auto":
+        # The run's config.yaml names what was taken, so that it means the same on another machine.
+        config["trainer"]["precision"] = precision.name
+    plain = _plain(parser, config)
+    if why_stock := needs_stock(plain):
+        config["trainer"]["kernels"] = plain["trainer"]["kernels"] = "stock"
+    row = plain["reproduction"]["row"]
+    base_files = _base_files(contents, row)
+    if only_files and [f.resolve() for f in base_files] == [f.resolve() for f in files]:
+        base: dict[str, Any] | None = plain
+    else:
+        base = parse_files(parser, base_files, required=row is not None)
+    request = Request(config, plain, base, files, arguments, precision, why_stock)
+    check_limits(command, plain, usable_cores(), request.place)
+    _check_hardware(plain, contents)
+    check_trainer(plain["trainer"], launch, usable_cores(), torch.cuda.device_count())
+    return request
+
+
+def with_files(arguments: list[str]) -> list[str]:
+    """A command line with the files in place of the names that it gives behind -c.
+
+    Raises:
+        UserError: if nothing is called so.
+    """
+    found = []
+    for before, argument in zip([None, *arguments], arguments, strict=False):
+        flag, equals, name = argument.partition("=")
+        if before in ("-c", "--config"):
+            found.append(str(configuration_file(argument)))
+        elif equals and flag in ("-c", "--config"):
+            found += [flag, str(configuration_file(name))]
+        else:
+            found.append(argument)
+    return found
+
+
+def _config_files(arguments: list[str]) -> tuple[list[Path], bool]:
+    """The configuration files that a command line names, in order, and whether it sets nothing else of a run."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("-c", "--config", action="append", default=[], type=Path)
+    for key in ("run_dir", "resume", "ckpt_path", "output"):
+        finder.add_argument(f"--{key}", nargs="?")
+    try:
+        found, rest = finder.parse_known_args(arguments)
+    except SystemExit:
+        raise UserError("-c needs the name of a configuration file behind it") from None
+    return found.config, not rest
+
+
+def _base_files(contents: dict[Path, dict[str, Any]], row: str | None) -> list[Path]:
+    """The files that make the row or recipe by themselves; those behind them, and flags, change it."""
+    if row is not None:
+        return [chosen().row(row).path]
+    files = list(contents)
+    named = [number for number, path in enumerate(files) if _named(contents[path], "recipe")]
+    return files[: named[-1] + 1 if named else 1]
+
+
+def _named(content: dict[str, Any], key: str) -> bool:
+    """Whether a file's group `reproduction` names a row or recipe."""
+    group = content.get("reproduction")
+    return isinstance(group, dict) and bool(group.get(key))
+
+
+def parse_files(parser: LightningArgumentParser, files: list[Path], required: bool = False) -> dict[str, Any] | None:
+    """Parses files alone, with defaults filled in.
+
+    Args:
+        parser: of a command.
+        files: that make a configuration.
+        required: whether they must be a whole one; else null is returned where they are none.
+
+    Raises:
+        UserError: if they must and are not.
+    """
+    arguments = [part for path in files for part in ("-c", str(path))]
+    try:
+        return _plain(parser, _parse(parser, arguments, files))
+    except UserError:
+        if required:
+            raise
+        return None
+
+
+def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Path]) -> Namespace:
+    try:
+        return parser.parse_args(arguments)
+    except ArgumentError as error:
+        known = {action.dest for action in parser._actions}
+        raise UserError(explain_parser_error(str(error), files, arguments, known)) from error
+    except UserError:
+        raise
+    except Exception as error:  # what is of no type that it foresees, the parser stumbles over
+        where = " or ".join(map(str, files)) or "The command line"
+        raise UserError(f"{where}: the configuration is not understood ({one_line(error)})") from error
+
+
+def instantiate(parser: LightningArgumentParser, request: Request) -> Namespace:
+    """Makes what the configuration names.
+
+    Raises:
+        UserError: if a class refuses its arguments or lacks a package; names the file, the key and the class.
+    """
+    try:
+        made: Namespace = parser.instantiate_classes(request.config)
+        return made
+    except UserError:
+        raise
+    except Exception as error:  # classes refuse in their own ways
+        path = (re.findall(r"class_path '([^']+)'", str(error)) or [""])[-1]
+        key = next((key for key, named in _class_paths(request.plain) if named == path), "the configuration")
+        told = f"{path.rpartition('.')[2]} refuses: " if path else ""
+        raise UserError(f"{request.place(key)}: {key}: {told}{one_line(_first_cause(error))}") from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What an error goes back to; jsonargparse wraps what a class raises, once for each level."""
+    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        error = error.__cause__ or error.__context__ or error
+    return error
+
+
+def _class_paths(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each key of a configuration that names a class, with its import path."""
+    if isinstance(content, dict):
+        if isinstance(content.get("class_path"), str):
+            yield key, content["class_path"]
+        for name, inner in content.items():
+            yield from _class_paths(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, list):
+        for inner in content:
+            yield from _class_paths(inner, key)
+
+
+def _check_dots(path: Path, content: Any) -> None:
+    """The parser takes `trainer.max_epochs: 3` for the nested key, which may stand beside it: the later would win."""
+    if isinstance(content, dict):
+        for key, inner in content.items():
+            if "." in str(key):
+                raise UserError(f"{path}: the key {key} has dots; write its parts as nested mappings")
+            _check_dots(path, inner)
+
+
+def _check_seed(seed: Any, place: str) -> None:
+    """Lightning would take `true` for 0 and draw a seed of its own in other cases."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UserError(
+            f"{place}: seed_everything is {seed}; it must be a whole number of at least 0 and below 2**32, from which "
+            "the order of the images follows"
+        )
+
+
+def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
+    """A parsed configuration as plain data, without what belongs to one run."""
+    # Parsing has just checked it, and JSON is quick to read: together a third of the time.
+    dumped: dict[str, Any] = json.loads(parser.dump(config, skip_none=False, skip_validation=True, format="json"))
+    return {key: value for key, value in dumped.items() if key not in _RUN_KEYS}
+
+
+def _check_hardware(config: dict[str, Any], contents: dict[Path, dict[str, Any]]) -> None:
+    """Stops a run whose accelerator or engine is not there before anything is made."""
+    accelerator, strategy = config["trainer"]["accelerator"], str(config["trainer"]["strategy"])
+    if "deepspeed" in strategy:
+        check_deepspeed(f"trainer.strategy: {strategy}")
+    if accelerator not in ("gpu", "cuda") or torch.cuda.is_available():
+        return
+    if accelerator == "gpu" and torch.backends.mps.is_available():
+        return
+    asking = [f for f, content in contents.items() if content.get("trainer", {}).get("accelerator") == accelerator]
+    file = asking[-1] if asking else "The command line"
+    raise UserError(
+        f"{file} asks for trainer.accelerator: {accelerator}, and this machine has no usable GPU; add "
+        "`-c cpu` to run it on the CPU"
+    )
+
+
+def _brief(value: Any) -> str:
+    """A setting in few words."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"

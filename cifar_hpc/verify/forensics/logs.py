@@ -1,0 +1,267 @@
+"""Rules on a printed training log, and on rows of one configuration."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, pairwise
+
+from cifar_hpc.collection.reproduction import CurvePoint, Reproduction, Row
+from cifar_hpc.verify.forensics.finding import Finding, Strength
+from cifar_hpc.verify.forensics.printed import bounds, last_digit
+
+Broken = tuple[dict[str, float], str, Strength]
+
+
+def epochs_add_up(row: Row) -> Iterator[Broken]:
+    """The epochs' seconds add up to the training time.
+
+    The sum of what is printed cannot exceed the total. When every epoch is printed the total may still be longer, by
+    evaluation and whatever else passes before, between and after the epochs: more than as much again is unusual.
+    """
+    reported = row.reproduction.reported
+    seconds = [point.seconds for point in reported.curve if point.seconds is not None]
+    total = reported.training_seconds
+    if total is None or not seconds:
+        return
+    least, greatest = (math.fsum(bounds(s)[side] for s in seconds) for side in (0, 1))
+    too_short = len(seconds) == reported.epochs and bounds(total)[0] > 2 * greatest
+    if least > bounds(total)[1] or too_short:
+        added = math.fsum(seconds)
+        yield (
+            {"sum_of_epochs": added, "training_seconds": total},
+            f"epochs must add up to the training time, but the {len(seconds)} that are printed take {added:g} s "
+            f"of {total:g} s",
+            "unusual" if too_short else "contradicts",
+        )
+
+
+def is_cross_entropy(group: Reproduction) -> bool:
+    """Whether the report says that its loss is the cross-entropy over classes, without smoothing."""
+    setting = group.settings.get("loss")
+    if setting is None or setting.origin not in ("stated", "code"):
+        return False
+    text = "".join(c for c in setting.where.lower() if c.isalnum())
+    return "crossentropy" in text and not any(word in text for word in ("binary", "bce", "focal", "smooth"))
+
+
+UNEVEN_BATCHES = 0.05
+"""Part of the wrong answers that is given away for a mean over batches of which the last is smaller. Of up to 2,048
+images a batch, on any of the test sets in docs/audit.md, that last batch moves the mean by less."""
+
+
+def loss_and_accuracy_are_possible(row: Row) -> Iterator[Broken]:
+    """Mean cross-entropy is at least ln 2 times the share of wrong answers.
+
+    Proof: where the answer is wrong another class has at least the true class' probability, which is
+    therefore at most one half and costs at least ln 2; a right answer costs at least nothing. The report must say
+    that the loss is cross-entropy: binary cross-entropy and focal loss are smaller.
+    """
+    if not is_cross_entropy(row.reproduction):
+        return
+    for point in row.reproduction.reported.curve:
+        for split, loss, accuracy in _splits(point):
+            if loss is None or accuracy is None:
+                continue
+            least = math.log(2) * (1 - UNEVEN_BATCHES) * (1 - bounds(accuracy)[1] / 100)
+            if bounds(loss)[1] < least:
+                yield (
+                    {"epoch": point.epoch, "loss": loss, "accuracy_percent": accuracy},
+                    f"at {accuracy} % the mean cross-entropy is at least {least:.4f}, but epoch {point.epoch} "
+                    f"prints a {split} loss of {loss}",
+                    "impossible",
+                )
+
+
+def _splits(point: CurvePoint) -> tuple[tuple[str, float | None, float | None], ...]:
+    return (
+        ("training", point.train_loss, point.train_accuracy_percent),
+        ("test", point.test_loss, point.test_accuracy_percent),
+    )
+
+
+MOST_APART = 1.4
+"""Factor by which the training loss for each wrong answer may leave the line between its neighbours. In the committed
+records and the printed logs, of training with cross-entropy, it leaves it by a factor of 1.17 at most."""
+
+
+def loss_and_accuracy_move_together(row: Row) -> Iterator[Broken]:
+    """Training loss and training accuracy move together from epoch to epoch.
+
+    What a wrong answer costs on average, loss / (1 - accuracy), changes slowly: each epoch's is held against the
+    geometric mean of its neighbours'. Test loss is not looked at: it leaves that line by a factor of 121 in an honest
+    record, where one epoch's batch norm statistics are off.
+    """
+    points = [
+        (point, math.log(loss / (1 - accuracy / 100)))
+        for point in row.reproduction.reported.curve
+        if (loss := point.train_loss) and (accuracy := point.train_accuracy_percent) is not None and accuracy < 99
+    ]
+    for (before, a), (point, b), (after, c) in zip(points, points[1:], points[2:], strict=False):
+        adjacent = after.epoch - before.epoch == 2
+        apart = math.exp(abs(b - (a + c) / 2))
+        # A wrong neighbour is off by twice as much itself.
+        if adjacent and apart > MOST_APART and apart >= _apart_of_neighbours(points, point):
+            yield (
+                {
+                    "epoch": point.epoch,
+                    "loss": point.train_loss or 0.0,
+                    "accuracy_percent": point.train_accuracy_percent or 0.0,
+                },
+                f"training loss and accuracy move together, but in epoch {point.epoch} the loss {point.train_loss} at "
+                f"{point.train_accuracy_percent} % is off the line between its neighbours by a factor of {apart:.1f}",
+                "unusual",
+            )
+
+
+def _apart_of_neighbours(points: Sequence[tuple[CurvePoint, float]], point: CurvePoint) -> float:
+    """The most that a point next to this one is off its own neighbours."""
+    place = [p.epoch for p, _ in points].index(point.epoch)
+    values = [value for _, value in points]
+    return max(
+        (
+            math.exp(abs(values[k] - (values[k - 1] + values[k + 1]) / 2))
+            for k in (place - 1, place + 1)
+            if 0 < k < len(values) - 1
+        ),
+        default=0.0,
+    )
+
+
+def perfect_after_one_epoch(row: Row) -> Iterator[Broken]:
+    """No network that is trained from scratch is right on every image after one epoch."""
+    reported = row.reproduction.reported
+    printed = [(name, value) for point in reported.curve if point.epoch == 1 for name, value in vars(point).items()]
+    if reported.epochs == 1:
+        printed += list(vars(reported).items())
+    for name, value in printed:
+        if name.endswith("accuracy_percent") and not name.startswith("top5") and value is not None and value >= 100:
+            what = name.removesuffix("_percent").replace("_", " ")
+            yield (
+                {"epoch": 1, name: value},
+                f"no network is right on every image after one epoch, but the {what} is {value} % after epoch 1",
+                "unusual",
+            )
+
+
+ALIKE, ALIKE_DIGITS = 3, 1e-3
+"""Epochs that must take equally long, and the unit of the last printed digit as a part of it at most. Epochs scatter by
+1 % or more, so that three agree in such a digit by chance in fewer than 2 of 1,000 logs."""
+
+
+def seconds_scatter(row: Row) -> Iterator[Broken]:
+    """Epochs do not all take equally long to the last of four digits."""
+    seconds = [point.seconds for point in row.reproduction.reported.curve if point.seconds]
+    if len(seconds) < ALIKE or len(set(seconds)) > 1 or float(last_digit(seconds[0])) > ALIKE_DIGITS * seconds[0]:
+        return
+    yield (
+        {"seconds": seconds[0], "epochs": len(seconds)},
+        f"epochs scatter by a hundredth of their time or more, but all {len(seconds)} that are printed take exactly "
+        f"{seconds[0]} s",
+        "unusual",
+    )
+
+
+LOG_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
+    epochs_add_up,
+    loss_and_accuracy_are_possible,
+    loss_and_accuracy_move_together,
+    perfect_after_one_epoch,
+    seconds_scatter,
+)
+
+MOST_UNEVEN = 1.5
+"""Seconds per epoch of one configuration that differ by more are unusual. Single epochs of one printed log take 68 to
+112 s, but the means of its first seven and of its last eight differ by 4 %."""
+
+
+def seconds_per_epoch_agree(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Rows of one configuration, which differ in the number of epochs alone, take equally long for an epoch.
+
+    Args:
+        rows: of one report; those with the same label have the same configuration.
+    """
+    timed = [
+        (row.reproduction, row.reproduction.reported.training_seconds / row.reproduction.reported.epochs)
+        for row in rows
+        if row.reproduction.reported.training_seconds and row.reproduction.reported.epochs
+    ]
+    for (first, a), (second, b) in combinations(timed, 2):
+        if first.label == second.label and not 1 / MOST_UNEVEN <= a / b <= MOST_UNEVEN:
+            yield Finding(
+                report=first.report or "",
+                row=None,
+                where=f"{first.where}; {second.where}",
+                rule="seconds_per_epoch_agree",
+                numbers={first.name: a, second.name: b},
+                sentence=f"rows of one configuration take equally long for an epoch, but {first.label} takes {a:.1f} s "
+                f"in {first.where} and {b:.1f} s in {second.where}",
+                strength="unusual",
+                rows=(first.name, second.name),
+            )
+
+
+SHARED = 4
+"""Epochs in which one curve must follow another to the last digit."""
+
+
+def curves_are_their_own(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Two printed curves are not the same numbers, moved by some epochs or by a constant.
+
+    Looked at are losses and accuracies with at least four different values and three digits each. Rows with the same
+    label may print the same run.
+
+    Args:
+        rows: of one report.
+    """
+    curves = [(row, name, values) for row in rows for name, values in _curves(row)]
+    for a, b in _alike([values for _, _, values in curves]):
+        (one, name, first), (other, name2, second) = curves[a], curves[b]
+        same_kind = name.partition("_")[2] == name2.partition("_")[2]
+        if not same_kind or (one is not other and one.reproduction.label == other.reproduction.label):
+            continue
+        if (how := _follows(first, second)) is None:
+            continue
+        groups = one.reproduction, other.reproduction
+        yield Finding(
+            report=groups[0].report or "",
+            row=None if one is not other else groups[0].name,
+            where="; ".join(dict.fromkeys(group.where for group in groups)),
+            rule="curves_are_their_own",
+            numbers={},
+            sentence=f"two runs do not print the same curve, but the {name2.replace('_', ' ')} of {groups[1].label} is "
+            f"the {name.replace('_', ' ')} of {groups[0].label} {how}",
+            strength="unusual",
+            rows=tuple(dict.fromkeys(group.name for group in groups)),
+        )
+
+
+def _alike(curves: Sequence[dict[int, float]]) -> list[tuple[int, int]]:
+    """Pairs of curves that somewhere take the same steps, as a curve and a moved one do."""
+    places: dict[tuple[float, ...], list[int]] = {}
+    for number, curve in enumerate(curves):
+        values = list(curve.values())
+        steps = [round(b - a, 6) for a, b in pairwise(values)]
+        for window in {tuple(steps[k : k + SHARED - 1]) for k in range(len(steps) - SHARED + 2)}:
+            places.setdefault(window, []).append(number)
+    return sorted({pair for numbers in places.values() for pair in combinations(numbers, 2)})
+
+
+def _curves(row: Row) -> Iterator[tuple[str, dict[int, float]]]:
+    for name in ("train_accuracy_percent", "test_accuracy_percent", "train_loss", "test_loss"):
+        found = {p.epoch: v for p in row.reproduction.reported.curve if (v := getattr(p, name)) is not None}
+        if len(set(found.values())) >= SHARED and max(found.values()) >= 100 * min(
+            float(last_digit(v)) for v in found.values()
+        ):
+            yield name.removesuffix("_percent"), found
+
+
+def _follows(first: dict[int, float], second: dict[int, float]) -> str | None:
+    """How the second is the first, moved; null where it is not."""
+    for shift in range(-3, 4):
+        common = [(first[e + shift], v) for e, v in second.items() if e + shift in first]
+        if len({v for _, v in common}) < SHARED or len(common) < min(len(first), len(second)) - abs(shift):
+            continue
+        apart = [b - a for a, b in common]
+        unit = max(float(last_digit(v)) for pair in common for v in pair)
+        if max(apart) - min(apart) < unit / 2 and (shift == 0 or abs(apart[0]) < unit / 2):
+            return f"moved by {shift} epochs" if shift else f"plus {apart[0]:.6g}"
+    return None

@@ -1,0 +1,379 @@
+"""The command `identify`: which variant of a row's unknown settings printed its log.
+
+`reproductions/variants/ROW.yaml` lists candidates. Each printed value of the log is taken for a draw of Student's law
+about the mean of a candidate's runs at its epoch, with the spread between seeds that `verdicts` pools. A candidate's
+score is the mean log-density over the log, as if all its values, which hang together, were one: a long log makes
+nobody surer. With equal odds before, scores give how likely each candidate is to have printed the log.
+
+A candidate is ruled out when twice the mean of the values' p-values is below 5 %: that is a p-value however the
+values hang together (V. Vovk, R. Wang, "Combining p-values via averaging", Biometrika 107, 2020). When all are, it is
+none of these.
+"""
+
+import argparse
+import json
+import math
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.collection.folder import Collection, chosen, configuration_file
+from cifar_hpc.collection.reproduction import CurvePoint, Row
+from cifar_hpc.collection.source import Source
+from cifar_hpc.collection.typed import Keys
+from cifar_hpc.collection.typed_yaml import read_lists
+from cifar_hpc.errors import UserError
+from cifar_hpc.output import tell, write_json_output
+from cifar_hpc.records.record import Record
+from cifar_hpc.verify import reader
+from cifar_hpc.verify.judge import at_epoch, by_seed, like_networks, spread_of
+from cifar_hpc.verify.reader import Found
+from cifar_hpc.verify.verdicts import CONFIDENCE, Spread
+
+_PRINTED = {
+    "train_accuracy_percent": "train_accuracy",
+    "test_accuracy_percent": "test_accuracy",
+    "train_loss": "train_loss",
+    "test_loss": "test_loss",
+}
+"""From what a printed log may hold to a record's curve."""
+
+_LABELS = {
+    "train_accuracy_percent": "training accuracy, points",
+    "test_accuracy_percent": "test accuracy, points",
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+}
+
+Values = dict[tuple[str, int], list[float]]
+"""One value for each seed, in the log's unit, by printed quantity and epoch."""
+
+
+@dataclass
+class Candidate:
+    """A variant of a row.
+
+    Args:
+        name: of the variant.
+        changes: settings that differ from the row's, by dotted key.
+        why: what speaks for trying it.
+        curves: files with curves of runs that are no records, relative to the file of the variants.
+    """
+
+    name: str
+    changes: dict[str, str | bool | int | float | list[float] | None] = field(default_factory=dict)
+    why: str = ""
+    curves: list[str] = field(default_factory=list)
+
+    @property
+    def flags(self) -> list[str]:
+        """What makes `fit` train it, behind the row's file."""
+        told = {key.removesuffix(".class_path"): value for key, value in self.changes.items()}
+        return [f"--{key}={v if isinstance(v, str) else json.dumps(v)}" for key, v in told.items()]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A candidate with what speaks for it.
+
+    Attributes:
+        name: of the candidate.
+        seeds: number of its runs' seeds.
+        likely: how likely it is to have printed the log, a fraction of 1; null where that cannot be said.
+        p_value: how often its own runs would lie as far from the log; null likewise.
+        off: root mean square of measured minus printed, by printed quantity.
+        spread: standard deviation between seeds at the last epoch that is compared, by printed quantity.
+        command: what trains it.
+    """
+
+    name: str
+    seeds: int
+    likely: float | None
+    p_value: float | None
+    off: dict[str, float]
+    spread: dict[str, float | None]
+    command: str
+
+    @property
+    def ruled_out(self) -> bool:
+        """Whether it can hardly have printed the log."""
+        return self.p_value is not None and self.p_value < 1 - CONFIDENCE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `identify`."""
+    parser.add_argument("row", metavar="ROW", help="id of a row whose report prints a log")
+    parser.add_argument("--epochs", type=_count, metavar="N", help="of the log that count (default: all)")
+    parser.add_argument("--train", action="store_true", help="train what no record holds, for so many epochs")
+    parser.add_argument("--seeds", type=_count, default=2, metavar="N", help="of each variant (default: %(default)s)")
+    parser.add_argument(
+        "-c", dest="overlays", metavar="FILE", action="append", default=[], help="an overlay to train with"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE (- for standard output)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carries out `identify`."""
+    return command(
+        arguments.row, arguments.epochs, arguments.train, arguments.seeds, arguments.overlays, arguments.json
+    )
+
+
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def command(
+    name: str, epochs: int | None, train: bool, seeds: int, overlays: Sequence[str], json_file: str | None
+) -> int:
+    """Ranks the candidates of a row; trains them first, as far as records do not hold them, if that is asked for.
+
+    Args:
+        name: the row's id.
+        epochs: of the log that are compared and trained at most; null for all.
+        train: whether to train.
+        seeds: that each candidate gets where they are trained.
+        overlays: configuration files that say where and how fast to train.
+        json_file: where JSON goes; `-` for standard output, and then nothing else goes there.
+
+    Returns:
+        0 when one candidate is likelier than all others together and not ruled out, 1 when it is none of them, else 3.
+    """
+    collection = chosen()
+    row = collection.row(name)
+    log = [point for point in row.reproduction.reported.curve if epochs is None or point.epoch <= epochs]
+    if not log:
+        which = "log" if epochs is None else f"value of the first {epochs} epochs"
+        raise UserError(f"{name} prints no {which} that variants could be compared with")
+    candidates, missing = read_variants(collection, row)
+    found = reader.read_all()
+    if train:
+        for candidate in candidates:
+            _train(row, candidate, found, seeds, max(point.epoch for point in log), overlays)
+        found = reader.read_all()
+    ranked, compared = rank(row, candidates, log, found)
+    status = _status(ranked)
+    if json_file != "-":
+        tell(table(row, ranked, compared, missing))
+    if json_file is not None:
+        content = [asdict(one) | {"ruled_out": one.ruled_out} for one in ranked]
+        write_json_output({"row": name, "epochs": compared, "exit_status": status, "candidates": content}, json_file)
+    if found.problems:
+        raise UserError("; ".join(found.problems))
+    return status
+
+
+def read_variants(collection: Collection, row: Row) -> tuple[list[Candidate], list[str]]:
+    """The candidates of a row, and the files with curves that are not here: a wheel comes without docs/.
+
+    Raises:
+        UserError: if there is no such file, or it is wrong.
+    """
+    file = collection.folder / "variants" / f"{row.reproduction.row}.yaml"
+    if not file.is_file():
+        known = ", ".join(path.stem for path in sorted(file.parent.glob("*.yaml"))) or "no row has any"
+        raise UserError(f"{file} is missing, which would list the variants of the row; those there are: {known}")
+    names: set[str] = set()
+
+    def check(source: Source, keys: Keys, candidate: Candidate) -> bool:
+        if candidate.name in names:
+            source.refuse((*keys, "name"), f"two candidates have the name {candidate.name}")
+        names.add(candidate.name)
+        return True
+
+    lists, mistakes = read_lists(file, {"candidates": Candidate}, check)
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    candidates: list[Candidate] = lists["candidates"]
+    missing = []
+    for candidate in candidates:
+        paths = [file.parent / curve for curve in candidate.curves]
+        missing += [str(path) for path in paths if not path.is_file()]
+        candidate.curves = [str(path) for path in paths if path.is_file()]
+    return candidates, missing
+
+
+def rank(
+    row: Row, candidates: Sequence[Candidate], log: Sequence[CurvePoint], found: Found
+) -> tuple[list[Ranked], list[int]]:
+    """The candidates, likeliest first, and the epochs that are compared: those that all candidates with runs hold."""
+    values = {candidate.name: _values(row, candidate, log, found) for candidate in candidates}
+    keys = [set(held) for held in values.values() if held]
+    compared = set.intersection(*keys) if keys else set()
+    own = {relative.reproduction.name for relative in found.collection.relatives(row)}
+    like = like_networks([record for record in found.records if record.name not in own], [], {row.dataset})
+    scores: dict[str, tuple[float, float]] = {}
+    ranked = []
+    for candidate in candidates:
+        held = {key: got for key, got in values[candidate.name].items() if key in compared}
+        spreads: dict[str, float | None] = {}
+        off: dict[str, list[float]] = {}
+        fits = []
+        for (quantity, epoch), measured in held.items():
+            others = [spread_of(other.get((quantity, epoch), [])) for n, other in values.items() if n != candidate.name]
+            others += [_spread_at(runs, quantity, epoch) for runs in like.values()]
+            spread = Spread.of(measured, [other for other in others if other])
+            spreads[quantity] = spread.deviation
+            printed = next(getattr(point, quantity) for point in log if point.epoch == epoch)
+            away = math.fsum(measured) / len(measured) - printed
+            off.setdefault(quantity, []).append(away)
+            if spread.deviation:
+                fits.append(_fit(away, spread.deviation * math.sqrt(1 + 1 / len(measured)), spread.freedom))
+        if fits and len(fits) == len(held):
+            scores[candidate.name] = (
+                math.fsum(score for score, _ in fits) / len(fits),
+                min(1.0, 2 * math.fsum(p for _, p in fits) / len(fits)),
+            )
+        ranked.append(
+            Ranked(
+                candidate.name,
+                max((len(measured) for measured in held.values()), default=0),
+                None,
+                None,
+                {name: math.sqrt(math.fsum(a * a for a in away) / len(away)) for name, away in off.items()},
+                spreads,
+                found.collection.command("fit", "-c", row.reproduction.name, *candidate.flags),
+            )
+        )
+    best = max((score for score, _ in scores.values()), default=0.0)
+    total = math.fsum(math.exp(score - best) for score, _ in scores.values())
+    ranked = [
+        replace(
+            one,
+            likely=math.exp(scores[one.name][0] - best) / total if len(scores) > 1 else None,
+            p_value=scores[one.name][1],
+        )
+        if one.name in scores
+        else one
+        for one in ranked
+    ]
+    ranked.sort(key=lambda one: (-(one.likely or 0), not one.off, sum(one.off.values())))
+    return ranked, sorted({epoch for _, epoch in compared})
+
+
+def _fit(away: float, scale: float, freedom: int) -> tuple[float, float]:
+    """Log-density and p-value of a distance by Student's law."""
+    from scipy.special import stdtr
+
+    half = (freedom + 1) / 2
+    constant = math.lgamma(half) - math.lgamma(freedom / 2) - math.log(scale) - math.log(freedom * math.pi) / 2
+    score = constant - half * math.log1p((away / scale) ** 2 / freedom)
+    return score, 2 * float(stdtr(freedom, -abs(away) / scale))
+
+
+def _values(row: Row, candidate: Candidate, log: Sequence[CurvePoint], found: Found) -> Values:
+    """What the candidate's runs measured where the log prints something."""
+    records = runs_of(row, candidate, found)
+    others = [_read_curve(Path(file)) for file in candidate.curves]
+    held: Values = {}
+    for point in log:
+        for quantity, key in _PRINTED.items():
+            if getattr(point, quantity) is None:
+                continue
+            factor = 100 if quantity.endswith("_percent") else 1
+            got = by_seed(records, partial(at_epoch, epoch=point.epoch, key=key))
+            got += [
+                float(curve[point.epoch][key]) for curve in others if curve.get(point.epoch, {}).get(key) is not None
+            ]
+            if got:
+                held[quantity, point.epoch] = [factor * value for value in got]
+    return held
+
+
+def runs_of(row: Row, candidate: Candidate, found: Found) -> list[Record]:
+    """The records that trained a candidate on the whole dataset, be it for some epochs only."""
+    names = {relative.reproduction.name for relative in found.collection.relatives(row)}
+    return [
+        record
+        for record in found.records
+        if record.name in names
+        and record.tier != "smoke"
+        and {key: values[1] for key, values in record.changed.items()} == candidate.changes
+    ]
+
+
+def _read_curve(file: Path) -> dict[int, dict[str, Any]]:
+    try:
+        return {int(point["epoch"]): point for point in json.loads(file.read_text(encoding="utf-8"))["curve"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} holds no curve: it must be JSON with a list `curve` of epochs") from error
+
+
+def _spread_at(runs: Sequence[Record], quantity: str, epoch: int) -> float | None:
+    """Standard deviation between the seeds of a like network, in the log's unit."""
+    spread = spread_of(by_seed(runs, partial(at_epoch, epoch=epoch, key=_PRINTED[quantity])))
+    return spread and spread * (100 if quantity.endswith("_percent") else 1)
+
+
+def _train(row: Row, candidate: Candidate, found: Found, seeds: int, epochs: int, overlays: Sequence[str]) -> None:
+    """Trains the seeds of a candidate that no record holds for so many epochs."""
+    held = {record.seed for record in runs_of(row, candidate, found) if record.epochs_done >= epochs}
+    held |= {int(json.loads(Path(file).read_text(encoding="utf-8")).get("seed", 0)) for file in candidate.curves}
+    slug = re.sub(r"\W+", "-", candidate.name).strip("-")
+    for seed in range(1, seeds + 1):
+        if seed in held:
+            continue
+        run_dir = found.collection.runs / row.reproduction.name / f"{slug}-{epochs}epochs" / f"seed{seed}"
+        files = [part for file in (row.path, *map(configuration_file, overlays)) for part in ("-c", str(file))]
+        arguments = [*files, *candidate.flags, f"--trainer.max_epochs={epochs}", f"--seed_everything={seed}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "cifar_hpc", "fit", *arguments, f"--run_dir={run_dir}", "--resume"], check=False
+        )
+        if done.returncode:
+            raise UserError(f"{candidate.name} could not be trained with seed {seed}: `fit` says why above")
+
+
+def _status(ranked: Sequence[Ranked]) -> int:
+    if all(one.ruled_out for one in ranked):
+        return 1
+    best = ranked[0]
+    return 0 if (best.likely or 0) > 0.5 and not best.ruled_out else 3
+
+
+def table(row: Row, ranked: Sequence[Ranked], compared: Sequence[int], missing: Sequence[str]) -> str:
+    """The ranking, for a terminal of 80 columns."""
+    of = len(row.reproduction.reported.curve)
+    epochs = f"{len(compared)} of the {of} epochs of its log" if compared else "nothing yet"
+    lines = [f"{row.reproduction.name}: which variant printed it, by {epochs}"]
+    lines.append(f"  {'candidate':<40} {'seeds':>5} {'likely':>7} {'p-value':>8}")
+    for one in ranked:
+        likely = "–" if one.likely is None else f"{100 * one.likely:.1f} %"
+        p_value = "–" if one.p_value is None else f"{one.p_value:.3f}"
+        lines.append(f"  {one.name:<40} {one.seeds or 'none':>5} {likely:>7} {p_value:>8}")
+        for quantity, off in one.off.items():
+            spread = one.spread[quantity]
+            scatter = "the spread between seeds is not known" if spread is None else f"seeds scatter by {spread:.2g}"
+            lines.append(f"      {_LABELS[quantity]}: {off:.2g} off, {scatter}")
+    lines += textwrap.wrap(_conclusion(ranked), 80, initial_indent="  ", subsequent_indent="  ")
+    if untrained := [one for one in ranked if not one.seeds]:
+        told = f"not trained yet: {'; '.join(one.name for one in untrained)}. With --train they are, or by hand, as"
+        lines += textwrap.wrap(told, 80, initial_indent="  ", subsequent_indent="  ")
+        lines.append(f"    {untrained[0].command}")
+    lines += [f"  not here: {file}" for file in missing]
+    return "\n".join(lines)
+
+
+def _conclusion(ranked: Sequence[Ranked]) -> str:
+    """What the ranking says, in a sentence."""
+    if all(one.ruled_out for one in ranked):
+        return "none of these: the log lies where hardly a run of any candidate would"
+    best = ranked[0]
+    tried = sum(one.p_value is not None for one in ranked)
+    if not tried:
+        return "undecided: no candidate has runs whose spread between seeds is known"
+    if best.ruled_out:
+        return "undecided: the log lies where hardly a run of any trained candidate would"
+    if tried == 1:
+        return f"undecided: only {best.name} was trained"
+    told = f"{best.name} is the likeliest of {tried} that were trained"
+    return told if (best.likely or 0) > 0.5 else f"undecided: {told}"

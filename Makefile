@@ -7,7 +7,7 @@
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
 # make audit-study         how often `audit` is wrong: the tables of docs/audit.md (minutes)
-# make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md with measurements
+# make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md and docs/campaign.md with measurements
 # make clean                removes .venv (runs and datasets stay)
 # make help                 prints these lines
 
@@ -108,6 +108,7 @@ docs: $(VENV)/installed
 	@$(PY) docs/scripts/defaults.py
 	@$(PY) -m cifar_hpc rows --origins docs/reports.md > /dev/null
 	@$(PY) docs/scripts/scaling_tables.py
+	@$(PY) docs/scripts/replays.py
 	@$(PY) docs/scripts/bench_table.py
 	@$(PY) docs/scripts/verdict_errors.py
 

@@ -37,6 +37,7 @@ _COMMANDS = {
     "report": ("cifar_hpc.report.page", "one page over everything measured, HTML and Markdown, with plots"),
     "bench": ("cifar_hpc.bench.command", "measure throughput against a plain PyTorch script of the same row"),
     "data": ("cifar_hpc.data.command", "fetch, import, verify or describe the datasets"),
+    "campaign": ("cifar_hpc.campaign.command", "spend hours on the runs that decide most printed numbers"),
     "doctor": ("cifar_hpc.doctor", "what this machine offers and what is wrong with it"),
 }
 """Each command with its module, and its line in the help. A module has `add_arguments(parser)` and `run(arguments)`,

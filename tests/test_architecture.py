@@ -17,7 +17,7 @@ ROOMS = (
     ("hpc",),
     ("fit", "verify"),
     ("report",),
-    ("bench",),
+    ("bench", "campaign"),
     ("doctor",),
     ("cli",),
     ("__main__",),

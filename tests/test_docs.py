@@ -30,6 +30,13 @@ def test_tables_on_scaling_are_up_to_date() -> None:
     assert with_tables(page) == page, "run `python docs/scripts/scaling_tables.py`"
 
 
+def test_the_table_of_replays_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with_table = runpy.run_path(str(ROOT / "docs" / "scripts" / "replays.py"))["with_table"]
+    page = (ROOT / "docs" / "campaign.md").read_text(encoding="utf-8")
+    assert with_table(page) == page, "run `python docs/scripts/replays.py`"
+
+
 def test_the_example_on_scaling_prints_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     shown = re.search(r"^\$ python -m cifar_hpc (bench predict .*)\n((?:.*\n)*?)```", page, re.MULTILINE)

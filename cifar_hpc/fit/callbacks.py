@@ -1,11 +1,14 @@
 """Small callbacks that every run has."""
 
 import sys
+from typing import Any
 
 import torch
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
+from cifar_hpc.collection.convergence import is_flat
 from cifar_hpc.data.order import epoch_seed
 from cifar_hpc.fit.checkpoint import is_whole_epoch
 from cifar_hpc.machine import Precision, usable_cores
@@ -28,6 +31,47 @@ class EpochSeed(EpochCallback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seeds torch for the epoch that begins."""
         torch.manual_seed(epoch_seed(self.seed + (trainer.global_rank << 32), trainer.current_epoch))
+
+
+class Converged(EpochCallback):
+    """Ends a run once its training accuracy has become flat, for rows whose report trains "to convergence".
+
+    See `cifar_hpc.collection.convergence.is_flat`. The accuracies travel in the checkpoints, so that a resumed run ends
+    with the same epoch.
+
+    Args:
+        points: the rise, in percentage points, below which the curve is flat.
+        epochs: that must have passed without such a rise.
+        at_least: epochs that are trained in any case.
+    """
+
+    def __init__(self, points: float, epochs: PositiveInt, at_least: PositiveInt) -> None:
+        self.points, self.epochs, self.at_least = points, epochs, at_least
+        self.accuracies: list[float] = []
+
+    @property
+    def holds(self) -> bool:
+        """Whether the curve is flat."""
+        return is_flat(self.accuracies, self.points, self.epochs, self.at_least)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Trains no further where the run was stopped between its last epoch and the test."""
+        trainer.should_stop = trainer.should_stop or self.holds
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at the curve with the epoch that has ended, if it was a whole one."""
+        if not is_whole_epoch(trainer):
+            return
+        self.accuracies.append(pl_module.train_metrics()["accuracy"])  # type: ignore[operator]
+        trainer.should_stop = trainer.should_stop or self.holds
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curve so far."""
+        return {"accuracies": list(self.accuracies)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the curve where the checkpoint was written."""
+        self.accuracies = list(state_dict["accuracies"])
 
 
 class CurvePoints(EpochCallback):

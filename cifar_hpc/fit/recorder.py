@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
+from cifar_hpc.fit.callbacks import Converged
 from cifar_hpc.fit.checkpoint import is_whole_epoch
 from cifar_hpc.machine import Load
 from cifar_hpc.models.classifier import Classifier
@@ -271,7 +272,6 @@ class Recorder(EpochCallback):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, CIFARDataModule)
-        done = len(self.curve)
         train_seconds = sum(point.train_seconds for point in self.curve)
         running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
         test_set = getattr(data, "evaluation_sets", {}).get("test", ())
@@ -285,7 +285,7 @@ class Recorder(EpochCallback):
             status=status,
             ended=self.ended,
             tier=self._tier(trainer, whole),
-            epochs=Epochs(self.facts.planned_epochs, done),
+            epochs=self._epochs(trainer),
             dataset=DatasetFacts(data.dataset.name, train_images, len(test_set), data.sha256),
             model=ModelFacts(self.facts.model_class_path, self.facts.trainable_parameters),
             selection=Selection(
@@ -311,6 +311,12 @@ class Recorder(EpochCallback):
         )
         write_json(self.run_dir / "result.json", as_json(result))
 
+    def _epochs(self, trainer: Trainer) -> Epochs:
+        """Epochs planned and done; a rule that has ended the run has planned as many, of those that it might have."""
+        done, most = len(self.curve), self.facts.planned_epochs
+        ended = done < most and _is_converged(trainer)
+        return Epochs(done, done, most) if ended else Epochs(most, done)
+
     def _tier(self, trainer: Trainer, whole_dataset: bool) -> Tier:
         """`full`, `prefix` (the report prints a curve to compare with), or `smoke`."""
         limited = any(
@@ -320,7 +326,7 @@ class Recorder(EpochCallback):
         done = len(self.curve)
         if not whole_dataset or limited or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return "smoke"
-        if done >= self.facts.planned_epochs:
+        if done >= self._epochs(trainer).planned:
             return "full"
         return "prefix" if any(epoch <= done for epoch in self.facts.curve_epochs) else "smoke"
 
@@ -344,9 +350,14 @@ class Recorder(EpochCallback):
         )
 
 
+def _is_converged(trainer: Trainer) -> bool:
+    """Whether the row's own rule says that the run is whole."""
+    return any(isinstance(c, Converged) and c.holds for c in trainer.callbacks)  # type: ignore[attr-defined]
+
+
 def _why_ended(trainer: Trainer, done: int) -> str | None:
     """What ended a run before its last epoch; null where it went to its end."""
-    if done >= (trainer.max_epochs or 0):
+    if done >= (trainer.max_epochs or 0) or _is_converged(trainer):
         return None
     if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
         return f"trainer.max_steps: {trainer.max_steps}"

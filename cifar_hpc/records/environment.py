@@ -9,6 +9,7 @@ from typing import Any
 
 from cifar_hpc import __version__, machine
 
+_MADE_OF_RECORDS = ("results", "docs", "README.md")
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse", "numpy", "deepspeed")
 
 
@@ -46,7 +47,8 @@ def git_state(package: Path) -> dict[str, Any]:
 
     if git("ls-files", "--error-unmatch", "__init__.py") is None:
         return _built_from(package / "commit.txt")
-    status = git("status", "--porcelain", "--", ":/")
+    # Records that were kept, and pages made of them, change no number of the next run.
+    status = git("status", "--porcelain", "--", ":/", *(f":(top,exclude){place}" for place in _MADE_OF_RECORDS))
     return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
 
 

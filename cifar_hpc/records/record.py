@@ -38,12 +38,14 @@ class Epochs:
     """How far a run went.
 
     Attributes:
-        planned: of the row, whatever the run was told.
+        planned: of the row, whatever the run was told; where its rule ended the run, those that it came to.
         done: that were trained.
+        most: that a row's rule might have let it train, where it ended the run before; null for other runs.
     """
 
     planned: Epoch
     done: Count
+    most: Epoch | None = None
 
 
 @dataclass(frozen=True)
@@ -298,6 +300,16 @@ class Record(Result):
         return self.epochs.done
 
     @property
+    def ended_by_rule(self) -> bool:
+        """Whether a rule of the row ended the run, which might have trained longer."""
+        return self.epochs.most is not None
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs that the run might have trained: as many as it did, unless a rule ended it before."""
+        return self.epochs.most or self.epochs.done
+
+    @property
     def changed(self) -> dict[str, list[Any]]:
         """Settings of the experiment that differ from the row's; a run cut short is not another experiment."""
         longer = self.epochs.done > self.epochs.planned
@@ -408,6 +420,8 @@ def _contradiction(record: Record) -> str:
             return f"printed.{shown(epoch)}.epoch is {selected.epoch}; it must be the same"
     if record.tier == "full" and done < record.epochs.planned:
         return f"tier is full, but only {done} of {record.epochs.planned} planned epochs are done"
+    if record.epochs.most is not None and not record.epochs.planned == done <= record.epochs.most:
+        return f"epochs.most is {record.epochs.most}, but {done} of {record.epochs.planned} planned epochs are done"
     return _odd_time(record)
 
 

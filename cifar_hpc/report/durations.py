@@ -16,7 +16,8 @@ Generated from the records under `results/` by `make results`; run rows, do not 
 An epoch is one of the row's on all its training images, with the evaluation after it: the mean over the record's
 epochs without the first, which warms up (where there is only one, that one). The whole row is as many of them as
 the row trains. Of several records of a row the quickest is taken. A row without a record of its own takes the times of
-a row with the same network, optimiser, data and batch size.
+a row with the same network, optimiser, data and batch size. Rows that a rule ends where their training is flat have
+the epochs that their record took, or without one the most that they may take.
 
 {table}
 
@@ -99,7 +100,7 @@ def _duration(row: Row, record: Record) -> Duration:
     epochs = _timed(record)
     return Duration(
         sum(point.train_seconds + point.eval_seconds for point in epochs) / len(epochs),
-        row.epochs,
+        record.epochs_done if record.ended_by_rule else row.epochs,
         len(epochs),
         record.name,
         record.path.as_posix(),

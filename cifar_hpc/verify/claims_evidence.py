@@ -54,7 +54,7 @@ def evidence(claim: Claim, records: Records, base: Row | None = None) -> Evidenc
 def _is_of(record: Record, base: Row) -> bool:
     """Whether a recipe's record trained the row's network on its dataset for as many epochs."""
     planned = base.config["model"]["class_path"], base.dataset, base.epochs
-    return (record.model.class_path, record.dataset.name, record.epochs.done) == planned
+    return (record.model.class_path, record.dataset.name, record.most_epochs) == planned
 
 
 def unfit(claim: Claim, record: Record) -> str:

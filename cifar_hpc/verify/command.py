@@ -5,6 +5,7 @@ import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.errors import UserError, did_you_mean
 from cifar_hpc.output import printable, tell, write_file, write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
-from cifar_hpc.verify import reader, recompute
+from cifar_hpc.verify import reader, recompute, replay
 from cifar_hpc.verify.judge import RowVerdict, Selection, exit_status, judge_row
 from cifar_hpc.verify.verdicts import Judgement
 
@@ -38,32 +39,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report to FILE")
     recompute_help = "judge nothing; recompute every metric from predictions.npz and compare the digests"
     parser.add_argument("--recompute", action="store_true", help=recompute_help)
+    replay_help = "judge nothing; train the first epochs again from the seed and compare them with the record's curve"
+    parser.add_argument("--replay", action="store_true", help=replay_help)
+    parser.add_argument("--epochs", type=int, metavar="K", help="with --replay: epochs to train again (default: 1)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carries out `verify`."""
-    return command(arguments.target, arguments.json, arguments.junit, arguments.recompute)
+    if arguments.epochs is not None and not arguments.replay:
+        raise UserError("--epochs says how many epochs --replay trains again; give --replay with it")
+    if arguments.epochs is not None and arguments.epochs < 1:
+        raise UserError(f"--epochs is {arguments.epochs}; it must be at least 1")
+    replayed = (arguments.epochs or 1) if arguments.replay else None
+    return command(arguments.target, arguments.json, arguments.junit, arguments.recompute, replayed)
 
 
-def command(targets: list[str], json_file: str | None, junit_file: Path | None, recomputed: bool) -> int:
-    """Judges the targets, or recomputes them from their evidence.
+def command(
+    targets: list[str], json_file: str | None, junit_file: Path | None, recomputed: bool, replayed: int | None = None
+) -> int:
+    """Judges the targets, recomputes them from their evidence, or trains their first epochs again.
 
     Args:
         targets: run directories, record files, or row ids.
         json_file: where JSON goes; `-` for standard output, and then nothing else goes there.
         junit_file: where JUnit XML goes.
         recomputed: whether to recompute instead of judging; see `cifar_hpc.verify.recompute`.
+        replayed: epochs to train again instead of judging; see `cifar_hpc.verify.replay`. None for no replay.
 
     Returns:
         Exit status of the contract: 0, 1 or 3; 2 when a record was bad, the others being judged still.
     """
-    if recomputed and junit_file is not None:
-        raise UserError("--junit has verdicts and --recompute gives none; leave one of them out")
+    if recomputed and replayed is not None:
+        raise UserError("--recompute and --replay are two checks; give one of them")
+    if (recomputed or replayed is not None) and junit_file is not None:
+        flag = "--recompute" if recomputed else "--replay"
+        raise UserError(f"--junit has verdicts and {flag} gives none; leave one of them out")
     collection = chosen()
     asked, files, problems = _collect(targets, collection)
-    if recomputed:
-        named = [file for row in asked for file in find_record_files(row) if _is_finished(file)]
-        return recompute.command(list(dict.fromkeys([*named, *files])), problems, json_file)
+    if recomputed or replayed is not None:
+        named = {row: [file for file in find_record_files(row) if _is_finished(file)] for row in asked}
+        problems += [_nothing_on(row, collection) for row, found in named.items() if not found]
+        files = list(dict.fromkeys([*chain.from_iterable(named.values()), *files]))
+        if replayed is not None:
+            return replay.command(files, problems, replayed, json_file)
+        return recompute.command(files, problems, json_file)
     # All in one go, so that a copy of one is known among the others.
     found = reader.read(dict.fromkeys([*files, *(reader.all_files() if asked else ())]))
     problems += found.problems

@@ -143,7 +143,8 @@ def exit_status(verdicts: Sequence[Verdict]) -> int:
 
 def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
     point = _printed(reproduction, record.epochs_done) if record.tier == "prefix" else None
-    epoch = point.epoch if point else record.epochs_done
+    # Runs that the row's rule ended are one kind, whatever the epoch.
+    epoch = point.epoch if point else record.most_epochs
     return record.tier, epoch, repr(sorted(record.changed.items(), key=str))
 
 
@@ -234,6 +235,9 @@ def _notes(reproduction: Reproduction, records: list[Record], like: tuple[str, .
         without = sum(not record.path.with_name(name).is_file() for record in records)
         if without:
             notes.append(f"no {name} beside {without} of {len(records)} records, whose {what} are taken as they are")
+    ended = [f"{r.epochs_done} (seed {r.seed})" for r in records if r.ended_by_rule]
+    if ended:
+        notes.append(f"ended by the row's rule, its training accuracy being flat, after epochs {', '.join(ended)}")
     return tuple(notes)
 
 

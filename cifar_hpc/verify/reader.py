@@ -138,10 +138,11 @@ def as_evidence(record: Record, row: Row) -> Record | None:
     epochs = row.epochs
     if record.tier != "full" or record.changed:
         return None
-    shared = replace(record, row=row.reproduction.row, epochs=Epochs(epochs, epochs), shared_from=record.name)
-    if record.epochs.done == epochs:
+    shared = replace(record, row=row.reproduction.row, shared_from=record.name)
+    if record.most_epochs == epochs:
         return shared
     kept = record.printed.get(str(epochs))
+    shared = replace(shared, epochs=Epochs(epochs, epochs))
     return None if kept is None else replace(_cut(shared, kept), answers=f"epoch{epochs}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc.collection.convergence import flat_epoch
 from cifar_hpc.collection.defaults import GROUPS, resolve
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import chosen
@@ -28,11 +29,11 @@ def check_settings(record: Record) -> Iterator[Check]:
         UserError: if config.yaml or the row's file is damaged.
     """
     row = chosen().rows.get(record.row or "")
-    if row is not None:
-        planned = resolve(row.config)["trainer"]["max_epochs"]
-        yield Check("epochs.planned", record.epochs.planned, planned, row.path.name)
     file = record.path.with_name(FILE_NAME)
     if not file.exists():
+        if row is not None:
+            planned = resolve(row.config)
+            yield from _check_epochs(record, planned, planned)
         return
     try:
         yield from list(_check_config(record, row, _read_config(file)))
@@ -45,19 +46,28 @@ def check_settings(record: Record) -> Iterator[Check]:
 def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> Iterator[Check]:
     """What the record says of its settings, and what config.yaml and the row do."""
     group, run = config["reproduction"], resolve(config)
+    yield from _check_epochs(record, run if row is None else resolve(row.config), run)
     yield Check("row", record.row, group.get("row"), FILE_NAME)
     yield Check("recipe", record.recipe, group.get("recipe"), FILE_NAME)
     yield Check("seed", record.seed, config.get("seed_everything"), FILE_NAME)
     yield Check("model.class_path", record.model.class_path, run["model"].get("class_path"), FILE_NAME)
     yield Check("dataset.name", record.dataset.name, run["data"]["dataset"], FILE_NAME)
-    if row is None:
-        yield Check("epochs.planned", record.epochs.planned, run["trainer"]["max_epochs"], FILE_NAME)
-    else:
+    if row is not None:
         yield from _check_changes(record, row, run)
     tier = _tier(record, row, run)
     # The report's curve, which makes a prefix of a short run, may have been copied out after the run.
     if (record.tier, tier) != ("smoke", "prefix"):
         yield Check("tier", record.tier, tier, f"{FILE_NAME} and the {record.epochs.done} epochs that are done")
+
+
+def _check_epochs(record: Record, row: dict[str, Any], run: dict[str, Any]) -> Iterator[Check]:
+    """Planned are the row's epochs, or those after which a rule of the run has ended it."""
+    most = row["trainer"]["max_epochs"]
+    flat = flat_epoch(run, [point.train_accuracy or 0.0 for point in record.curve])
+    ended = flat is not None and flat < most
+    source = "the rule of the run and its curve" if flat is not None else "the row"
+    yield Check("epochs.planned", record.epochs.planned, flat if ended else most, source)
+    yield Check("epochs.most", record.epochs.most, most if ended else None, source)
 
 
 def _read_config(file: Path) -> dict[str, Any]:

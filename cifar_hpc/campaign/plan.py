@@ -1,0 +1,306 @@
+"""Plans which runs decide most printed numbers an hour, from the records alone: trains nothing, and needs no torch.
+
+A plan looks at what a run would judge, at what it costs, and at whether `verify` is undecided, never at whether a
+number was good: whatever is planned and completed is kept.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cifar_hpc.collection.defaults import resolve
+from cifar_hpc.collection.experiment import differences, experiment
+from cifar_hpc.collection.folder import configuration_file
+from cifar_hpc.collection.reproduction import METRICS, Row
+from cifar_hpc.collection.source import read_yaml
+from cifar_hpc.records import run_directory
+from cifar_hpc.records.record import Record
+from cifar_hpc.report import durations
+from cifar_hpc.verify.judge import judge_row
+from cifar_hpc.verify.reader import Found
+from cifar_hpc.verify.verdicts import Judgement
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a plan.
+
+    Attributes:
+        row: whose file it takes.
+        seed: of the run.
+        folder: the run's directory.
+        epochs: of the whole run; a rule of the row may end it earlier.
+        done: epochs that an earlier campaign has trained.
+        until: the epoch to stop after; less than `epochs` where one epoch is to tell how long the row takes.
+        epoch_seconds: of one epoch; null where nothing tells.
+        source: what the seconds rest on.
+        decides: by row, the printed numbers that the run is evidence for.
+        first: whether it is the first evidence on one of these rows.
+    """
+
+    row: str
+    seed: int
+    folder: str
+    epochs: int
+    done: int
+    until: int
+    epoch_seconds: float | None
+    source: str
+    decides: dict[str, list[str]]
+    first: bool
+
+    @property
+    def hours(self) -> float | None:
+        """That are left of it; null where nothing tells."""
+        return None if self.epoch_seconds is None else (self.until - self.done) * self.epoch_seconds / 3600
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{self.row} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a campaign is asked for.
+
+    Attributes:
+        hours: to spend.
+        rows: that may run; all where none is named.
+        seeds: that each row is to come to; null for one, and then as many more as `verify` says.
+        overlays: laid over every row, as `-c` takes them.
+        threads: of each run; null for the row's or overlay's.
+    """
+
+    hours: float
+    rows: tuple[str, ...] = ()
+    seeds: int | None = None
+    overlays: tuple[str, ...] = ()
+    threads: int | None = None
+
+    def config(self, row: Row) -> dict[str, Any]:
+        """The row's configuration under the overlays."""
+        config: dict[str, Any] = row.config
+        for overlay in self.overlays:
+            config = _laid_over(config, read_yaml(configuration_file(overlay)))
+        return config
+
+    def changes(self, row: Row) -> dict[str, Any]:
+        """What the overlays change about the experiment, by key: runs with such changes judge no row."""
+        changed = differences(experiment(resolve(row.config)), experiment(resolve(self.config(row))))
+        return {key: values[1] for key, values in changed.items()}
+
+
+def _laid_over(below: Any, above: Any) -> Any:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {key: _laid_over(below.get(key), value) for key, value in above.items()}
+
+
+@dataclass
+class _Experiment:
+    """Rows that are one experiment, and what they still want.
+
+    Attributes:
+        rows: that want evidence, by name; the longest run comes first, as it judges the others too.
+        wanted: by row and printed number, how many more seeds.
+        seeds: that have been used.
+        unfinished: runs that can go on.
+        evidence: rows with some.
+        passed_over: rows whose run does not fit the hours.
+    """
+
+    rows: dict[str, Row]
+    wanted: dict[str, dict[str, int]]
+    seeds: set[int]
+    unfinished: list[Record]
+    evidence: set[str] = field(default_factory=set)
+    passed_over: set[str] = field(default_factory=set)
+
+
+def plan(request: Request, found: Found, left_out: Iterable[str] = ()) -> list[Run]:
+    """The runs to do, in order.
+
+    First come runs that give rows their first evidence, those that decide most printed numbers an hour before others:
+    a run of several rows that are one experiment counts for all of them. Then come rows of which nothing tells how long
+    they take, with one epoch to measure that; then more seeds, as many as `verify` says. A run that does not fit the
+    hours is passed over; if time is left, the first of them is begun, and goes on in the next campaign.
+
+    Args:
+        request: what is asked for.
+        found: all records.
+        left_out: rows that could not be run.
+    """
+    rows = [row for row in found.collection.rows.values() if row.trains]
+    chosen = set(request.rows or (row.reproduction.name for row in rows)) - set(left_out)
+    seconds = epoch_seconds(rows, found)
+    experiments = _experiments(rows, request, found)
+    runs: list[Run] = []
+    too_long: Run | None = None
+    left = request.hours
+    while options := [(run, e) for e in experiments if (run := _next_run(e, chosen, request, seconds)) is not None]:
+        run, its = min(options, key=lambda option: _order(option[0], option[1]))
+        if run.hours is not None and run.hours > left:
+            too_long = too_long or run
+            its.passed_over.add(run.row)
+            continue
+        runs.append(run)
+        left -= run.hours or 0
+        if run.until < run.epochs:
+            experiments.remove(its)  # the next plan knows how long it takes
+        _count(run, its)
+    if too_long is not None and (too_long.epoch_seconds or 0) / 3600 < left:
+        runs.append(too_long)
+    return runs
+
+
+def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, str] | None]:
+    """Seconds of an epoch and what they rest on, by row.
+
+    From the row's own records or those of a row that does the same work (docs/durations.md), else from a run of the row
+    that has not ended, else from a row with the same network on images of the same size, by the number of images.
+    """
+    known = durations.durations(rows, found)
+    answer: dict[str, tuple[float, str] | None] = {}
+    for row in rows:
+        name, duration = row.reproduction.name, known[row.reproduction.name]
+        own = [r.curve[-1] for r in found.unfinished if r.name == name and r.curve]
+        alike = [
+            (other.epoch_seconds * _images(row) / _images(near), f"like {other.row}")
+            for near in rows
+            if (other := known[near.reproduction.name]) is not None and _network(near) == _network(row)
+        ]
+        if duration is not None:
+            answer[name] = duration.epoch_seconds, "its own" if duration.row == name else f"as {duration.row}"
+        elif own:
+            answer[name] = min(point.train_seconds + point.eval_seconds for point in own), "its own"
+        else:
+            answer[name] = min(alike, default=None)
+    return answer
+
+
+def _network(row: Row) -> tuple[Any, ...]:
+    """What decides the time for an image, nearly."""
+    model = row.config["model"]
+    others = ("optimizer", "scheduler", "num_classes")
+    return model["class_path"], {k: v for k, v in model.get("init_args", {}).items() if k not in others}
+
+
+def _images(row: Row) -> int:
+    return 50_000 - int(row.config["data"].get("holdout_images") or 0)
+
+
+def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_Experiment]:
+    experiments: list[_Experiment] = []
+    grouped: set[str] = set()
+    for row in rows:
+        if row.reproduction.name in grouped:
+            continue
+        members = {relative.reproduction.name: relative for relative in found.collection.relatives(row)}
+        grouped |= members.keys()
+        longest_first = sorted(members, key=lambda name: -_epochs(request, members[name]))
+        its = _Experiment({name: members[name] for name in longest_first}, {}, set(), [])
+        for name, member in its.rows.items():
+            changes = request.changes(member)
+            its.unfinished += [r for r in found.unfinished if r.name == name and _is_ours(r, changes)]
+            own = [r for r in found.of(name) if _has(r, changes)]
+            its.seeds |= {r.seed for r in own} | {r.seed for r in found.of(name) if r.tier == "full" and not changes}
+            # Under an overlay that changes the experiment no report is judged, and seeds are counted.
+            evidence = own if changes else [r for r in found.evidence(member) if r.tier == "full" and not r.changed]
+            its.evidence |= {name} if evidence else set()
+            its.wanted[name] = _wanted(member, evidence, found.records, request.seeds or (1 if changes else None))
+        its.seeds |= {record.seed for record in its.unfinished}
+        experiments.append(its)
+    return experiments
+
+
+def _wanted(row: Row, evidence: Sequence[Record], others: Sequence[Record], seeds: int | None) -> dict[str, int]:
+    """How many more seeds each printed number of a row wants; one that prints none wants seeds only where asked for."""
+    printed = [metric for metric in METRICS if getattr(row.reproduction.reported, metric) is not None]
+    if seeds is not None:
+        return dict.fromkeys(printed or ["seconds"], max(0, seeds - len({record.seed for record in evidence})))
+    verdicts = judge_row(row.reproduction, evidence, others)
+    judged = verdicts[0].judgements if verdicts else {}
+    return {metric: more_seeds(judged.get(metric)) if judged else 1 for metric in printed}
+
+
+def more_seeds(judgement: Judgement | None) -> int:
+    """The seeds that a printed number still wants: none where it is decided, or more would not decide it."""
+    if judgement is None or judgement.verdict != "inconclusive":
+        return 0
+    return judgement.more_seeds or 0
+
+
+def _next_run(
+    its: _Experiment, chosen: set[str], request: Request, seconds: Mapping[str, tuple[float, str] | None]
+) -> Run | None:
+    """The longest run that a row of the experiment wants; one that was begun before a new one."""
+    chosen = chosen - its.passed_over
+    name = next((name for name in its.rows if name in chosen and any(its.wanted[name].values())), None)
+    if name is None:
+        return None
+    epochs = _epochs(request, its.rows[name])
+    begun = [r for r in its.unfinished if r.name in chosen and _epochs(request, its.rows[r.name]) >= epochs]
+    going_on = max(begun, key=lambda record: record.epochs_done, default=None)
+    if going_on is not None:
+        name, seed, folder, done = going_on.name, going_on.seed, going_on.path.parent, going_on.epochs_done
+        epochs = _epochs(request, its.rows[name])
+    else:
+        seed = next(seed for seed in range(1, len(its.seeds) + 2) if seed not in its.seeds)
+        folder, done = _new_folder(name, seed), 0
+    known = seconds[name]
+    decides = {
+        other: [metric for metric, more in wanted.items() if more]
+        for other, wanted in its.wanted.items()
+        if any(wanted.values()) and _epochs(request, its.rows[other]) <= epochs
+    }
+    return Run(
+        row=name,
+        seed=seed,
+        folder=folder.as_posix(),
+        epochs=epochs,
+        done=done,
+        until=epochs if known or done else 1,
+        epoch_seconds=known and known[0],
+        source=known[1] if known else "its first epoch tells",
+        decides=decides,
+        first=not its.evidence.issuperset(decides),
+    )
+
+
+def _order(run: Run, its: _Experiment) -> tuple[Any, ...]:
+    """First evidence before more seeds; then by printed numbers an hour."""
+    numbers = sum(1 / its.wanted[row][metric] for row, metrics in run.decides.items() for metric in metrics)
+    rate = numbers / max(run.hours, 1e-9) if run.hours is not None else 0.0
+    return not run.first, -rate, run.row, run.seed
+
+
+def _count(run: Run, its: _Experiment) -> None:
+    """Takes a planned run for done."""
+    for row, metrics in run.decides.items():
+        its.evidence.add(row)
+        for metric in metrics:
+            its.wanted[row][metric] -= 1
+    its.seeds.add(run.seed)
+    its.unfinished = [record for record in its.unfinished if record.path.parent != Path(run.folder)]
+
+
+def _epochs(request: Request, row: Row) -> int:
+    return int(request.config(row)["trainer"]["max_epochs"])
+
+
+def _has(record: Record, changes: Mapping[str, Any]) -> bool:
+    """Whether a record's run had these changes and no others."""
+    return {key: values[1] for key, values in record.changed_from_row.items()} == changes
+
+
+def _is_ours(record: Record, changes: Mapping[str, Any]) -> bool:
+    """Whether a campaign may go on with a run that has not ended: of this experiment, in its usual place."""
+    return _has(record, changes) and record.path.parent.parent == run_directory.runs() / record.name
+
+
+def _new_folder(name: str, seed: int) -> Path:
+    """The first of `runs/<name>/seed<k>`, `…-2`, `…-3` in which no run has recorded anything."""
+    names = (f"seed{seed}" + (f"-{attempt}" if attempt > 1 else "") for attempt in range(1, 10_000))
+    return next(f for n in names if not ((f := run_directory.runs() / name / n) / "result.json").exists())

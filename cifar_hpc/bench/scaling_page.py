@@ -23,10 +23,13 @@ def as_text(content: dict[str, Any]) -> str:
 
 def grid_text(content: dict[str, Any]) -> str:
     """The grid alone."""
-    lines = [
+    head = (
         f"{content['row']}: {content['network']}, global batch {content['batch_size']}"
         f"{', on the sample' if content['sample'] else ''}; {content['gpu'] or content['cpu']}, "
-        f"{content['cores']} cores; {content['turns']} turns of {content['seconds_per_turn']:g} s",
+        f"{content['cores']} cores; {content['turns']} turns of {content['seconds_per_turn']:g} s"
+    )
+    lines = [
+        *_wrapped(head),
         "",
         _line(_HEADS),
     ]

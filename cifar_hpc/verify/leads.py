@@ -8,9 +8,10 @@ differently. A side of one run scatters by a stated prior.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
-from cifar_hpc.verify.verdicts import CONFIDENCE
+from cifar_hpc.verify.verdicts import CONFIDENCE, student_quantile
 
 PRIOR_SPREAD_PERCENT = 0.7
 """Standard deviation between seeds, in percentage points, that is assumed for a side of one run.
@@ -88,10 +89,11 @@ def _variance(values: Sequence[float], prior: float) -> float:
 
 
 def _quantile(degrees_of_freedom: float, pairs: int) -> float:
-    from scipy.special import ndtri, stdtrit
-
-    tail = 1 - (1 - CONFIDENCE) / (2 * pairs)
-    return float(ndtri(tail) if math.isinf(degrees_of_freedom) else stdtrit(degrees_of_freedom, tail))
+    """Of Student's law; broken degrees of freedom are rounded down, which widens an interval."""
+    outside = (1 - CONFIDENCE) / pairs
+    if math.isinf(degrees_of_freedom):
+        return NormalDist().inv_cdf(1 - outside / 2)
+    return student_quantile(max(1, math.floor(degrees_of_freedom)), outside)
 
 
 LeadVerdict = Literal["reproduced", "above", "below", "inconclusive"]

@@ -224,25 +224,25 @@ def plan_of(*runs: tuple[str, int]) -> None:
 def test_complete_whole_runs_of_the_plan_are_kept_whatever_they_gave(
     tmp_path: Path, finished_run: Path, command: Command
 ) -> None:
-    whole, part = ROOT / "results" / "luo_workload1_vgg" / "seed1", ROOT / "results" / "shahrin_table2_row3" / "seed1"
-    (tmp_path / "results" / "luo_workload1_vgg").mkdir(parents=True)
-    shutil.copytree(part, tmp_path / "results" / "luo_workload1_vgg" / "seed1")  # taken by another record
+    whole, part = ROOT / "results" / "shahrin_table2_row7" / "seed1", ROOT / "results" / "shahrin_table2_row3" / "seed1"
+    (tmp_path / "results" / "shahrin_table2_row7").mkdir(parents=True)
+    shutil.copytree(part, tmp_path / "results" / "shahrin_table2_row7" / "seed1")  # taken by another record
     for source, place in (
-        (whole, "luo_workload1_vgg/seed1"),
+        (whole, "shahrin_table2_row7/seed1"),
         (part, "shahrin_table2_row3/seed1"),
         (finished_run, f"{ROW}/seed1"),
         (ROOT / "results" / "aamir_table1" / "seed1", "aamir_table1/seed1"),
     ):
         shutil.copytree(source, tmp_path / "runs" / place)
-    plan_of(("luo_workload1_vgg", 1), ("shahrin_table2_row3", 1), (ROW, 1), ("ghugre_parallel", 3))
+    plan_of(("shahrin_table2_row7", 1), ("shahrin_table2_row3", 1), (ROW, 1), ("ghugre_parallel", 3))
     shutil.copyfile(ROOT / "README.md", tmp_path / "README.md")
     before = (tmp_path / "README.md").read_text()
     done = command("campaign", "--keep")
     # The record that lies there in place of another's is wrong, and said to be.
-    assert "kept results/luo_workload1_vgg/seed1-2" in done.err
+    assert "kept results/shahrin_table2_row7/seed1-2" in done.err
     assert [path.parent.name for path in sorted((tmp_path / "results").rglob("result.json"))] == ["seed1", "seed1-2"]
     for name in ("result.json", "predictions.npz", "config.yaml"):
-        kept = tmp_path / "results" / "luo_workload1_vgg" / "seed1-2" / name
+        kept = tmp_path / "results" / "shahrin_table2_row7" / "seed1-2" / name
         assert kept.read_bytes() == (whole / name).read_bytes()
     assert list((tmp_path / "results" / "campaigns").glob("*.json"))
     assert (tmp_path / "README.md").read_text() != before

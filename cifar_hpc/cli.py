@@ -61,9 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
         for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)
     try:
+        is_program = arguments is None  # and no function that somebody calls
         folder, arguments = _take_collection(sys.argv[1:] if arguments is None else arguments)
         with choosing(folder or implied(_files(arguments))):
-            status = _run(arguments)
+            status = _run(arguments, is_program)
         if sys.stdout is not None:  # which a shell can close
             sys.stdout.flush()
         return status
@@ -131,7 +132,7 @@ def _files(arguments: list[str]) -> list[str]:
     return [name for flag, name in pairwise(arguments) if flag in ("-c", "--config")]
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], is_program: bool) -> int:
     """Carries out a command; its exit status."""
     if not arguments:
         from cifar_hpc.fit.first_screen import greeting
@@ -150,7 +151,7 @@ def _run(arguments: list[str]) -> int:
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
         for name in _files(arguments):  # what can be refused without torch is refused at once
             read_yaml(configuration_file(name))
-        _load()
+        _load(is_program)
         if part is not None:
             from cifar_hpc.fit.configuration import help_of
 
@@ -165,7 +166,7 @@ def _run(arguments: list[str]) -> int:
     return status
 
 
-def _load() -> None:
+def _load(tells: bool) -> None:
     """Imports what the four commands need, and keeps the garbage collector off it for good.
 
     It would go through half a million objects that live as long as the process, over and over while they are made, then
@@ -173,7 +174,9 @@ def _load() -> None:
     """
     if "cifar_hpc.fit.training" in sys.modules:  # what is alive by now need not be so for good
         return
-    if "RANK" not in os.environ and "LOCAL_RANK" not in os.environ:  # one of several processes says it for all
+    if (
+        tells and "RANK" not in os.environ and "LOCAL_RANK" not in os.environ
+    ):  # one of several processes says it for all
         print("Loading PyTorch and Lightning", file=sys.stderr, flush=True)
     gc.disable()
     try:

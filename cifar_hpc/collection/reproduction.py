@@ -303,7 +303,7 @@ def _check_numbers(group: dict[str, Any], source: Source) -> None:
     epochs, runs = (_whole(reported.get(key)) for key in ("epochs", "runs"))
     for key, value in (("epochs", epochs), ("runs", runs)):
         if value is not None and value < 1:
-            source.refuse((*where, key), f"{name_of((*where, key))} is {value}; it must be at least 1")
+            source.refuse((*where, key), f"{name_of((*where, key))} is {shown(value)}; it must be at least 1")
     _refuse_impossible(reported, where, source)
     previous, curve = 0, reported.get("curve")
     for index, point in enumerate(curve if isinstance(curve, list) else []):
@@ -339,7 +339,7 @@ def _check_test_set(test_set: TestSet, source: Source) -> None:
     where = ("reproduction", "test_set")
     for key, value, least in (("images", test_set.images, 1), ("classes", test_set.classes, 2)):
         if value < least:
-            source.refuse((*where, key), f"{'.'.join(where)}.{key} is {value}; it must be at least {least}")
+            source.refuse((*where, key), f"{'.'.join(where)}.{key} is {shown(value)}; it must be at least {least}")
     sizes = test_set.sizes
     if sizes and (len(sizes) != test_set.classes or min(sizes) < 1 or sum(sizes) != test_set.images):
         source.refuse(
@@ -381,7 +381,7 @@ def _check_experiment(source: Source) -> None:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(source.content.get(keys[0]), dict) and type(value) is not kind:
             right = "a whole number" if kind is int else "a text"
-            source.refuse(keys, f"{name_of(keys)} is {value}; it must be {right}")
+            source.refuse(keys, f"{name_of(keys)} is {shown(value)}; it must be {right}")
 
 
 _NEEDED: dict[tuple[str, ...], type] = {("trainer", "max_epochs"): int, ("model", "class_path"): str}

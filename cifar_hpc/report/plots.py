@@ -92,15 +92,18 @@ def intervals(name: str, numbers: Sequence[Number], labels: dict[str, str], marg
         axes.axvspan(-margin, margin, color="#E3EEF5", lw=0)
         axes.set_title(f"line: reported; band: margin of ±{margin:g}", fontsize=8.5)
         extent = 1.25 * margin
+        for number, judgement in drawn:
+            assert judgement.measured is not None
+            widest = max(judgement.half_width or 0, judgement.prediction_half_width or 0)
+            extent = max(extent, 1.1 * (abs(judgement.measured - number.reported) + min(widest, 4 * margin)))
         for place, (number, judgement) in enumerate(reversed(drawn)):
             assert judgement.measured is not None
             off = judgement.measured - number.reported
-            widest = max(judgement.half_width or 0, judgement.prediction_half_width or 0)
-            extent = max(extent, 1.1 * (abs(off) + min(widest, 4 * margin)))
             axes.plot([0, 0], [place - 0.15, place + 0.15], color="black", lw=1.5)
             for half, width in ((judgement.half_width, 2.0), (judgement.prediction_half_width, 0.8)):
                 if half is not None:
-                    axes.errorbar(off, place, xerr=half, color=BLUE, lw=width, capsize=2 * width)
+                    sides = [[min(half, extent + off)], [min(half, extent - off)]]  # what is wider ends at the edge
+                    axes.errorbar(off, place, xerr=sides, color=BLUE, lw=width, capsize=2 * width)
             axes.plot(off, place, MARKERS[judgement.verdict], color=BLUE, ms=7)
             axes.annotate(
                 f"{labels[number.metric]}: {judgement.verdict}",

@@ -37,7 +37,6 @@ def test_a_key_that_stands_twice_is_told_with_both_lines(text: str, tmp_path: Pa
         "base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\nthird: {<<: *base, a: 3}\n",
         "one: &one {a: 1}\ntwo: &two {<<: *one, a: 2}\nthree: {deep: {<<: *two, a: 3}}\n",
         "deep: {deeper: {<<: &x {<<: &y {a: 1}, a: 2}, a: 3}}\nagain: *x\n",
-        "self: &self [1, *self]\n",
     ],
 )
 def test_what_is_no_repetition_loads_as_ever(text: str, tmp_path: Path) -> None:

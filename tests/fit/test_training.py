@@ -372,7 +372,7 @@ def edited(tmp_path: Path, **changes: Any) -> Path:
         ({"model__class_path": "cifar_hpc.models.NoSuch"}, "NoSuch"),
         ({"reproduction__row": "another_row"}, "reproduction.row"),
         ({"reproduction__reported__test_accuracy_percent": 171.0}, "test_accuracy_percent"),
-        ({"reproduction__settings__optimizer__origin": "guessed"}, "origin"),
+        ({"reproduction__settings__epochs__origin": "guessed"}, "origin"),
         ({"reproduction__trainable_parameters": 5}, "trainable_parameters"),
         ({"seed_everything": True}, "seed_everything"),
         ({"seed_everything": 2**32}, "seed_everything is 4294967296"),

@@ -43,7 +43,7 @@ def test_the_crate_cites_the_reports_and_indexes_the_rows(command: Command, tmp_
     assert citation["references"]
     assert all(reference["title"] and reference["authors"] for reference in citation["references"])
     indices = sorted((tmp_path / "crate" / "model-index").iterdir())
-    assert {path.stem for path in indices} == {path.name for path in (ROOT / "results").iterdir() if path.is_dir()}
+    assert {path.stem for path in indices} == {path.parts[-3] for path in (ROOT / "results").glob("*/*/result.json")}
     for path in indices:
         (model,) = yaml.safe_load(path.read_text())["model-index"]
         records = [

@@ -136,7 +136,7 @@ def test_a_callback_that_looks_on_is_no_change(command: Command) -> None:
 
 
 def test_help_still_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("rows", "bench", "data", "doctor", "fit"):
+    for command in ("rows", "bench", "data", "doctor"):
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0

@@ -166,7 +166,7 @@ def _run(arguments: list[str], is_program: bool) -> int:
     return status
 
 
-def _load(tells: bool) -> None:
+def _load(tells: bool = False) -> None:
     """Imports what the four commands need, and keeps the garbage collector off it for good.
 
     It would go through half a million objects that live as long as the process, over and over while they are made, then

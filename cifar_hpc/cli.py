@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, configuration_file, implied
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.source import read_yaml
-from cifar_hpc.errors import EndedEarly, UserError, did_you_mean, machine_refuses, one_line
+from cifar_hpc.errors import EndedEarly, UserError, did_you_mean, machine_refuses, missing_package, one_line
 from cifar_hpc.output import tell
 
 _PROGRAM = "python -m cifar_hpc"
@@ -106,6 +106,8 @@ def _unforeseen(error: Exception) -> str:
         return f"{error.filename or 'A file'} cannot be read or written: {error.strerror}"
     if isinstance(error, MemoryError):
         return "There is not enough memory for this"
+    if isinstance(error, ModuleNotFoundError) and (told := missing_package(error)):
+        return told
     try:
         handle, path = tempfile.mkstemp(prefix="cifar_hpc-", suffix=".log")
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -58,6 +59,17 @@ class EndedEarly(Exception):
         self.status = status
 
 
+def missing_package(error: ModuleNotFoundError) -> str:
+    """Where this package's dependencies are to be found, for a Python that lacks one; empty for another module."""
+    packages = "filelock jinja2 jsonargparse lightning matplotlib numpy PIL scipy tensorboard torch tqdm yaml"
+    if (error.name or "").partition(".")[0] not in {*packages.split(), "torchmetrics", "torchvision"}:
+        return ""
+    return (
+        f"{error.name} is not installed in this Python ({sys.executable}); activate the environment that `make "
+        "install` made (`source .venv/bin/activate`), or run `pip install -e .`"
+    )
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question for who mistyped a word; empty where no known one is near.
 
@@ -66,7 +78,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         known: words that would be right.
     """
     folded = {each.casefold(): each for each in known}
-    near = get_close_matches(word.casefold(), folded, 1, cutoff=0.7)
+    swapped = [each for each in folded if sorted(each) == sorted(word.casefold())]
+    near = swapped or get_close_matches(word.casefold(), folded, 1, cutoff=0.7)
     return f"did you mean {folded[near[0]]}?" if near else ""
 
 

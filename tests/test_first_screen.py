@@ -65,6 +65,7 @@ def test_the_first_line_comes_before_torch() -> None:
     ("arguments", "meant"),
     [
         (["verfy", "results"], "did you mean verify?"),
+        (["fti"], "did you mean fit?"),
         (["verify", "ghugre_sequental"], "did you mean ghugre_sequential?"),
         (["audit", "shahrim"], "did you mean shahrin?"),
         (["fit", "-c", "fats"], "did you mean fast?"),
@@ -82,3 +83,12 @@ def test_the_first_line_comes_before_torch() -> None:
 )
 def test_what_was_meant_is_asked(arguments: list[str], meant: str, refuse: Refuse) -> None:
     assert meant in refuse(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [["rows"], ["fit", "-c", "cpu"], ["report"]])
+def test_a_python_without_the_packages_is_told_where_they_are(arguments: list[str]) -> None:
+    bare = [sys.executable, "-S", "-m", "cifar_hpc"]  # without site-packages, as a Python outside the environment
+    done = subprocess.run([*bare, *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert "is not installed in this Python" in done.stderr.splitlines()[-1]
+    assert "source .venv/bin/activate" in done.stderr

@@ -10,7 +10,7 @@ import yaml
 from cifar_hpc.collection.bounded_yaml import guarded, read_bounded
 from cifar_hpc.errors import did_you_mean, shortened
 
-_HELP = "`--help` lists the known ones"
+_HELP = "`--help=all` lists the known ones"
 
 # Where the type allows more than works: Lightning's also has names that need another library or a GPU of its maker.
 _RIGHT = {

@@ -106,10 +106,14 @@ def greeting() -> str:
     """What to do first, and what is here already."""
     runs = len(list(Path("runs").glob("*/*/result.json")))
     collection = chosen()
-    state = f"{len(collection.rows)} rows in {collection.folder}, {runs} {'run' if runs == 1 else 'runs'} in runs/"
+    kept = sum(len(list(folder.glob("*/*/result.json"))) for folder in collection.record_folders(committed_only=True))
+    state = (
+        f"{len(collection.rows)} rows in {collection.folder}, {kept} kept records of them, {runs} of your own in runs/"
+    )
     commands = [
         ("rows", "what the reports print, and the evidence so far"),
-        (f"fit -c {collection.smallest()} -c fast", "train a row, here the smallest"),
+        ("fit -c ROW -c smoke", "see that training works, in seconds"),
+        ("fit -c ROW -c fast", "train a row"),
         ("verify ROW", "reported, measured, verdict"),
         ("audit", "check the reports' tables without training"),
         ("report", "one page over everything"),

@@ -124,7 +124,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(number: signal.Signals, tmp_pat
 def test_what_nobody_foresaw_is_one_sentence_and_a_log(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fail(arguments: list[str]) -> int:
+    def fail(arguments: list[str], is_program: bool) -> int:
         raise ZeroDivisionError("by a test\nof two lines")
 
     monkeypatch.setattr(cli, "_run", fail)

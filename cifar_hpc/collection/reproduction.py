@@ -381,7 +381,7 @@ def _check_experiment(source: Source) -> None:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(source.content.get(keys[0]), dict) and type(value) is not kind:
             right = "a whole number" if kind is int else "a text"
-            source.refuse(keys, f"{name_of(keys)} is {shown(value)}; it must be {right}")
+            source.refuse(keys, f"{name_of(keys)} is {'null' if value is None else value}; it must be {right}")
 
 
 _NEEDED: dict[tuple[str, ...], type] = {("trainer", "max_epochs"): int, ("model", "class_path"): str}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.errors import UserError, shortened
+from cifar_hpc.records.record import takes_all
 
 MANY = 64
 """Threads, or worker processes, that any machine may be asked for; more only where it has a quarter as many cores."""
@@ -60,7 +61,7 @@ def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Cal
 def is_smoke(config: Mapping[str, Any]) -> bool:
     """Whether a run sees less than the whole dataset: it shows that something works, and is evidence of nothing."""
     trainer = config["trainer"]
-    cut = any(trainer[key] not in (None, 1.0) for key in _SHARES)
+    cut = not all(takes_all(trainer[key]) for key in _SHARES)
     return bool(cut or config["data"]["sample"] or trainer["fast_dev_run"] or trainer["overfit_batches"])
 
 

@@ -36,6 +36,8 @@ from cifar_hpc.records.record import (
     Tier,
     Times,
     as_json,
+    takes_all,
+    tier,
 )
 from cifar_hpc.records.run_directory import write_json
 from cifar_hpc.speed.epoch_callback import EpochCallback
@@ -318,17 +320,10 @@ class Recorder(EpochCallback):
         return Epochs(done, done, most) if ended else Epochs(most, done)
 
     def _tier(self, trainer: Trainer, whole_dataset: bool) -> Tier:
-        """`full`, `prefix` (the report prints a curve to compare with), or `smoke`."""
-        limited = any(
-            type(limit) is int or limit != 1.0  # 1.0 is the whole, 1 is one batch
-            for limit in (trainer.limit_train_batches, trainer.limit_val_batches, trainer.limit_test_batches)
-        )
-        done = len(self.curve)
-        if not whole_dataset or limited or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return "smoke"
-        if done >= self._epochs(trainer).planned:
-            return "full"
-        return "prefix" if any(epoch <= done for epoch in self.facts.curve_epochs) else "smoke"
+        limits = (trainer.limit_train_batches, trainer.limit_val_batches, trainer.limit_test_batches)
+        dev_run = trainer.fast_dev_run  # type: ignore[attr-defined]
+        whole = whole_dataset and not dev_run and all(map(takes_all, limits))
+        return tier(whole, len(self.curve), self._epochs(trainer).planned, self.facts.curve_epochs)
 
     @overload
     def _selected(self, kept: dict[str, Any]) -> Selected: ...

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -456,3 +457,24 @@ def find_record_files(name: str = "", committed_only: bool = False) -> list[Path
     """The records of a row or recipe, or all that there are: kept ones first, then, if they are wanted, runs."""
     folders = chosen().record_folders(committed_only)
     return [path for folder in folders for path in sorted((folder / name).rglob("result.json"))]
+
+
+def takes_all(limit: float | None) -> bool:
+    """Whether a Trainer's `limit_*_batches` leaves nothing out: null and 1.0 do; 1, a whole number, is one batch."""
+    return limit is None or (type(limit) is not int and limit == 1.0)
+
+
+def tier(whole: bool, done: int, planned: int, printed: Iterable[int]) -> Tier:
+    """How much of its row a run is.
+
+    Args:
+        whole: whether it saw all images of the dataset.
+        done: epochs.
+        planned: epochs.
+        printed: epochs of the log that the report prints, with which a run that has not done all can be compared.
+    """
+    if not whole:
+        return "smoke"
+    if done >= planned:
+        return "full"
+    return "prefix" if any(epoch <= done for epoch in printed) else "smoke"

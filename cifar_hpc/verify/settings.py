@@ -16,7 +16,7 @@ from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, Tier
+from cifar_hpc.records.record import Record, takes_all, tier
 from cifar_hpc.verify.check import Check
 
 FILE_NAME = "config.yaml"
@@ -54,10 +54,11 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
     yield Check("dataset.name", record.dataset.name, run["data"]["dataset"], FILE_NAME)
     if row is not None:
         yield from _check_changes(record, row, run)
-    tier = _tier(record, row, run)
+    printed = [point.epoch for point in row.reproduction.reported.curve] if row is not None else []
+    follows = tier(_sees_all(record, run), record.epochs.done, record.epochs.planned, printed)
     # The report's curve, which makes a prefix of a short run, may have been copied out after the run.
-    if (record.tier, tier) != ("smoke", "prefix"):
-        yield Check("tier", record.tier, tier, f"{FILE_NAME} and the {record.epochs.done} epochs that are done")
+    if (record.tier, follows) != ("smoke", "prefix"):
+        yield Check("tier", record.tier, follows, f"{FILE_NAME} and the {record.epochs.done} epochs that are done")
 
 
 def _check_epochs(record: Record, row: dict[str, Any], run: dict[str, Any]) -> Iterator[Check]:
@@ -94,16 +95,10 @@ def _is_experiment(key: str, values: list[Any]) -> bool:
     return group in GROUPS and any(key in experiment({group: {rest: value}}) for value in values)
 
 
-def _tier(record: Record, row: Row | None, run: dict[str, Any]) -> Tier:
-    """As `Recorder` has it; see there."""
-    trainer, data, done = run["trainer"], run["data"], record.epochs.done
-    limits = (trainer[f"limit_{part}_batches"] for part in ("train", "val", "test"))
-    # 1.0 is the whole, 1 is one batch.
-    cut = trainer["fast_dev_run"] or any(type(limit) is int or limit not in (None, 1.0) for limit in limits)
-    dataset = DATASETS[record.dataset.name]
-    if cut or data["sample"] or record.dataset.train_images != dataset.train_images - data["holdout_images"]:
-        return "smoke"
-    if done >= record.epochs.planned:
-        return "full"
-    printed = row.reproduction.reported.curve if row is not None else ()
-    return "prefix" if any(point.epoch <= done for point in printed) else "smoke"
+def _sees_all(record: Record, run: dict[str, Any]) -> bool:
+    """Whether the run saw the whole dataset, but for a hold-out."""
+    trainer, data = run["trainer"], run["data"]
+    limits = [trainer[f"limit_{part}_batches"] for part in ("train", "val", "test")]
+    if trainer["fast_dev_run"] or data["sample"] or not all(map(takes_all, limits)):
+        return False
+    return bool(record.dataset.train_images == DATASETS[record.dataset.name].train_images - data["holdout_images"])

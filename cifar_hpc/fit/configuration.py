@@ -19,7 +19,7 @@ from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
-from cifar_hpc.fit.first_screen import part_of_help
+from cifar_hpc.fit.first_screen import COMMANDS, part_of_help
 from cifar_hpc.fit.limits import is_smoke
 from cifar_hpc.fit.progress import EpochBar, EpochLines
 from cifar_hpc.fit.request import instantiate, read_request, with_files
@@ -29,13 +29,6 @@ from cifar_hpc.hpc.launch import Launch, count_devices
 from cifar_hpc.hpc.launched_environment import LaunchedEnvironment
 from cifar_hpc.hpc.placement import Place
 from cifar_hpc.models.classifier import Classifier
-
-COMMANDS = {
-    "fit": "Train a row or recipe, measure it on the full test set, and leave a record.",
-    "validate": "Evaluate a run's checkpoint on the sets that are looked at after each epoch.",
-    "test": "Evaluate a run's checkpoint on the full test set.",
-    "predict": "Write class and confidence of each test image.",
-}
 
 _TRAINER_DEFAULTS = {"enable_model_summary": False, "num_sanity_val_steps": 0, "use_distributed_sampler": False}
 

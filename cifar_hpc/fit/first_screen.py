@@ -10,7 +10,7 @@ from cifar_hpc.errors import UserError
 GROUPS = ("trainer", "model", "data", "reproduction", "all")
 """Parts of the long help, behind `--help=`."""
 
-_USES = {
+COMMANDS = {
     "fit": "Train a row or recipe, measure it on the full test set, and leave a record.",
     "validate": "Evaluate a run's checkpoint on the sets that are looked at after each epoch.",
     "test": "Evaluate a run's checkpoint on the full test set.",
@@ -75,7 +75,7 @@ def first_screen(command: str) -> str:
         ("--KEY VALUE", "any key of the row's file, as --model.init_args.optimizer.init_args.lr 0.01"),
         ("--help=PART", f"every key of {', '.join(GROUPS[:-1])}, or all: Lightning's flags are under trainer"),
     ]
-    lines = [f"usage: python -m cifar_hpc {command} -c ROW [-c OVERLAY] [--KEY VALUE]", "", _USES[command], ""]
+    lines = [f"usage: python -m cifar_hpc {command} -c ROW [-c OVERLAY] [--KEY VALUE]", "", COMMANDS[command], ""]
     lines += _columns(options)
     lines += ["", "for example:", *(f"  python -m cifar_hpc {command} {example}" for example in _EXAMPLES[command])]
     return "\n".join(lines)

@@ -12,18 +12,23 @@ from cifar_hpc.fit.checkpoint import is_whole_epoch
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 
-def time_left(seconds: float, first: float, done: float, trainer: Trainer) -> str:
-    """Time to the end of training at the pace so far, as minutes and seconds; empty where no end is set.
+class Pace:
+    """The pace of this process since it began to train.
 
     Args:
-        seconds: since this process began to train.
-        first: epochs that were done then.
-        done: epochs that are done now.
-        trainer: knows how many there are to be.
+        trainer: which begins now.
     """
-    if not trainer.max_epochs or trainer.max_epochs <= done or done <= first:
-        return ""
-    return f"{tqdm.format_interval(seconds / (done - first) * (trainer.max_epochs - done))} left"
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer, self._first, self._start = trainer, trainer.current_epoch, time.perf_counter()
+
+    def left(self, done: float) -> str:
+        """Time to the end of training as minutes and seconds, after so many epochs; empty where no end is set."""
+        last = self._trainer.max_epochs
+        if not last or last <= done or done <= self._first:
+            return ""
+        each = (time.perf_counter() - self._start) / (done - self._first)
+        return f"{tqdm.format_interval(each * (last - done))} left"
 
 
 def of_epochs(trainer: Trainer) -> str:
@@ -42,7 +47,7 @@ class EpochBar(ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._bar: tqdm[Any] | None = None
-        self._enabled, self._start, self._first, self._test = True, 0.0, 0, ""
+        self._enabled, self._test = True, ""
 
     def disable(self) -> None:
         """Shows nothing from now on."""
@@ -54,7 +59,7 @@ class EpochBar(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock of the run."""
-        self._start, self._first = time.perf_counter(), trainer.current_epoch
+        self._pace = Pace(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins the epoch's bar."""
@@ -66,8 +71,7 @@ class EpochBar(ProgressBar):
         """Moves on, every few steps."""
         if self._bar is None or ((batch_idx + 1) % self._STEPS and batch_idx + 1 != self._bar.total):
             return
-        done = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
-        left = time_left(time.perf_counter() - self._start, self._first, done, trainer)
+        left = self._pace.left(trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches)
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         facts = (left, f"loss {float(loss):.3f}" if loss is not None else "", self._test)
         self._bar.set_postfix_str(", ".join(filter(None, facts)), refresh=False)
@@ -108,12 +112,9 @@ class EpochBar(ProgressBar):
 class EpochLines(EpochCallback):
     """One line an epoch."""
 
-    def __init__(self) -> None:
-        self._start, self._epoch_start, self._first = 0.0, 0.0, 0
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock of the run."""
-        self._start, self._first = time.perf_counter(), trainer.current_epoch
+        self._pace = Pace(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the epoch's clock."""
@@ -123,17 +124,16 @@ class EpochLines(EpochCallback):
         """Prints a whole epoch."""
         if not is_whole_epoch(trainer):
             return
-        now = time.perf_counter()
+        seconds, left = time.perf_counter() - self._epoch_start, self._pace.left(trainer.current_epoch + 1)
         train = pl_module.train_metrics()  # type: ignore[operator]  # sums over all processes: all must ask
         if not trainer.is_global_zero:
             return
         # Of an evaluation after this epoch; Lightning's own metrics keep older ones.
         test = pl_module.evaluations.get("test")  # type: ignore[operator, union-attr]
-        left = time_left(now - self._start, self._first, trainer.current_epoch + 1, trainer)
         print(
             f"{of_epochs(trainer)}: train loss {train['loss']:.4f}, train accuracy {100 * train['accuracy']:.2f} %, "
             + (f"test accuracy {100 * test.metrics['accuracy']:.2f} %, " if test is not None else "")
-            + f"{now - self._epoch_start:.1f} s"
+            + f"{seconds:.1f} s"
             + (f", {left}" if left else ""),
             file=sys.stderr,
             flush=True,

@@ -20,6 +20,7 @@ from cifar_hpc.hpc.child import curve, fit_process, watch
 from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.record import as_json
 from cifar_hpc.verify.recompute import read_sound_record
+from cifar_hpc.verify.verdicts import student_quantile
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 """What is compared, epoch by epoch; the accuracies are fractions of 1."""
@@ -204,8 +205,6 @@ def limits(replay: Replay, known: Iterable[Replay]) -> dict[str, float]:
         replay: to be judged.
         known: replays of other records, on other processors than theirs.
     """
-    from scipy.special import stdtrit
-
     others = [k for k in known if (k.row, k.seed) != (replay.row, replay.seed) and k.on_other_processor]
     compared = len(replay.differences)
     found = {}
@@ -213,7 +212,7 @@ def limits(replay: Replay, known: Iterable[Replay]) -> dict[str, float]:
         sizes = [d.size for other in others for d in other.differences if d.metric == metric]
         if sizes and all(map(math.isfinite, sizes)):
             spread = math.sqrt(math.fsum(size**2 for size in sizes) / len(sizes))
-            found[metric] = float(stdtrit(len(sizes), 1 - (1 - CONFIDENCE) / (2 * compared))) * spread
+            found[metric] = student_quantile(len(sizes), (1 - CONFIDENCE) / compared) * spread
     return found
 
 

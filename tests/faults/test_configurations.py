@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.conftest import REPRODUCTIONS, ROOT
-from tests.faults import numbers
+from tests.faults import holder_of, numbers, places
 from tests.faults.conftest import Faulty
 
 ROWS = ("ghugre_sequential", "shahrin_table2_row3", "aamir_table1", "ashraf_batch_size/64")
@@ -42,21 +42,12 @@ TEXTS: tuple[bytes, ...] = (
 )  # fmt: skip
 
 
-def places(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The keys of all values in nested content."""
-    found = [path] if path else []
-    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    return found + [place for key, inner in items for place in places(inner, (*path, key))]
-
-
 def mutate(content: dict[str, Any], rng: random.Random) -> None:
     """Puts one wrong thing into a configuration."""
     groups = [key for key in content if key in ("trainer", "model", "data", "reproduction", "seed_everything")]
     group = rng.choice(groups)
-    *parents, last = rng.choice(places({group: content[group]}))
-    holder: Any = content
-    for parent in parents:
-        holder = holder[parent]
+    place = rng.choice(places({group: content[group]}))
+    holder, last = holder_of(content, place), place[-1]
     kind = rng.randrange(6)
     if kind == 0:
         del holder[last]

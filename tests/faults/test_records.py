@@ -21,7 +21,7 @@ import pytest
 
 from tests import made_up
 from tests.conftest import HANGING
-from tests.faults import numbers
+from tests.faults import holder_of, numbers, places
 
 pytestmark = pytest.mark.faults
 
@@ -129,21 +129,13 @@ PREDICTIONS: tuple[Callable[[], bytes], ...] = (
 )  # fmt: skip
 
 
-def places(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The keys of all values in nested content."""
-    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    return ([path] if path else []) + [place for key, inner in items for place in places(inner, (*path, key))]
-
-
 def mutated(rng: random.Random) -> bytes:
     """A kept record with one value replaced, taken away, renamed or put elsewhere."""
     content = copy.deepcopy(made_up.REAL)
-    *parents, last = rng.choice(places(content))
+    place = rng.choice(places(content))
     if rng.random() < 0.5:  # most places are in the curve
-        parents, last = [], rng.choice(list(content))
-    holder: Any = content
-    for parent in parents:
-        holder = holder[parent]
+        place = (rng.choice(list(content)),)
+    holder, last = holder_of(content, place), place[-1]
     kind = rng.randrange(5)
     if kind == 0:
         del holder[last]

@@ -10,6 +10,7 @@ from typing import Any
 from cifar_hpc.campaign.runner import planned_runs, read_plans
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
+from cifar_hpc.output import write_file
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.recompute import read_sound_record
 
@@ -34,7 +35,7 @@ def keep() -> tuple[list[str], list[str]]:
         copy = results() / "campaigns" / f"{folder.name}.json"
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / "plan.json", copy)
+            write_file(copy, (folder / "plan.json").read_bytes())
         for run in planned_runs(content):
             file = Path(run.folder) / "result.json"
             try:

@@ -4,7 +4,7 @@ import argparse
 import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,10 @@ def command(
     evidence = {row: found.evidence(collection.row(row)) for row in asked}
     problems += [_nothing_on(row, collection) for row, records in evidence.items() if not records]
     mine = [record for record in found.records if record.path in files]
-    for record in mine:
-        if record.row is not None and record not in (known := evidence.setdefault(record.row, [])):
-            known.append(record)
+    told_by_mine = replace(found, records=tuple(mine))
+    for name in dict.fromkeys(record.row for record in mine if record.row is not None):
+        known = evidence.setdefault(name, [])
+        known += [record for record in told_by_mine.evidence(collection.row(name)) if record not in known]
     others = found.records if asked else reader.read_all().records
     verdicts = [
         verdict

@@ -108,7 +108,7 @@ class RowVerdict:
             return ""
         gain = max(0.0, best.accuracy - last.accuracy)
         told = f"Choosing the epoch on the test set adds {gain:.2f} points"
-        if self.tier != "full" or judged is None or judged.reported is None:
+        if not self.decides or judged is None or judged.reported is None:
             return f"{told}."
         gap = judged.reported - last.accuracy
         if gap <= 0:
@@ -171,11 +171,10 @@ def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[s
         if not percents:
             if why := _NOT_KEPT.get(metric):
                 judgements[metric] = Judgement(printed, None, None, 0, margin, "not comparable", reason=why)
-        elif tier == "smoke":
+        elif tier == "smoke" or first.changed:
             mean = sum(percents) / len(percents)
-            judgements[metric] = Judgement(
-                printed, mean, None, len(percents), margin, "not comparable", reason="not the whole row"
-            )
+            reason = "not the whole row" if tier == "smoke" else "changed from the row"
+            judgements[metric] = Judgement(printed, mean, None, len(percents), margin, "not comparable", reason=reason)
         else:
             spreads = {name: spread for name, found in like.items() if (spread := spread_of(by_seed(found, value)))}
             runs = 1 if point else reported.runs or 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import made_up
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 
 Make = Callable[..., Path]
 
@@ -85,7 +85,19 @@ def test_changed_runs_are_kept_apart(command: Command, make: Make) -> None:
     rows = json.loads(done.out)["rows"]
     assert [row["decides"] for row in rows] == [True, False]
     assert rows[0]["judgements"]["test_accuracy_percent"]["measured"] == pytest.approx(71.56)
-    assert "lr is 0.1, not 0.001" in command("verify", changed).out
+    alone = command("verify", changed)
+    assert "lr is 0.1, not 0.001" in alone.out
+    assert "not comparable (changed from the row)" in alone.out
+    assert alone.status == 3
+
+
+def test_records_named_by_their_folder_are_judged_as_the_row_is(command: Command) -> None:
+    of_all = {row["row"]: row for row in json.loads(command("verify", ROOT / "results", "--json", "-").out)["rows"][::-1]}
+    shared = [row for row in of_all.values() if row["shared_from"]]
+    assert shared
+    for row in shared:
+        asked = json.loads(command("verify", row["row"], "--json", "-").out)["rows"][0]
+        assert asked["judgements"] == row["judgements"]
 
 
 def test_runs_longer_than_the_row_are_changed_runs(command: Command, make: Make) -> None:

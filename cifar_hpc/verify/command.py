@@ -15,7 +15,7 @@ from cifar_hpc.output import printable, tell, write_file, write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
 from cifar_hpc.verify import reader, recompute, replay
 from cifar_hpc.verify.judge import RowVerdict, Selection, exit_status, judge_row
-from cifar_hpc.verify.verdicts import Judgement
+from cifar_hpc.verify.verdicts import MOST_SEEDS, Judgement
 
 LABELS = {
     "train_accuracy_percent": "training accuracy",
@@ -216,7 +216,7 @@ def explain(judgement: Judgement) -> str:
         return f"{judgement.verdict} ({judgement.reason})"
     if judgement.verdict == "inconclusive":
         more = judgement.more_seeds
-        needed = "seeds cannot settle it" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
+        needed = f"more than {MOST_SEEDS} seeds" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
         return f"inconclusive ({needed})"
     if judgement.prediction and judgement.verdict != "reproduced":
         low, high = judgement.prediction

@@ -32,8 +32,8 @@ CONFIDENCE = 0.95
 MOST_LIKE = 2
 """Degrees of freedom that like networks may count for, as each network scatters in its own way."""
 
-MOST_SEEDS = 1000
-"""More seeds than this settle nothing."""
+MOST_SEEDS = 50
+"""Where a verdict would take more, nobody can say well how many: simulation shows what is needed to be twice that."""
 
 _MIXTURE = 5.0
 """Variance, in those of one run, of the means that Lai's mixture looks for: narrowest for 5 to 20 seeds."""
@@ -50,7 +50,8 @@ class Judgement:
         seeds: number of seeds.
         margin: half-width of what counts as the same.
         verdict: see the module.
-        more_seeds: how many more would settle an inconclusive verdict; null when none would.
+        more_seeds: how many more would settle an inconclusive verdict; null when it would take more than
+            `MOST_SEEDS` in all.
         reason: why the verdict is what it is, where numbers do not say it.
         prediction_half_width: of the 95 % interval, about `measured`, of a number that the report could have printed.
         spread: standard deviation between seeds; null when nothing tells it.
@@ -189,7 +190,7 @@ def seeds_to_settle(seeds: int, spread: Spread, off: float, margin: float, runs:
 
     Returns:
         The number of further seeds if the mean stays and runs scatter as far as it is likely; null when more than
-        `MOST_SEEDS` would be needed.
+        `MOST_SEEDS` in all would be needed.
     """
     likely = margin / 2 if spread.likely is None else spread.likely
     others = spread.freedom - seeds

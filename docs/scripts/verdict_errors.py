@@ -15,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from cifar_hpc.verify.verdicts import MOST_LIKE, Spread, judge, mean_half_width, prediction_half_width, seeds_to_settle
+from cifar_hpc.verify.verdicts import (
+    MOST_LIKE,
+    MOST_SEEDS,
+    Spread,
+    judge,
+    mean_half_width,
+    prediction_half_width,
+    seeds_to_settle,
+)
 
 DOCS = Path(__file__).parents[1]
 DRAWS, SEEDS = 10_000, 50
@@ -249,9 +257,13 @@ def promise_table() -> str:
     rows = []
     for spread, margin in ((0.2, 1.0), (0.5, 1.0), (0.7, 1.0), (0.7, 2.0), (1.4, 2.0), (2.3, 2.0)):
         told = [promise(spread, margin, 0.0, start) for start in (2, 3, 5)]
-        cells = ["–" if math.isnan(p) else f"{p:g}, {n:g}" if math.isfinite(n) else f"{p:g}, over 400" for p, n in told]
+        cells = ["–" if math.isnan(p) else f"{_count(p, MOST_SEEDS)}, {_count(n, 400)}" for p, n in told]
         rows.append([f"{spread:g}", f"{margin:g}", *cells])
     return table(["spread", "margin", "at 2 seeds", "at 3", "at 5"], rows)
+
+
+def _count(seeds: float, most: int) -> str:
+    return f"{seeds:g}" if math.isfinite(seeds) else f"over {most}"
 
 
 TABLES = {"errors": errors_table, "power": power_table, "price": price_table, "promise": promise_table}

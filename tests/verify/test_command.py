@@ -92,7 +92,9 @@ def test_changed_runs_are_kept_apart(command: Command, make: Make) -> None:
 
 
 def test_records_named_by_their_folder_are_judged_as_the_row_is(command: Command) -> None:
-    of_all = {row["row"]: row for row in json.loads(command("verify", ROOT / "results", "--json", "-").out)["rows"][::-1]}
+    of_all = {
+        row["row"]: row for row in json.loads(command("verify", ROOT / "results", "--json", "-").out)["rows"][::-1]
+    }
     shared = [row for row in of_all.values() if row["shared_from"]]
     assert shared
     for row in shared:

@@ -188,11 +188,14 @@ def test_what_is_off_is_found(scatters: bool) -> None:
         assert found[4] >= least
 
 
-@pytest.mark.parametrize(("spread", "margin"), [(0.5, 1.0), (0.7, 1.0), (1.4, 2.0), (1.0, 2.0)])
+@pytest.mark.parametrize(("spread", "margin"), [(0.5, 1.0), (0.7, 1.0), (1.4, 2.0), (1.0, 2.0), (2.3, 2.0)])
 @pytest.mark.parametrize("start", [2, 3, 5])
 def test_more_seeds_is_right_on_average(spread: float, margin: float, start: int) -> None:
     promised, needed = SIMULATION["promise"](spread, margin, 0.0, start)
-    assert promised / 1.5 <= needed <= promised * 1.5
+    if math.isinf(promised):  # "more than 50 seeds"
+        assert needed > verdicts.MOST_SEEDS
+    else:
+        assert promised / 1.5 <= needed <= promised * 1.5
 
 
 def test_the_simulation_judges_as_the_rule_does() -> None:

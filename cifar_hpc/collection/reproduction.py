@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cifar_hpc.collection.defaults import unknown_names
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of, shown
 
@@ -367,7 +368,7 @@ def _refuse_impossible(values: dict[str, Any], where: Keys, source: Source) -> N
 
 
 def _check_experiment(source: Source) -> None:
-    """Notes an experiment of which a part is missing; what else is wrong with it, `fit` tells."""
+    """Notes an experiment with a part missing or with names that nobody knows; what else is wrong, `fit` tells."""
     there = [key for key in sorted(_EXPERIMENT) if key in source.content]
     for key in there:
         if not isinstance(source.content[key], dict):
@@ -382,6 +383,8 @@ def _check_experiment(source: Source) -> None:
         if isinstance(source.content.get(keys[0]), dict) and type(value) is not kind:
             right = "a whole number" if kind is int else "a text"
             source.refuse(keys, f"{name_of(keys)} is {'null' if value is None else value}; it must be {right}")
+    for unknown, told in unknown_names(source.content):
+        source.refuse(unknown, told)
 
 
 _NEEDED: dict[tuple[str, ...], type] = {("trainer", "max_epochs"): int, ("model", "class_path"): str}

@@ -16,6 +16,7 @@ from cifar_hpc.verify.forensics.slips import explanations, odd
 from cifar_hpc.verify.forensics.statements import read_statements
 from cifar_hpc.verify.forensics.tables import METRIC_RULES, ROW_RULES, answer, audit_row, not_judged
 from cifar_hpc.verify.forensics.texts import TEXT_RULES
+from cifar_hpc.verify.variants_file import mistakes_in_variants
 
 REPORT_RULES = (seconds_per_epoch_agree, curves_are_their_own)
 RULES = (*ROW_RULES, *REPORT_RULES, *TEXT_RULES)
@@ -89,7 +90,7 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
     """
     collection = chosen()
     found, mistakes = audit(collection, reports)
-    problems = [*collection.problems, *mistakes, *read_claims(collection)[1]]
+    problems = [*collection.problems, *mistakes, *read_claims(collection)[1], *mistakes_in_variants(collection)]
     rows = [row for row in collection.rows.values() if not reports or row.reproduction.report in reports]
     names = [row.reproduction.name for row in rows]
     hinted = hints(rows, found)

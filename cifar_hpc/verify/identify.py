@@ -18,22 +18,20 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection.folder import Collection, chosen, configuration_file
+from cifar_hpc.collection.folder import chosen, configuration_file
 from cifar_hpc.collection.reproduction import CurvePoint, Row
-from cifar_hpc.collection.source import Source
-from cifar_hpc.collection.typed import Keys
-from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import at_epoch, by_seed, like_networks, spread_of
 from cifar_hpc.verify.reader import Found
+from cifar_hpc.verify.variants_file import Candidate, read_variants
 from cifar_hpc.verify.verdicts import CONFIDENCE, Spread
 
 _PRINTED = {
@@ -53,29 +51,6 @@ _LABELS = {
 
 Values = dict[tuple[str, int], list[float]]
 """One value for each seed, in the log's unit, by printed quantity and epoch."""
-
-
-@dataclass
-class Candidate:
-    """A variant of a row.
-
-    Args:
-        name: of the variant.
-        changes: settings that differ from the row's, by dotted key.
-        why: what speaks for trying it.
-        curves: files with curves of runs that are no records, relative to the file of the variants.
-    """
-
-    name: str
-    changes: dict[str, str | bool | int | float | list[float] | None] = field(default_factory=dict)
-    why: str = ""
-    curves: list[str] = field(default_factory=list)
-
-    @property
-    def flags(self) -> list[str]:
-        """What makes `fit` train it, behind the row's file."""
-        told = {key.removesuffix(".class_path"): value for key, value in self.changes.items()}
-        return [f"--{key}={v if isinstance(v, str) else json.dumps(v)}" for key, v in told.items()]
 
 
 @dataclass(frozen=True)
@@ -171,36 +146,6 @@ def command(
     if found.problems:
         raise UserError("; ".join(found.problems))
     return status
-
-
-def read_variants(collection: Collection, row: Row) -> tuple[list[Candidate], list[str]]:
-    """The candidates of a row, and the files with curves that are not here: a wheel comes without docs/.
-
-    Raises:
-        UserError: if there is no such file, or it is wrong.
-    """
-    file = collection.folder / "variants" / f"{row.reproduction.row}.yaml"
-    if not file.is_file():
-        known = ", ".join(path.stem for path in sorted(file.parent.glob("*.yaml"))) or "no row has any"
-        raise UserError(f"{file} is missing, which would list the variants of the row; those there are: {known}")
-    names: set[str] = set()
-
-    def check(source: Source, keys: Keys, candidate: Candidate) -> bool:
-        if candidate.name in names:
-            source.refuse((*keys, "name"), f"two candidates have the name {candidate.name}")
-        names.add(candidate.name)
-        return True
-
-    lists, mistakes = read_lists(file, {"candidates": Candidate}, check)
-    if mistakes:
-        raise UserError("\n".join(mistakes))
-    candidates: list[Candidate] = lists["candidates"]
-    missing = []
-    for candidate in candidates:
-        paths = [file.parent / curve for curve in candidate.curves]
-        missing += [str(path) for path in paths if not path.is_file()]
-        candidate.curves = [str(path) for path in paths if path.is_file()]
-    return candidates, missing
 
 
 def rank(

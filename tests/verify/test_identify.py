@@ -14,8 +14,8 @@ from cifar_hpc.collection.experiment import flat
 from cifar_hpc.collection.reproduction import CurvePoint
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify import identify
-from cifar_hpc.verify.identify import Candidate
 from cifar_hpc.verify.reader import Found
+from cifar_hpc.verify.variants_file import Candidate, read_variants
 from tests import made_up
 from tests.conftest import COLLECTION, REPRODUCTIONS, ROOT, Command, Refuse, change
 
@@ -129,7 +129,7 @@ VARIANTS = {path.stem: path for path in sorted((REPRODUCTIONS / "variants").glob
 
 @pytest.mark.parametrize("row", VARIANTS)
 def test_every_variant_is_another_one_and_the_row_is_among_them(row: str) -> None:
-    found, missing = identify.read_variants(COLLECTION, COLLECTION.row(row))
+    found, missing = read_variants(COLLECTION, COLLECTION.row(row))
     assert not missing
     changes = [candidate.changes for candidate in found]
     assert {} in changes
@@ -138,7 +138,7 @@ def test_every_variant_is_another_one_and_the_row_is_among_them(row: str) -> Non
 
 @pytest.mark.parametrize("row", VARIANTS)
 def test_every_variant_changes_settings_that_there_are(row: str) -> None:
-    for candidate in identify.read_variants(COLLECTION, COLLECTION.row(row))[0]:
+    for candidate in read_variants(COLLECTION, COLLECTION.row(row))[0]:
         config = copy.deepcopy(COLLECTION.row(row).config)
         for key, value in candidate.changes.items():
             change(config, key, value)
@@ -157,10 +157,13 @@ def test_every_variant_changes_settings_that_there_are(row: str) -> None:
         ("candidates: [{name: one, colour: red}]", "candidates[0] has the key colour"),
         ("candidates: [{changes: {}}]", "candidates[0] misses the key name"),
         ("candidates: [{name: one, changes: {a: {b: 1}}}]", "candidates[0].changes"),
+        ("candidates: [{name: one, changes: {optimizer: Adam}}]", "it must begin with one of trainer, model, data"),
+        ("candidates: [{name: one, changes: {data.batchsize: 9}}]", "data has the key batchsize; did you mean batch_"),
+        ("candidates: [{name: one, changes: {model.class_path: cifar_hpc.models.VGG}}]", "VGG19"),
         ("candidates: [", "is no valid YAML"),
     ],
 )
-def test_bad_variants_are_told(refuse: Refuse, tmp_path: Path, text: str | None, told: str) -> None:
+def test_bad_variants_are_told(command: Command, refuse: Refuse, tmp_path: Path, text: str | None, told: str) -> None:
     folder = Path(shutil.copytree(REPRODUCTIONS, tmp_path / "reproductions"))
     file = folder.relative_to(tmp_path) / "variants" / "ghugre_sequential.yaml"
     file.unlink()
@@ -169,6 +172,14 @@ def test_bad_variants_are_told(refuse: Refuse, tmp_path: Path, text: str | None,
     sentence: Any = refuse("identify", "ghugre_sequential")
     assert told in sentence
     assert str(file) in sentence
+    if text is not None:
+        assert command("audit").err == f"cifar_hpc: {sentence.removeprefix('cifar_hpc: ')}\n"
+
+
+def test_variants_of_no_row_are_told(command: Command, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(REPRODUCTIONS, tmp_path / "reproductions"))
+    (folder / "variants" / "ghugre_sequental.yaml").write_text("candidates: []\n", encoding="utf-8")
+    assert "which does not exist; did you mean ghugre_sequential?" in command("audit").sentence()
 
 
 def test_rows_and_numbers_that_cannot_be_are_told(refuse: Refuse) -> None:

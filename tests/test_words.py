@@ -58,7 +58,7 @@ def test_junit_stays_well_formed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [{"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONWARNINGS": "error"}, {"LC_ALL": "C"}],
+    [{"PYTHONIOENCODING": "latin-1", "PYTHONWARNINGS": "error"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}],
     ids=str,
 )
 def test_commands_work_in_odd_environments(environment: dict[str, str], tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_it_stops_by_itself_when_its_hours_are_over(tmp_path: Path, command: Com
     (tmp_path / "results").mkdir()  # so that no record tells how long an epoch takes
     begun = time.monotonic()
     assert command("campaign", ROW, "-c", overlay(tmp_path, epochs=1), "--hours", 1).status == 0
-    seconds = 4 * (time.monotonic() - begun)  # on this machine, for two starts and what comes between
+    seconds = 3 * (time.monotonic() - begun)  # on this machine, for two starts and what comes between
     shutil.rmtree(tmp_path / "runs")
     ends = time.time() + seconds
     done = command("campaign", ROW, "-c", overlay(tmp_path, epochs=100_000), "--hours", seconds / 3600)
@@ -181,7 +181,7 @@ def test_it_stops_by_itself_when_its_hours_are_over(tmp_path: Path, command: Com
     assert record(run)["status"] == "partial"
     assert record(run)["epochs"]["done"] - saved_epochs(run) <= 1
     newest = max((run / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
-    assert newest.stat().st_mtime < ends + seconds / 4
+    assert newest.stat().st_mtime < ends + seconds / 3
     assert record(run)["epochs"]["done"] > 1  # it went on when it knew
     status = command("campaign", "--status", "--json", "-")
     told = json.loads(status.out)

@@ -105,13 +105,12 @@ def test_every_layout_gives_the_same_images(cifar10: CIFARArrays, tmp_path: Path
 
 @pytest.mark.data
 def test_class_folders_find_the_official_order_again(cifar10: CIFARArrays, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "images.zip", "w") as zipped:
-        for name, bmp in class_folders(cifar10):
-            zipped.writestr(name, bmp)
-    folder = sources.import_path(tmp_path / "images.zip", "cifar10", tmp_path / "root")
+    for name, bmp in class_folders(cifar10):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bmp)
+    folder = sources.import_path(tmp_path / "images", "cifar10", tmp_path / "root")
     assert np.array_equal(np.load(folder / "train_labels.npy"), cifar10.train_labels)
-    with zipfile.ZipFile(tmp_path / "images.zip") as zipped:
-        zipped.extractall(tmp_path)
     victim = next((tmp_path / "images" / "train" / "cat").iterdir())
     pixels = np.array(Image.open(victim))
     pixels[0, 0, 0] ^= 1
@@ -119,6 +118,16 @@ def test_class_folders_find_the_official_order_again(cifar10: CIFARArrays, tmp_p
     with pytest.raises(UserError, match="not those of the official cifar10"):
         sources.import_path(tmp_path / "images", "cifar10", tmp_path / "other")
     assert leftovers(tmp_path / "other") == []
+
+
+@pytest.mark.data
+def test_a_zip_is_unpacked(cifar10: CIFARArrays, tmp_path: Path) -> None:
+    write_binary(cifar10, tmp_path / "cifar-10-batches-bin")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as zipped:
+        for file in (tmp_path / "cifar-10-batches-bin").iterdir():
+            zipped.write(file, f"inside/{file.name}")
+    sources.import_path(tmp_path / "images.zip", "cifar10", tmp_path / "root")
+    assert leftovers(tmp_path / "root") == ["cifar10"]
 
 
 @pytest.mark.data

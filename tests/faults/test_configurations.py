@@ -14,7 +14,7 @@ from tests.faults.conftest import Faulty
 
 ROWS = ("ghugre_sequential", "shahrin_table2_row3", "aamir_table1", "ashraf_batch_size/64")
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
-BRIEF = ["--data.sample=true", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.logger=false",
+BRIEF = ["--data.sample=true", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.logger=false",
          "--trainer.limit_val_batches=1", "--run_dir=run"]  # fmt: skip
 
 VALUES: tuple[Any, ...] = (

@@ -250,7 +250,7 @@ def test_a_damaged_record_costs_only_itself(batch: int, tmp_path: Path) -> None:
         ("config.yaml", lambda: b"reproduction: [1]", "config_sha256 is"),
         ("predictions.npz", PREDICTIONS[4], "does not hold what its header says"),
         ("predictions.npz", lambda: npy(np.zeros(10)), "is damaged and cannot be read"),
-        ("predictions.npz", lambda: bomb(4_096), "are more than any test set's answers"),
+        ("predictions.npz", lambda: bomb(1_100), "are more than any test set's answers"),
     ],
     ids=["time", "deep", "changes", "group", "header", "npy", "bomb"],
 )

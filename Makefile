@@ -110,6 +110,7 @@ docs: $(VENV)/installed
 	@$(PY) docs/scripts/scaling_tables.py
 	@$(PY) docs/scripts/replays.py
 	@$(PY) docs/scripts/bench_table.py
+	@$(PY) docs/scripts/price_table.py
 	@$(PY) docs/scripts/verdict_errors.py
 
 help:

@@ -24,6 +24,14 @@ def test_the_table_on_performance_is_up_to_date() -> None:
     assert page.count("\n") <= 120
 
 
+def test_the_table_of_prices_is_up_to_date() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "scripts" / "price_table.py"))
+    page = (ROOT / "docs" / "price.md").read_text(encoding="utf-8")
+    assert script["with_table"](page) == page, "run `make docs`"
+    priced = [name for price in script["prices"](COLLECTION) for name in price.judges]
+    assert sorted(priced) == sorted(COLLECTION.rows)  # each row once
+
+
 def test_tables_on_scaling_are_up_to_date() -> None:
     with_tables = runpy.run_path(str(ROOT / "docs" / "scripts" / "scaling_tables.py"))["with_tables"]
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """The package as pip installs it, in an empty folder and without a checkout: what the pages for newcomers say works."""
 
+import json
 import os
 import re
 import subprocess
@@ -58,6 +59,18 @@ def test_the_commands_of_a_page_work(name: str, programs: Path, tmp_path: Path) 
         assert line.strip() in f"{done.out}\n{done.err}", done.out
     made = {path.name for path in folder.iterdir()}
     assert made <= {"mine", "paper", "runs", "report", "page"}, made
+
+
+def test_the_evidence_comes_with_the_program(programs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    kept = [path for path in (ROOT / "results").glob("*/*/result.json") if json.loads(path.read_text())["row"]]
+    rows = sorted({path.parent.parent.name for path in kept})
+    done, failed = run(f"cifar-hpc verify --recompute {' '.join(rows)} --json found.json", programs, folder)
+    assert failed == [], done.err
+    found = json.loads((folder / "found.json").read_text())
+    assert len(found["records"]) == len(kept) > 1
+    assert {check["source"] for record in found["records"] for check in record["checks"]} >= {"predictions.npz"}
 
 
 def test_the_jobs_of_a_new_collection_run(programs: Path, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """What `fit --help` and a bare call show first. Nothing here imports torch: help is to come at once."""
 
-import shutil
 import textwrap
 from pathlib import Path
 
 from cifar_hpc.collection.folder import chosen, overlays
 from cifar_hpc.errors import UserError
+from cifar_hpc.output import terminal_width
 
 GROUPS = ("trainer", "model", "data", "reproduction", "all")
 """Parts of the long help, behind `--help=`."""
@@ -124,7 +124,7 @@ def greeting() -> str:
 
 
 def _width() -> int:
-    return min(100, shutil.get_terminal_size().columns)
+    return min(100, terminal_width() or 80)
 
 
 def _columns(options: list[tuple[str, str]]) -> list[str]:

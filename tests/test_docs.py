@@ -85,6 +85,15 @@ def test_the_page_on_luo_gives_what_the_runs_gave() -> None:
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
+def test_a_page_that_calls_the_program_by_its_other_name_says_so_once() -> None:
+    pages = [*PAGES, ROOT / "cifar_hpc" / "collection" / "template" / "README.md"]
+    texts = {page: " ".join(page.read_text(encoding="utf-8").split()) for page in pages}
+    calling = [page for page, text in texts.items() if re.search(r"\bcifar-hpc (?!and|are)[a-z]", text)]
+    assert {page.name for page in calling} >= {"README.md", "one-paper.md"}
+    for page in calling:
+        assert len(re.findall(r"`[^`]*cifar.hpc` and `[^`]*cifar.hpc` are the same program", texts[page])) == 1, page
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -59,6 +59,15 @@ def help_asked(arguments: list[str]) -> str | None:
     return None
 
 
+def flags(command: str) -> list[tuple[tuple[str, ...], str]]:
+    """The flags that the first screen names, each with what its value is called; empty where it takes none."""
+    found: list[tuple[tuple[str, ...], str]] = [(("-c", "--config"), "ROW|OVERLAY"), (("-h", "--help"), "")]
+    for text, _ in (*_OURS[command], _RUN):
+        flag, _, value = text.partition(" ")
+        found.append(((flag,), value))
+    return found
+
+
 def first_screen(command: str) -> str:
     """The help of a command in one screen.
 

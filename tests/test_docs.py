@@ -53,6 +53,14 @@ def test_the_example_on_scaling_prints_what_it_shows(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == shown[2]
 
 
+def test_the_first_minutes_fit_a_terminal_and_show_the_scripts_commands() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "scripts" / "first_minutes.py"))
+    screens = re.findall(r"```text\n(.*?)```", (ROOT / "docs" / "first_minutes.md").read_text("utf-8"), re.DOTALL)
+    commands = [f"$ python -m cifar_hpc {arguments}".rstrip() for arguments, _ in script["COMMANDS"]]
+    assert [screen.splitlines()[0] for screen in screens] == commands
+    assert all(len(line) <= script["COLUMNS"] for screen in screens for line in screen.splitlines())
+
+
 def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
     runs = json.loads((ROOT / "docs" / "measurements" / "ghugre_listing.json").read_text())["runs"]
     files = sorted((ROOT / "results" / "ghugre_sequential").glob("seed*/result.json"))

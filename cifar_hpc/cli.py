@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Which module serves which command. Each is imported only when its command runs."""
 
 import argparse
@@ -136,6 +137,10 @@ def _files(arguments: list[str]) -> list[str]:
 
 def _run(arguments: list[str], is_program: bool) -> int:
     """Carries out a command; its exit status."""
+    if is_program and "_ARGCOMPLETE" in os.environ:
+        from cifar_hpc.completion import complete
+
+        complete(make_parser)
     if not arguments:
         from cifar_hpc.fit.first_screen import greeting
 

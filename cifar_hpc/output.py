@@ -1,9 +1,11 @@
-"""Writes what commands leave behind, whole or not at all, and shows text from files without control characters."""
+"""Writes what commands leave behind, whole or not at all; lays out lines and tables, without control characters."""
 
 import json
 import os
+import re
 import stat
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -82,11 +84,81 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
+def terminal_width(to: TextIO | None = None) -> int | None:
+    """Columns of the terminal that a stream writes to; null where it writes to none.
+
+    Args:
+        to: the stream; standard output if not given.
+    """
+    to = to or sys.stdout  # which a shell can close
+    if to is None or not to.isatty():
+        return None
+    try:
+        return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(to.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):
+        return _USUAL_WIDTH
+
+
+_USUAL_WIDTH = 80
+_WHOLE = re.compile(r"(?:`[^`]*`\S*|(?:python -m cifar_hpc|\S*tensorboard --logdir|sbatch) .*|\S+) *")
+"""What is not broken over lines: a word, and a command that somebody may copy."""
+
+
+def wrapped(line: str, columns: int) -> list[str]:
+    """A line as several of a terminal's, with those behind the first set in, under the text behind a label.
+
+    Args:
+        line: a sentence, or a row of a table.
+        columns: of the terminal. Only what is not to be broken is longer.
+    """
+    indent, label = re.match(r"( *)(\S+  +)?", line).groups("")  # type: ignore[union-attr]
+    hanging = len(indent + label) if label and len(indent + label) <= columns // 2 else len(indent) + 4
+    lines = [indent]
+    for part in _WHOLE.findall(line):
+        if len(lines[-1] + part.rstrip()) > columns and lines[-1].strip():
+            lines.append(" " * hanging)
+        lines[-1] += part
+    return [each.rstrip() for each in lines]
+
+
 def tell(text: str, to: TextIO | None = None) -> None:
-    """Prints lines that hold text from files.
+    """Prints lines that hold text from files: wrapped on a terminal, elsewhere as they are, for grep and the like.
 
     Args:
         text: the lines.
         to: where to; standard output if not given.
     """
-    print(printable(text), file=to or sys.stdout, flush=True)
+    text, columns = printable(text), terminal_width(to)
+    if columns:
+        text = "\n".join(part for line in text.split("\n") for part in wrapped(line, columns))
+    print(text, file=to or sys.stdout, flush=True)
+
+
+_COLOURS = {"reproduced": "green", "plausible": "green", "above": "red", "below": "red", "not yet run": "dim"}
+"""Of cells that hold these words."""
+
+
+def tell_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table: in colours on a terminal where rich is installed, else as plain text with the same words.
+
+    Args:
+        head: names of the columns.
+        rows: their cells.
+    """
+    lines = [[printable(cell) for cell in cells] for cells in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    columns = terminal_width()
+    if columns is not None and sum(widths) + 2 * len(widths) - 2 <= columns:
+        with suppress(ImportError):
+            from rich.console import Console
+            from rich.table import Table
+            from rich.text import Text
+
+            table = Table(*head, box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+            for cells in lines[1:]:
+                styles = (next((style for word, style in _COLOURS.items() if word in cell), "") for cell in cells)
+                table.add_row(*map(Text, cells, styles))
+            Console(width=columns, file=sys.stdout).print(table)
+            return
+    for cells in lines:
+        tell("  ".join(map(str.ljust, cells, widths)).rstrip())

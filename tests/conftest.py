@@ -1,13 +1,18 @@
 """Shared fixtures. Everything here is real: real images, real training, real processes."""
 
+import fcntl
 import json
 import os
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +67,7 @@ class Finished:
 Command = Callable[..., Finished]
 Refuse = Callable[..., str]
 Fit = Callable[..., None]
+Terminal = Callable[..., str]
 
 
 def reports_in(folder: Path, **files: Any) -> Collection:
@@ -125,6 +131,27 @@ def process(tmp_path: Path) -> Command:
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    """Runs `python -m cifar_hpc …` on a terminal of some columns; gives what stands there."""
+
+    def run(columns: int, *arguments: str | Path) -> str:
+        screen, stream = pty.openpty()
+        fcntl.ioctl(stream, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        line = [sys.executable, "-m", "cifar_hpc", *map(str, arguments)]
+        usual = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {"TERM": "dumb"}
+        with subprocess.Popen(line, cwd=tmp_path, env=usual, stdin=stream, stdout=stream, stderr=stream):
+            os.close(stream)
+            shown = b""
+            with suppress(OSError):  # which is how a terminal ends
+                while part := os.read(screen, 4096):
+                    shown += part
+        os.close(screen)
+        return shown.decode().replace("\r\n", "\n")
 
     return run
 

@@ -18,7 +18,7 @@ ROOMS = (
     ("fit", "verify"),
     ("report",),
     ("bench", "campaign"),
-    ("doctor",),
+    ("doctor", "completion"),
     ("cli",),
     ("__main__",),
 )

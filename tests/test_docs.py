@@ -53,6 +53,14 @@ def test_the_example_on_scaling_prints_what_it_shows(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == shown[2]
 
 
+def test_the_first_minutes_fit_a_terminal_and_show_the_scripts_commands() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "scripts" / "first_minutes.py"))
+    screens = re.findall(r"```text\n(.*?)```", (ROOT / "docs" / "first_minutes.md").read_text("utf-8"), re.DOTALL)
+    commands = [f"$ python -m cifar_hpc {arguments}".rstrip() for arguments, _ in script["COMMANDS"]]
+    assert [screen.splitlines()[0] for screen in screens] == commands
+    assert all(len(line) <= script["COLUMNS"] for screen in screens for line in screen.splitlines())
+
+
 def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
     runs = json.loads((ROOT / "docs" / "measurements" / "ghugre_listing.json").read_text())["runs"]
     files = sorted((ROOT / "results" / "ghugre_sequential").glob("seed*/result.json"))
@@ -83,6 +91,15 @@ def test_the_page_on_luo_gives_what_the_runs_gave() -> None:
 
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def test_a_page_that_calls_the_program_by_its_other_name_says_so_once() -> None:
+    pages = [*PAGES, ROOT / "cifar_hpc" / "collection" / "template" / "README.md"]
+    texts = {page: " ".join(page.read_text(encoding="utf-8").split()) for page in pages}
+    calling = [page for page, text in texts.items() if re.search(r"\bcifar-hpc (?!and|are)[a-z]", text)]
+    assert {page.name for page in calling} >= {"README.md", "one-paper.md"}
+    for page in calling:
+        assert len(re.findall(r"`[^`]*cifar.hpc` and `[^`]*cifar.hpc` are the same program", texts[page])) == 1, page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

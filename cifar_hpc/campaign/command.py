@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import textwrap
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -203,7 +202,7 @@ def table(request: Request, runs: list[Run]) -> str:
             told = f"only begun, to go on another time; {told}"
         elif told.startswith((_FIRST, _MORE)):
             numbers |= {(row, metric) for row, metrics in run.decides.items() for metric in metrics}
-        lines += textwrap.wrap(told, 80, initial_indent="    ", subsequent_indent="      ")
+        lines.append(f"    {told}")
     rows = {row for row, _ in numbers}
     lines.append(
         f"{len(runs)} runs in {request.hours:.4g} hours: evidence for {len(numbers)} numbers of {len(rows)} rows"

@@ -12,6 +12,7 @@ from cifar_hpc.collection.convergence import is_flat
 from cifar_hpc.data.order import epoch_seed
 from cifar_hpc.fit.checkpoint import is_whole_epoch
 from cifar_hpc.machine import Precision, usable_cores
+from cifar_hpc.output import tell
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 
@@ -141,13 +142,12 @@ class Announcement(EpochCallback):
         if device == "cpu" and threads > cores:
             told += f" on {cores} cores (trainer.threads: {cores} would be faster)"
         slow = self.precision.emulated
-        print(
+        tell(
             f"{self.title}\n{self.what}; {trainer.world_size} × {device}, {told}, precision {trainer.precision}"
             + (f" ({self.precision.why})" if self.precision.why else "")
             + self.kernels
             + self.resuming
             + (f"\nchanged: {self.changed}" if self.changed else "")
             + ("\nwarning: bfloat16 is slow here; --trainer.precision auto would take 32-true" if slow else ""),
-            file=sys.stderr,
-            flush=True,
+            sys.stderr,
         )

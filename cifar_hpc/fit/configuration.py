@@ -21,9 +21,9 @@ from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.first_screen import COMMANDS, part_of_help
 from cifar_hpc.fit.limits import is_smoke
+from cifar_hpc.fit.loggers import run_loggers
 from cifar_hpc.fit.progress import EpochBar, EpochLines
 from cifar_hpc.fit.request import instantiate, read_request, with_files
-from cifar_hpc.fit.tensorboard import RunLogger
 from cifar_hpc.fit.trainer import Trainer, as_list
 from cifar_hpc.hpc.launch import Launch, count_devices
 from cifar_hpc.hpc.launched_environment import LaunchedEnvironment
@@ -191,8 +191,7 @@ def make_trainer(
         settings["logger"] = False
     else:
         settings["default_root_dir"] = str(run_dir)
-        if settings.get("logger") in (None, True):
-            settings["logger"] = RunLogger(run_dir, config, _can_draw_graph(settings))
+        settings["logger"] = run_loggers(settings.get("logger"), config, run_dir, _can_draw_graph(settings))
     if settings.get("enable_progress_bar") is None:
         settings["enable_progress_bar"] = sys.stderr.isatty()
         callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]

@@ -1,11 +1,11 @@
 """What `fit --help` and a bare call show first. Nothing here imports torch: help is to come at once."""
 
-import shutil
 import textwrap
 from pathlib import Path
 
 from cifar_hpc.collection.folder import chosen, overlays
 from cifar_hpc.errors import UserError
+from cifar_hpc.output import terminal_width
 
 GROUPS = ("trainer", "model", "data", "reproduction", "all")
 """Parts of the long help, behind `--help=`."""
@@ -57,6 +57,15 @@ def help_asked(arguments: list[str]) -> str | None:
                 raise UserError(f"--help={group}: there is no such part; the parts are {', '.join(GROUPS)}")
             return group
     return None
+
+
+def flags(command: str) -> list[tuple[tuple[str, ...], str]]:
+    """The flags that the first screen names, each with what its value is called; empty where it takes none."""
+    found: list[tuple[tuple[str, ...], str]] = [(("-c", "--config"), "ROW|OVERLAY"), (("-h", "--help"), "")]
+    for text, _ in (*_OURS[command], _RUN):
+        flag, _, value = text.partition(" ")
+        found.append(((flag,), value))
+    return found
 
 
 def first_screen(command: str) -> str:
@@ -124,7 +133,7 @@ def greeting() -> str:
 
 
 def _width() -> int:
-    return min(100, shutil.get_terminal_size().columns)
+    return min(100, terminal_width() or 80)
 
 
 def _columns(options: list[tuple[str, str]]) -> list[str]:

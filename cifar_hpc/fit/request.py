@@ -227,8 +227,12 @@ def instantiate(parser: LightningArgumentParser, request: Request) -> Namespace:
     except Exception as error:  # classes refuse in their own ways
         path = (re.findall(r"class_path '([^']+)'", str(error)) or [""])[-1]
         key = next((key for key, named in _class_paths(request.plain) if named == path), "the configuration")
-        told = f"{path.rpartition('.')[2]} refuses: " if path else ""
-        raise UserError(f"{request.place(key)}: {key}: {told}{one_line(_first_cause(error))}") from error
+        name, cause = path.rpartition(".")[2], one_line(_first_cause(error))
+        if lacking := re.search(r"Requirement '([\w.-]+)[^']*' not met", cause):
+            told = f"{name} needs the package {lacking[1]}; install it with `pip install {lacking[1]}`"
+        else:
+            told = f"{name} refuses: {cause}" if name else cause
+        raise UserError(f"{request.place(key)}: {key}: {told}") from error
 
 
 def _first_cause(error: BaseException) -> BaseException:

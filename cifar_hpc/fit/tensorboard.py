@@ -59,10 +59,13 @@ class TensorBoardExtras(EpochCallback):
         self._earlier = event_files(run_dir)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes back the epochs behind the checkpoint that this process goes on from."""
+        """Takes back the epochs behind the checkpoint that this process goes on from; gives others the settings too."""
         if trainer.is_global_zero:
             for file in self._earlier:
                 forget_after(file, trainer.current_epoch)
+            for logger in trainer.loggers:
+                if not isinstance(logger, TensorBoardLogger):
+                    logger.log_hyperparams(self.settings)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the epochs before this one to disk, where a kill leaves them."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from cifar_hpc.collection.reproduction import Row, reported_values
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import tell, write_file, write_json_output
+from cifar_hpc.output import tell, tell_table, terminal_width, write_file, write_json_output
 from cifar_hpc.report import durations, origins
 from cifar_hpc.report.markdown import escape
 from cifar_hpc.verify import reader
@@ -59,7 +59,7 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
             row["duration"] = duration and asdict(duration) | {"row_seconds": duration.row_seconds}
         write_json_output({"problems": problems, "rows": described}, json_file)
     if json_file != "-":
-        tell(table(described))
+        show(described)
     if problems:
         raise UserError("\n".join(problems))
     return 0
@@ -124,24 +124,47 @@ def summary(verdict: RowVerdict) -> str:
     return f"{accuracy.measured:.2f} {accuracy.verdict}, {counted}"
 
 
-def table(described: list[dict[str, Any]]) -> str:
-    """One line a row, for a terminal of 80 columns; accuracies in percent."""
-    lines = [f"{'row':<25}{'model':<12}{'reported':>8}  evidence"]
-    for row in described:
-        reported = row["reported"]
-        value, mark = reported["test_accuracy_percent"], " "
-        if value is None:
-            value, mark = reported["train_accuracy_percent"], "t"
-        text = "–" if value is None else f"{value:.2f}{mark}"
-        nothing = _NO_EVIDENCE if row["model"] else "nothing to run: for `audit` alone"
-        evidence = row["evidence"]["summary"] if row["evidence"] else nothing
-        lines.append(f"{row['id']:<25}{(row['model'] or '–')[:11]:<12}{text:>8}  {evidence}")
-    lines += [
-        "Accuracies on the test set, in percent; t: of the training.",
-        "*: with runs of rows that are one experiment with it, in full",
-        "ep. k: a run of k epochs, measured/printed (–: the report prints nothing there)",
-    ]
-    return "\n".join(lines)
+def show(described: list[dict[str, Any]]) -> None:
+    """Prints one line a row with its state, in percent; the networks too where they fit into the terminal's width."""
+    head = ("row", "network", "reported", "measured", "state")
+    lines = [_cells(row) for row in described]
+    width = sum(max(map(len, column)) + 2 for column in zip(head, *lines, strict=True)) - 2
+    shown = [name for name in head if name != "network" or width <= (terminal_width() or 80)]
+    chosen = [[cell for name, cell in zip(head, cells, strict=True) if name in shown] for cells in lines]
+    tell_table(shown, chosen)
+    tell("Accuracies on the test set, in percent; t: of the training")
+    tell("*: with runs of rows that are one experiment with it")
+    if len(shown) < len(head):
+        tell("A wider terminal shows the networks too.")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """A row's line: name, network, printed accuracy, measured one, how far it is judged."""
+    printed = (m for m in ("test_accuracy_percent", "train_accuracy_percent") if row["reported"][m] is not None)
+    metric = next(printed, "")
+    reported = row["reported"].get(metric)
+    measured, state = _state(row, metric)
+    mark = "t" if metric.startswith("train") else " "
+    numbers = ["–" if value is None else f"{value:.2f}{mark}" for value in (reported, measured)]
+    return row["id"], row["model"] or "–", f"{numbers[0]:>8}", f"{numbers[1]:>8}", state
+
+
+def _state(row: dict[str, Any], metric: str) -> tuple[float | None, str]:
+    """The measured number where it can be held against the row's printed one, and how far the row is judged."""
+    evidence = row["evidence"]
+    if evidence is None:
+        return None, _NO_EVIDENCE if row["model"] else "nothing to run: for `audit` alone"
+    measured = evidence["measured"].get(metric)
+    if evidence["tier"] != "full":
+        told = "" if measured is None else f", {measured:.2f}"
+        if evidence["tier"] == "prefix" and told:  # else nothing is printed at that epoch
+            told += f" for {evidence['reported'][metric]:.2f}"
+        return None, f"partly: epoch {evidence['epoch']}{told}"
+    if measured is None:
+        return None, "judged: no accuracy to compare"
+    seeds = len(evidence["seeds"])
+    told = f"{seeds} seed{'s' * (seeds > 1)}{'*' * bool(evidence['shared_from'])}"
+    return measured, f"judged: {evidence['verdicts'][metric]}, {told}"
 
 
 def markdown(described: list[dict[str, Any]]) -> str:

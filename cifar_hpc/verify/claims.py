@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -169,7 +168,7 @@ def claims_status(judged: Sequence[JudgedClaim]) -> int:
 
 def as_text(judged: JudgedClaim) -> str:
     """A claim for a terminal."""
-    lines = [f"{judged.claim}: {judged.verdict}", *_wrapped(f"{judged.where}: {judged.statement}")]
+    lines = [f"{judged.claim}: {judged.verdict}", f"  {judged.where}: {judged.statement}"]
     reported = "" if judged.reported is None else f"reported {judged.reported:.3g}"
     found = "" if judged.measured is None else f"measured {judged.measured:.3g}"
     if judged.interval is not None:
@@ -177,14 +176,10 @@ def as_text(judged: JudgedClaim) -> str:
     if reported or found:
         lines.append(f"  {judged.quantity}: {', '.join(filter(None, (reported, found)))}")
     if judged.reason:
-        lines += _wrapped(judged.reason)
+        lines.append(f"  {judged.reason}")
     if judged.measured is None:
         lines += [f"    {line}" for line in judged.commands]
     return "\n".join(lines) + "\n"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, width=80, initial_indent="  ", subsequent_indent="  ")
 
 
 def judge(claim: Claim, records: Records, findings: Sequence[Finding], collection: Collection) -> JudgedClaim:

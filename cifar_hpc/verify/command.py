@@ -1,7 +1,6 @@
 """The command `verify`: records in, verdicts out, as a table, JSON and JUnit XML."""
 
 import argparse
-import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -176,7 +175,7 @@ def _is_finished(file: Path) -> bool:
 
 
 def table(verdict: RowVerdict) -> str:
-    """The table reported / measured / verdict of one row, for a terminal of 80 columns."""
+    """The table reported / measured / verdict of one row, of 80 columns, and a line for each note."""
     seeds = ", ".join(map(str, verdict.seeds))
     title = f"{verdict.row}: epoch {verdict.epoch} ({verdict.tier}), last epoch taken, "
     title += f"seed{'s' if len(verdict.seeds) > 1 else ''} {seeds}, margin ±{verdict.margin:g} points"
@@ -191,9 +190,8 @@ def table(verdict: RowVerdict) -> str:
         lines.append("  test accuracy by the choice of epoch (the last one is judged):")
         lines += [_selection_line(selection) for selection in verdict.selections]
         if verdict.choice_of_epoch:
-            lines += textwrap.wrap(verdict.choice_of_epoch, 80, initial_indent="    ", subsequent_indent="    ")
-    for note in verdict.notes:
-        lines += textwrap.wrap(f"note: {note}", 80, initial_indent="  ", subsequent_indent="  ")
+            lines.append(f"    {verdict.choice_of_epoch}")
+    lines += [f"  note: {note}" for note in verdict.notes]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,6 @@ import math
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -286,7 +285,7 @@ def _status(ranked: Sequence[Ranked]) -> int:
 
 
 def table(row: Row, ranked: Sequence[Ranked], compared: Sequence[int], missing: Sequence[str]) -> str:
-    """The ranking, for a terminal of 80 columns."""
+    """The ranking, of 80 columns, and a line on what follows."""
     of = len(row.reproduction.reported.curve)
     epochs = f"{len(compared)} of the {of} epochs of its log" if compared else "nothing yet"
     lines = [f"{row.reproduction.name}: which variant printed it, by {epochs}"]
@@ -299,11 +298,10 @@ def table(row: Row, ranked: Sequence[Ranked], compared: Sequence[int], missing: 
             spread = one.spread[quantity]
             scatter = "the spread between seeds is not known" if spread is None else f"seeds scatter by {spread:.2g}"
             lines.append(f"      {_LABELS[quantity]}: {off:.2g} off, {scatter}")
-    lines += textwrap.wrap(_conclusion(ranked), 80, initial_indent="  ", subsequent_indent="  ")
+    lines.append(f"  {_conclusion(ranked)}")
     if untrained := [one for one in ranked if not one.seeds]:
         told = f"not trained yet: {'; '.join(one.name for one in untrained)}. With --train they are, or by hand, as"
-        lines += textwrap.wrap(told, 80, initial_indent="  ", subsequent_indent="  ")
-        lines.append(f"    {untrained[0].command}")
+        lines += [f"  {told}", f"    {untrained[0].command}"]
     lines += [f"  not here: {file}" for file in missing]
     return "\n".join(lines)
 

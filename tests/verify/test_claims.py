@@ -324,9 +324,11 @@ def test_exit_status(verdicts: list[str], status: int) -> None:
     assert status_of(verdicts) == status
 
 
-def test_text_fits_a_terminal(judged: dict[str, claims.JudgedClaim]) -> None:
+def test_a_claims_statement_and_reason_are_a_line_each(judged: dict[str, claims.JudgedClaim]) -> None:
     for claim in judged.values():
-        assert all(len(line) <= 80 or line.startswith("    python") for line in claims.as_text(claim).splitlines())
+        lines = claims.as_text(claim).splitlines()
+        assert f"  {claim.where}: {claim.statement}" in lines
+        assert not claim.reason or f"  {claim.reason}" in lines
 
 
 def test_unknown_report_is_told(refuse: Refuse) -> None:

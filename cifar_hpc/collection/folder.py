@@ -179,13 +179,27 @@ def chosen() -> Collection:
     # Read again when a file has changed.
     rows = _row_files(folder)
     files = (folder / INDEX, *rows, *_recipe_files(folder))
-    state = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    state = tuple((path, _state(path)) for path in files)
     return _read(folder, tuple(rows), state)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file does; null for one that is not there, as a link may lead nowhere."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def owner(path: Path) -> Path | None:
     """The collection in whose folder a file lies, at any depth; null where there is none."""
     return next((parent for parent in path.absolute().parents if (parent / INDEX).is_file()), None)
+
+
+def is_here(collection: Collection) -> bool:
+    """Whether a collection is this folder's `reproductions`, as in a checkout."""
+    return collection.folder.resolve() == Path("reproductions").resolve()
 
 
 def implied(files: Iterable[str]) -> str | None:
@@ -254,11 +268,32 @@ def _default() -> Path:
 
 
 def _recipe_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*.yaml"))
+    return _not_hidden(folder.glob("*/*.yaml"))
 
 
 def _row_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.yaml") if path.name not in _NO_ROWS)
+    return _not_hidden(path for path in folder.glob("*.yaml") if path.name not in _NO_ROWS)
+
+
+def _not_hidden(paths: Iterable[Path]) -> list[Path]:
+    """Files that people wrote: not what editors and systems leave beside them."""
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def _overlooked(folder: Path) -> Iterator[str]:
+    """A sentence on each file that looks like a row's and lies or is called where none is looked for."""
+    deeper = _recipe_files(folder)
+    for path in (*_not_hidden(folder.glob("*.yml")), *deeper):
+        try:
+            text = path.read_text(encoding="utf-8")
+            if "reproduction:" not in text or "recipe:" in text:
+                continue
+            group = read_yaml(path).get("reproduction")
+        except (UserError, OSError, UnicodeDecodeError):
+            continue
+        if isinstance(group, dict) and group.get("row") is not None:
+            right = f"{path.with_suffix('.yaml').name} in the folder {folder} itself"
+            yield f"{path}:1: the row {group['row']} is not read here; its file must be {right}"
 
 
 @lru_cache(maxsize=4)
@@ -275,6 +310,7 @@ def _read(folder: Path, row_files: tuple[Path, ...], state: object) -> Collectio
             reports.setdefault(str(row.reproduction.report), Report(str(row.reproduction.report)))
         except UserError as error:
             problems += str(error).splitlines()
+    problems += _overlooked(folder)
     return Collection(folder, reports, rows, tuple(problems))
 
 

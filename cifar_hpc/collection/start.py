@@ -8,7 +8,7 @@ from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, write_file
 
 _TEMPLATE = Path(__file__).parent / "template"
-_PLACES = {"github.yml": ".github/workflows/reports.yml", "gitlab-ci.yml": ".gitlab-ci.yml"}
+_PLACES = {"github.yml": ".github/workflows/reports.yml", "gitlab-ci.yml": ".gitlab-ci.yml", "gitignore": ".gitignore"}
 """Files that lie elsewhere in a collection than in the template."""
 
 
@@ -32,6 +32,9 @@ def command(folder: Path) -> int:
         UserError: if one of the files is there already, or cannot be written.
     """
     files = {folder / _PLACES.get(source.name, source.name): source for source in sorted(_TEMPLATE.iterdir())}
+    readme = folder / "README.md"
+    if kept := readme.exists():  # a new repository has one
+        files = {path: source for path, source in files.items() if path != readme}
     if there := [str(path) for path in files if path.exists()]:
         raise UserError(f"init {folder}: {', '.join(there)} is there already, and nothing is overwritten")
     try:
@@ -41,7 +44,8 @@ def command(folder: Path) -> int:
     except OSError as error:
         raise UserError(f"init {folder}: {error.filename} cannot be written: {error.strerror}") from error
     named = shlex.quote(str(folder))
-    tell(f"{folder} is a collection of one made-up report; {folder / 'README.md'} says what its files hold. Next:")
+    says = f"{readme} was there and stays" if kept else f"{readme} says what its files hold"
+    tell(f"{folder} is a collection of one made-up report; {says}. Next:")
     tell(f"  python -m cifar_hpc audit --collection {named}")
     tell(f"  python -m cifar_hpc rows --collection {named}")
     return 0

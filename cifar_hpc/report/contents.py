@@ -20,6 +20,7 @@ from cifar_hpc.report.again import commands
 from cifar_hpc.verify import claims
 from cifar_hpc.verify.claims import JudgedClaim
 from cifar_hpc.verify.forensics.finding import Finding, Strength
+from cifar_hpc.verify.forensics.tables import not_judged
 from cifar_hpc.verify.judge import RowVerdict, judge_row
 from cifar_hpc.verify.reader import Found
 from cifar_hpc.verify.recompute import confusion, has_predictions
@@ -148,6 +149,7 @@ class ReportSection:
         rows: in the order of their ids.
         findings: about several rows, or about the text.
         claims: across rows, judged.
+        refused: what is wrong with files of its rows, which are not among `rows`.
     """
 
     name: str
@@ -155,6 +157,7 @@ class ReportSection:
     rows: tuple[RowSection, ...]
     findings: tuple[Finding, ...]
     claims: tuple[JudgedClaim, ...]
+    refused: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -173,13 +176,19 @@ class ReportSection:
         return tuple(sorted(found, key=lambda finding: get_args(Strength).index(finding.strength)))
 
     @property
+    def unchecked(self) -> int:
+        """Rows whose metrics are held against no test set."""
+        return sum(bool(not_judged(section.row)) for section in self.rows)
+
+    @property
     def badness(self) -> tuple[int, ...]:
-        """What orders reports, worst last: impossible numbers weigh most, then contradictions, then verdicts."""
+        """What orders reports, worst last: what cannot be read, then impossible numbers, contradictions, verdicts."""
         counts, strengths = self.counts, self.strengths
         refuted = sum(claim.verdict in ("above", "below") for claim in self.claims)
         off = counts["above"] + counts["below"] + refuted
         contradicts, odd = strengths["contradicts"], strengths["unusual"]
-        return strengths["impossible"], contradicts, strengths["unlikely"], off, odd, -counts["reproduced"]
+        impossible, unlikely = strengths["impossible"], strengths["unlikely"]
+        return len(self.refused), impossible, contradicts, unlikely, off, odd, -counts["reproduced"]
 
 
 @dataclass(frozen=True)
@@ -243,6 +252,7 @@ def gather() -> Contents:
     """Reads every row, record, finding and claim."""
     everything = claims.judge_everything()
     records, collection = everything.found, everything.found.collection
+    refused = _refused(everything.problems, collection)
     sections = []
     for name, report in collection.reports.items():
         own = [finding for finding in everything.findings if finding.report == name]
@@ -254,14 +264,26 @@ def gather() -> Contents:
                 tuple(_row_section(row, records, own) for row in rows),
                 tuple(finding for finding in own if finding.row is None),
                 tuple(claim for claim in everything.claims if claim.report == name),
+                refused.get(name, ()),
             )
         )
     return Contents(tuple(sections), _recipes(records.records), everything.problems, collection)
 
 
+def _refused(problems: Sequence[str], collection: Collection) -> dict[str, tuple[str, ...]]:
+    """The problems with files of rows, by the report that the file's name begins with."""
+    found: dict[str, list[str]] = {}
+    for path in set(collection.row_files) - {row.path for row in collection.rows.values()}:
+        named = [name for name in collection.reports if path.stem.startswith(f"{name}_")]
+        if named:
+            told = [problem for problem in problems if problem.startswith(f"{path}:")]
+            found.setdefault(max(named, key=len), []).extend(told or [f"{path} cannot be read"])
+    return {name: tuple(sorted(told)) for name, told in found.items()}
+
+
 def count_states(rows: Sequence[RowSection]) -> dict[str, int]:
-    """How many of the rows' numbers are in each state."""
-    counted = Counter(number.state for row in rows for number in row.numbers)
+    """How many of the numbers are in each state, of the rows that can be trained."""
+    counted = Counter(number.state for row in rows if row.row.trains for number in row.numbers)
     return {state: counted[state] for state in STATES}
 
 

@@ -28,11 +28,14 @@ def table(contents: Contents) -> str:
 
 
 def told(report: ReportSection) -> str:
-    """A report's findings in few words: how many of which strength, and the rules that made them."""
+    """A report's findings in few words: what cannot be read, how many of which strength, the rules that made them."""
+    unreadable = f"{len(report.refused)} mistake{'s' * (len(report.refused) > 1)} in files" if report.refused else ""
+    unchecked = f"{report.unchecked} of {len(report.rows)} rows not checked" if report.unchecked else ""
     counted = [f"{report.strengths[s]} {s}" for s in STRENGTHS if report.strengths[s]]
     rules = Counter(finding.rule.replace("_", " ") for finding in report.all_findings)
     named = ", ".join(f"{rule} ×{count}" if count > 1 else rule for rule, count in rules.most_common())
-    return f"{', '.join(counted)}: {named}" if counted else "none"
+    found = f"{', '.join(counted)}: {named}" if counted else "" if unreadable or unchecked else "none"
+    return "; ".join(filter(None, (unreadable, found, unchecked)))
 
 
 def write_csv(contents: Contents, file: str) -> None:
@@ -42,18 +45,27 @@ def write_csv(contents: Contents, file: str) -> None:
         UserError: if the file cannot be written.
     """
     text = io.StringIO()
-    head = ("report", "title", "authors", "year", "rows", "numbers", *STATES, *STRENGTHS, "claims failed", "findings")
+    head = (
+        *("report", "title", "authors", "year", "mistakes in files", "rows", "rows not checked", "numbers"),
+        *(*STATES, *STRENGTHS, "claims failed", "findings"),
+    )
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     for report in contents.worst_first:
         facts, counts = report.report, report.counts
         writer.writerow(
             [
-                *(report.name, facts.title, facts.authors, facts.year or "", len(report.rows), sum(counts.values())),
+                *(report.name, facts.title, facts.authors, facts.year or "", len(report.refused)),
+                *(len(report.rows), report.unchecked, sum(len(row.numbers) for row in report.rows)),
                 *(counts[state] for state in STATES),
                 *(report.strengths[strength] for strength in STRENGTHS),
                 sum(claim.verdict in ("above", "below", "contradicted by its own report") for claim in report.claims),
-                " | ".join(f"{f.row or f.where}: {f.sentence} ({f.strength})" for f in report.all_findings),
+                " | ".join(
+                    [
+                        *report.refused,
+                        *(f"{f.row or f.where}: {f.sentence} ({f.strength})" for f in report.all_findings),
+                    ]
+                ),
             ]
         )
     if file == "-":

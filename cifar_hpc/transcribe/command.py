@@ -121,8 +121,12 @@ def command(request: Request) -> int:
     collection = folder.chosen()
     if not _ID.fullmatch(request.report):
         raise UserError(f"--report {request.report} is no id of a report; it may have letters, digits, _ and -")
-    if collection.folder.resolve() == folder.packaged().resolve() and not collection.is_default:
-        raise UserError("These are the packaged reports; name a collection of your own with --collection DIR")
+    if collection.folder.resolve() == folder.packaged().resolve() and not folder.is_here(collection):
+        here = " (`--collection .` for this folder)" if Path(folder.INDEX).is_file() else ""
+        right = f"name one of your own with --collection DIR{here}; `init DIR` makes one"
+        raise UserError(
+            f"transcribe writes into a collection, and {collection.folder} holds the packaged reports; {right}"
+        )
     test_set, base = _test_set(request), _base(request, collection)
     choices = Choices(
         dict(_pairs(request.columns, "--columns")),

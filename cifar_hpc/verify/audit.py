@@ -112,8 +112,8 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
                 tell(f"    would be explained by {slip.slip}: {slip.sentence}{_by_chance(slip.by_chance)}")
         for hint in hinted:
             tell(f"{hint['row']}, hint: {hint['slip']}: {hint['sentence']}{_by_chance(hint['by_chance'])}")
-        for sentence in skipped.values():
-            tell(sentence)
+        for why in dict.fromkeys(skipped.values()):
+            tell(f"{', '.join(name for name, told in skipped.items() if told == why)}: metrics are {why}")
         count = f"{len(found)} finding{'s' * (len(found) != 1)} in {len(names)} row{'s' * (len(names) != 1)}"
         tell(f"{count} and their reports' texts, by {len(RULES)} rules")
     if problems:

@@ -249,6 +249,40 @@ def test_nothing_is_overwritten(mine: Path, command: Command) -> None:
     assert "is there already" in command("init", "mine").sentence()
 
 
+def test_a_new_repositorys_readme_stays(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    done = command("init", ".")
+    assert (done.status, (tmp_path / "README.md").read_text()) == (0, "mine")
+    assert "README.md was there and stays" in done.out
+    assert "/runs/" in (tmp_path / ".gitignore").read_text()
+    assert command("audit", "--collection", ".").status == 0
+
+
+def test_what_lies_beside_rows_stops_nothing(tmp_path: Path, command: Command) -> None:
+    folder = write(tmp_path / "mine", {"a": {"a_1": {}, "a_2": {}}})
+    for hidden in (".#a_1.yaml", "._a_1.yaml", ".a_1.yaml.swp"):  # Emacs' lock, macOS' second half, Vim's copy
+        (folder / hidden).symlink_to("user@host.1234:5")
+    assert command("audit", "--collection", "mine").status == 0
+    (folder / "a_9.yaml").symlink_to("nowhere")
+    done = command("audit", "--collection", "mine")
+    assert "a_9.yaml cannot be read: No such file" in done.sentence()
+    assert "in 2 rows" in done.out
+
+
+def test_rows_that_are_not_looked_for_are_told(tmp_path: Path, command: Command) -> None:
+    folder = write(tmp_path / "mine", {"a": {"a_1": {}, "a_2": {}, "a_3": {}}})
+    (folder / "sub").mkdir()
+    (folder / "a_2.yaml").rename(folder / "sub" / "a_2.yaml")
+    (folder / "a_3.yaml").rename(folder / "a_3.yml")
+    (folder / "mkdocs.yml").write_text("site_name: mine\n")
+    done = command("audit", "--collection", "mine")
+    assert done.status == 2
+    assert [line.partition(": ")[2] for line in done.err.splitlines()] == [
+        "mine/a_3.yml:1: the row a_3 is not read here; its file must be a_3.yaml in the folder mine itself",
+        "mine/sub/a_2.yaml:1: the row a_2 is not read here; its file must be a_2.yaml in the folder mine itself",
+    ]
+
+
 def test_what_a_collection_need_not_have(tmp_path: Path, command: Command) -> None:
     write(tmp_path / "mine", {"a": {"a_1": {}}})
     assert command("audit", "--collection", "mine").status == 0

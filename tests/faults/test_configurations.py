@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import REPRODUCTIONS, ROOT
+from tests.conftest import COLLECTION, REPRODUCTIONS, ROOT
 from tests.faults import holder_of, numbers, places
 from tests.faults.conftest import Faulty
 
-ROWS = ("ghugre_sequential", "shahrin_table2_row3", "aamir_table1", "ashraf_batch_size/64")
+STUDY = next(iter(COLLECTION.recipes.values())).relative_to(REPRODUCTIONS).with_suffix("")
+ROWS = [*{row.reproduction.report: name for name, row in COLLECTION.rows.items() if row.trains}.values(), str(STUDY)]
+"""One of each report, and a value of a study."""
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
 BRIEF = ["--data.sample=true", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.logger=false",
          "--trainer.limit_val_batches=1", "--run_dir=run"]  # fmt: skip

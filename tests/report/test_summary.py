@@ -2,9 +2,15 @@
 
 import csv
 import io
+from pathlib import Path
+
+import yaml
 
 from cifar_hpc.report import contents, summary
+from tests.collection.test_folder import write
 from tests.conftest import EXPECTED, Command
+
+BALANCED = {"images": 10_000, "classes": 10, "class_images": 1000}
 
 
 def test_the_worst_report_comes_first(command: Command) -> None:
@@ -17,6 +23,32 @@ def test_the_worst_report_comes_first(command: Command) -> None:
     assert all(len(line) <= 80 for line in lines[: len(reports) + 1])
     for line, report in zip(lines[1:], reports, strict=False):
         assert summary.told(report)[:10] in line
+
+
+def test_what_cannot_be_read_or_checked_is_not_called_clean(command: Command, tmp_path: Path) -> None:
+    mine = write(
+        tmp_path / "mine", {"clean": {"clean_1": {"test_set": BALANCED}}, "vague": {"vague_1": {}, "vague_2": {}}}
+    )
+    write(tmp_path / "others", {"torn": {"torn_1": {}, "torn_2": {}}})
+    for file in (tmp_path / "others").glob("torn_*"):
+        file.rename(mine / file.name)
+    index = yaml.safe_load((mine / "collection.yaml").read_text())
+    index["reports"]["torn"] = {"title": "Torn"}
+    (mine / "collection.yaml").write_text(yaml.safe_dump(index))
+    (mine / "torn_2.yaml").write_text(
+        "reproduction: {row: torn_2, report: torn, reported: {test_accuracy_percent: 120}}"
+    )
+    done = command("report", "--collection", "mine", "--csv", "grades.csv")
+    assert done.status == 2
+    told = {line.split()[0]: line for line in done.out.splitlines()[1:4]}
+    assert next(iter(told)) == "torn"
+    assert "1 mistake in files; 1 of 1 rows not checked" in told["torn"]
+    assert told["vague"].endswith("2 of 2 rows not checked")
+    assert told["clean"].endswith("none")
+    lines = {line["report"]: line for line in csv.DictReader(io.StringIO((tmp_path / "grades.csv").read_text()))}
+    assert [lines[name]["mistakes in files"] for name in ("torn", "vague", "clean")] == ["1", "0", "0"]
+    assert "a percentage must lie between" in lines["torn"]["findings"]
+    assert lines["vague"]["rows not checked"] == "2"
 
 
 def test_the_gradebook_has_a_line_for_each_report(command: Command) -> None:

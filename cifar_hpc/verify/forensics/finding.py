@@ -5,6 +5,9 @@ from typing import Literal
 
 Strength = Literal["impossible", "contradicts", "unlikely", "unusual"]
 
+Broken = tuple[dict[str, float], str, Strength]
+"""What a rule finds: the numbers that disagree, the sentence, the strength."""
+
 
 @dataclass(frozen=True)
 class Slip:

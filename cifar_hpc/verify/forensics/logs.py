@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
 
 from cifar_hpc.collection.reproduction import CurvePoint, Reproduction, Row
-from cifar_hpc.verify.forensics.finding import Finding, Strength
+from cifar_hpc.verify.forensics.finding import Broken, Finding
 from cifar_hpc.verify.forensics.printed import bounds, last_digit
-
-Broken = tuple[dict[str, float], str, Strength]
 
 
 def epochs_add_up(row: Row) -> Iterator[Broken]:

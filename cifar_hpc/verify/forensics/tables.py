@@ -6,15 +6,13 @@ from fractions import Fraction
 from math import ceil, floor
 
 from cifar_hpc.collection.reproduction import TRAIN_IMAGES, Averages, Row
-from cifar_hpc.verify.forensics.finding import Finding, Strength
+from cifar_hpc.verify.forensics.finding import Broken, Finding, Strength
 from cifar_hpc.verify.forensics.joint import decide, reach
 from cifar_hpc.verify.forensics.logs import LOG_RULES
 from cifar_hpc.verify.forensics.printed import Interval, share
+from cifar_hpc.verify.forensics.quantities import QUANTITY_RULES
 from cifar_hpc.verify.forensics.question import METRICS, Metric, Question
 from cifar_hpc.verify.forensics.readings import RARE, Reading, chance, least_batch, reading
-
-Broken = tuple[dict[str, float], str, Strength]
-"""The numbers, the sentence, the strength."""
 
 KEYS: dict[Metric, str] = {
     "accuracy": "test_accuracy_percent",
@@ -102,34 +100,41 @@ def harmonic(precision: Fraction, recall: Fraction) -> Fraction:
 
 
 def accuracy_counts_images(row: Row) -> Iterator[Broken]:
-    """An accuracy over N images is a multiple of 1 / N, and a mean over k runs of 1 / (k N).
+    """An accuracy or error over N images is a multiple of 1 / N, and a mean over k runs of 1 / (k N).
 
-    Proof: it is the number of right answers, a whole number, divided by N. Test accuracies are looked at where the
-    row says that they are over images, or over how many runs. Of a training log's accuracies it is known how many
-    images they are over when the batch divides the training set, as then the mean over batches is the mean over
+    Proof: it is the number of right or wrong answers, a whole number, divided by N. Those of the test set are looked at
+    where the row says that they are over images, or over how many runs. Of a training log's accuracies it is known how
+    many images they are over when the batch divides the training set, as then the mean over batches is the mean over
     images; the batch must be the report's own.
     """
     group, data, read = row.reproduction, row.config.get("data", {}), reading(row)
     printed: list[tuple[float | None, int, str]] = []
     if row.test_set is not None and read.over == "images":
         if read.runs is not None:
-            printed.append((group.reported.test_accuracy_percent, row.test_set.images * read.runs, "test"))
+            images = row.test_set.images * read.runs
+            printed += [
+                (group.reported.test_accuracy_percent, images, "test accuracy"),
+                (group.reported.top5_accuracy_percent, images, "top-5 accuracy"),
+                (group.reported.error_percent, images, "test error"),
+            ]
         if group.reported.runs is None:
-            printed += [(point.test_accuracy_percent, row.test_set.images, "test") for point in group.reported.curve]
+            images, curve = row.test_set.images, group.reported.curve
+            printed += [(point.test_accuracy_percent, images, "test accuracy") for point in curve]
     train_images = TRAIN_IMAGES - data.get("holdout_images", 0)
     origin = group.settings.get("batch_size")
     certain = origin is None or origin.origin in ("stated", "code")
     if "data" in row.config and certain and train_images % data.get("batch_size", train_images) == 0:
         if read.over == "images" and read.runs is not None:
-            printed.append((group.reported.train_accuracy_percent, train_images * read.runs, "training"))
+            printed.append((group.reported.train_accuracy_percent, train_images * read.runs, "training accuracy"))
         if group.reported.runs is None and read.over != "batches":
-            printed += [(point.train_accuracy_percent, train_images, "training") for point in group.reported.curve]
-    for accuracy, images, split in dict.fromkeys(printed):
-        if accuracy is not None and not is_multiple(share(accuracy), images):
+            curve = group.reported.curve
+            printed += [(point.train_accuracy_percent, train_images, "training accuracy") for point in curve]
+    for value, images, name in dict.fromkeys(printed):
+        if value is not None and not is_multiple(share(value), images):
+            kind = name.split()[-1]
             yield (
-                {"accuracy_percent": accuracy, "images": images},
-                f"an accuracy over {images:,} images is a multiple of {100 / images:g} %, but the {split} accuracy "
-                f"{accuracy} is none",
+                {f"{kind}_percent": value, "images": images},
+                f"an {kind} over {images:,} images is a multiple of {100 / images:g} %, but the {name} {value} is none",
                 "impossible",
             )
 
@@ -242,7 +247,7 @@ METRIC_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
     one_confusion_matrix,
     f1_fits_accuracy,
 )
-ROW_RULES = (*METRIC_RULES, *LOG_RULES)
+ROW_RULES = (*METRIC_RULES, *QUANTITY_RULES, *LOG_RULES)
 
 
 def audit_row(row: Row) -> list[Finding]:
@@ -314,10 +319,9 @@ def answer(row: Row, found: Sequence[Finding]) -> Answer | None:
 
 
 def not_judged(row: Row) -> str:
-    """One sentence on what is not judged for want of knowing the test set; empty where nothing is."""
-    if row.test_set is not None or not printed_metrics(row):
+    """Why the row's metrics are not judged, for want of knowing the test set; empty where they are."""
+    reported = row.reproduction.reported
+    others = (reported.error_percent, reported.top5_accuracy_percent)
+    if row.test_set is not None or not (printed_metrics(row) or any(value is not None for value in others)):
         return ""
-    return (
-        f"{row.reproduction.name}: its metrics are held against no test set, as the row neither names a dataset nor "
-        "says test_set: {images, classes, class_images}"
-    )
+    return "held against no test set, as neither a dataset nor test_set: {images, classes, class_images} is named"

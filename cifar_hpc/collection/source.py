@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import yaml
 
 from cifar_hpc.collection.bounded_yaml import read_bounded
-from cifar_hpc.collection.typed import Keys, build_and_tell
+from cifar_hpc.collection.typed import Keys, build_and_tell, shown
 from cifar_hpc.errors import UserError, one_line
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -47,7 +47,8 @@ class Source:
         except Exception as error:  # what stands for no value can raise nearly anything
             raise UserError(f"{path}:1: this is no valid YAML: {one_line(error)}") from error
         if not isinstance(content, dict):
-            raise UserError(f"{path}:1: the file must hold a mapping of keys, not {type(content).__name__}")
+            found = "nothing" if content is None else shown(content)
+            raise UserError(f"{path}:1: the file must hold a mapping of keys, not {found}")
         self.content: dict[str, Any] = content
 
     def line(self, keys: Keys) -> int:

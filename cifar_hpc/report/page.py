@@ -175,20 +175,25 @@ def render(
 
 def sentence(contents: Contents) -> str:
     """The answer to the page's title, in one sentence."""
-    counts, rows = contents.counts, sum(len(report.rows) for report in contents.reports)
-    printed, measured = sum(counts.values()), sum(counts.values()) - counts[NOT_RUN]
+    counts, rows = contents.counts, [row for report in contents.reports for row in report.rows]
+    printed, measured = sum(len(row.numbers) for row in rows), sum(counts.values()) - counts[NOT_RUN]
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count and state != NOT_RUN)
+    audited = printed - sum(counts.values())
     impossible, reports = contents.strengths["impossible"], len(contents.reports)
     return (
         f"Of the {printed} numbers that {_counted(reports, 'report')} print{'s' * (reports == 1)} in "
-        f"{_counted(rows, 'row')}, {measured} were measured{f' ({told})' if told else ''} and {counts[NOT_RUN]} are "
-        f"not yet run; {_counted(impossible, 'combination')} of them {'is' if impossible == 1 else 'are'} impossible "
-        "as printed."
+        f"{_counted(len(rows), 'row')}, {measured} were measured{_bracketed(told)} and {counts[NOT_RUN]} are not yet "
+        f"run{f', {audited} being for `audit` alone' if audited else ''}; {_counted(impossible, 'combination')} of "
+        f"them {'is' if impossible == 1 else 'are'} impossible as printed."
     )
 
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _bracketed(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def beyond(contents: Contents) -> str:
@@ -198,16 +203,18 @@ def beyond(contents: Contents) -> str:
     verdicts = Counter(claim.verdict for report in contents.reports for claim in report.claims)
     judged = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     return (
-        f"The reports checked against themselves, without training: {strengths.total()} findings ({found}). "
-        f"Their claims across rows: {verdicts.total()} ({judged})."
+        "The reports checked against themselves, without training: "
+        f"{_counted(strengths.total(), 'finding')}{_bracketed(found)}. "
+        f"Their claims across rows: {verdicts.total()}{_bracketed(judged)}."
     )
 
 
 def report_sentence(report: ReportSection) -> str:
     """One report in one sentence."""
     told = ", ".join(f"{count} {state}" for state, count in report.counts.items() if count)
-    findings = ", ".join(f"{count} {strength}" for strength, count in report.strengths.items())
-    return f"{sum(report.counts.values())} numbers in {len(report.rows)} rows: {told}. Findings: {findings or 'none'}."
+    numbers = _counted(sum(len(row.numbers) for row in report.rows), "number")
+    rows = _counted(len(report.rows), "row")
+    return f"{numbers} in {rows}{told and f': {told}'}. Findings: {summary.told(report)}."
 
 
 def value(number: float | None, metric: str) -> str:

@@ -114,7 +114,8 @@ def test_every_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, command: 
         ("trainer: {}", 1, "the file has no group `reproduction`"),
         ("reproduction: {row: a_1, report: [a]}", 1, 'reproduction.report is ["a"]; it must be a text or null'),
         ("reproduction: {row: a_1, report: a}\ntrainer:\nmodel: {class_path: x}\ndata: {}", 2, "trainer is null; it"),
-        ("- 1", 1, "the file must hold a mapping of keys, not list"),
+        ("- 1", 1, "the file must hold a mapping of keys, not [1]"),
+        ("", 1, "the file must hold a mapping of keys, not nothing"),
         (
             "reproduction: {row: a_1, report: a}\ntrainer:\n  max_epochs: ten\nmodel: {class_path: x}\ndata: {}",
             3,

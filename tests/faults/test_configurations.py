@@ -16,8 +16,8 @@ STUDY = next(iter(COLLECTION.recipes.values())).relative_to(REPRODUCTIONS).with_
 ROWS = [*{row.reproduction.report: name for name, row in COLLECTION.rows.items() if row.trains}.values(), str(STUDY)]
 """One of each report, and a value of a study."""
 OVERLAYS = sorted((ROOT / "configs").glob("*.yaml"))
-BRIEF = ["--data.sample=true", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.logger=false",
-         "--trainer.limit_val_batches=1", "--run_dir=run"]  # fmt: skip
+BRIEF = ["--data.sample=true", "--data.eval_batch_size=50", "--trainer.max_epochs=1", "--run_dir=run",
+         "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.logger=false"]  # fmt: skip
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2.5, 1e308, float("nan"), float("inf"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.experiment import kind_of_experiment
-from cifar_hpc.collection.reproduction import METRICS, Report, Row, read_row
+from cifar_hpc.collection.reproduction import METRICS, Report, Row, no_id, read_row
 from cifar_hpc.collection.source import Source, read_yaml
 from cifar_hpc.errors import UserError, did_you_mean
 
@@ -337,6 +337,8 @@ def _read_reports(path: Path, problems: list[str]) -> tuple[dict[str, Report], b
         source.refuse_repeated_keys()
         index = source.build(_Index, source.content)
         for name, report in (index.reports if index else {}).items():
+            if told := no_id(name):
+                source.refuse(("reports", name), f'reports has the id "{name}", which {told}')
             reports[name] = source.build(Report, report, ("reports", name)) or Report(name)
         source.check()
     except UserError as error:

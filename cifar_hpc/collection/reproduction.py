@@ -4,6 +4,7 @@ Plain dataclasses without torch, so that commands which only read rows start at 
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -201,6 +202,17 @@ class Report:
     def heading(self) -> str:
         """Authors and title."""
         return f"{self.authors}: {self.title}" if self.authors else self.title
+
+
+def no_id(text: str) -> str:
+    """What is wrong with the id of a report, in words behind it; empty if nothing is.
+
+    It stands in names of files and of rows, on command lines and in links.
+    """
+    if re.fullmatch(r"[^\W_][\w-]*", text):
+        return ""
+    near = re.sub(r"[^\w-]+", "_", text).strip("_-")
+    return f"is no id of a report; it may have letters, digits, _ and -, such as {near or 'smith'}"
 
 
 @dataclass(frozen=True)

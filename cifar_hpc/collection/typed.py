@@ -46,12 +46,23 @@ class Printed(float):
         Raises:
             ValueError: if the text is none.
         """
-        made = super().__new__(cls, text)
+        made = super().__new__(cls, _ascii(text) if isinstance(text, str) else text)
         made.text = str(text).strip()
         return made
 
     def __str__(self) -> str:
         return self.text
+
+
+def _ascii(text: str) -> str:
+    """The same text, which may be a number as people print it: Python alone reads 1_0 or digits of other scripts.
+
+    Raises:
+        ValueError: if it can be none.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return text
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,15 @@ class UnknownKeyError(MismatchError):
     def sentence(self) -> str:
         """The mistake in words."""
         return f"{name_of(self.keys[:-1]) or 'the file'} has the key {self.keys[-1]}; {self.right}"
+
+
+class NoTextError(MismatchError):
+    """A key of a mapping is no text, though it may look like one; `right` is what YAML makes of it."""
+
+    def sentence(self) -> str:
+        """The mistake in words."""
+        where, key = name_of(self.keys[:-1]) or "the file", shown(self.value).strip('"')
+        return f"{where} has the id {key}, which YAML reads as {self.right}; put the id {key} in quotes"
 
 
 Tell = Callable[[MismatchError], None]
@@ -158,12 +178,17 @@ def _build(kind: Any, value: Any, tell: Tell, keys: Keys, strict: bool) -> Any:
     if origin is list and isinstance(value, list):
         made = [_build(parts[0], part, tell, (*keys, place), strict) for place, part in enumerate(value)]
         return _WRONG if any(part is _WRONG for part in made) else made
-    if origin is dict and isinstance(value, dict) and all(isinstance(name, str) for name in value):
+    if origin is dict and isinstance(value, dict):
+        odd = [name for name in value if not isinstance(name, str)]
+        for name in odd:
+            tell(NoTextError((*keys, name), name, _KINDS.get(type(name), f"a {type(name).__name__}")))
+        if odd:
+            return _WRONG
         named = {name: _build(parts[1], part, tell, (*keys, name), strict) for name, part in value.items()}
         return _WRONG if any(part is _WRONG for part in named.values()) else named
     if kind in (int, float) and isinstance(value, str) and strict:
         with suppress(ValueError):
-            return int(value) if kind is int else Printed(value)
+            return int(_ascii(value)) if kind is int else Printed(value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if isinstance(value, float) or abs(value) < 1e300 else math.inf
     if type(value) is kind:

@@ -1,28 +1,26 @@
 """The command `transcribe`: a printed table or log becomes the files of rows, in a collection's folder."""
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from cifar_hpc.collection import folder
 from cifar_hpc.collection.folder import Collection
-from cifar_hpc.collection.reproduction import read_row
+from cifar_hpc.collection.reproduction import no_id
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import tell, write_file
+from cifar_hpc.output import tell
+from cifar_hpc.transcribe import by_class
+from cifar_hpc.transcribe.files import Names, names_of, text_of, write
+from cifar_hpc.transcribe.found import Choices, FoundRow, summed_up
 from cifar_hpc.transcribe.logs import looks_like_log, read_log
 from cifar_hpc.transcribe.quantities import OTHER_KEYS, POINT_KEYS, ROW_KEYS
-from cifar_hpc.transcribe.rows import Choices, FoundRow, Reading
+from cifar_hpc.transcribe.rows import Reading
 from cifar_hpc.transcribe.tables import Table, guess_delimited, is_markdown, read_delimited, read_markdown, read_text
 
-FORMATS = ("csv", "tsv", "markdown", "log")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+FORMATS = ("csv", "tsv", "markdown", "log", "classification")
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,13 @@ class Request:
         units: `percent`, `fraction`, or `NAME=` one of them.
         decimal: comma or point.
         kind: rows or curve.
+        brackets: what numbers in brackets behind others are, std or ignore.
         runs: over how many the report takes its means.
         images: of the test set.
         classes: of the test set.
         class_images: of each class, or one number for all.
         base: file or name of a row whose experiment the rows take over.
+        replace: whether files that were transcribed before are replaced.
     """
 
     table: Path
@@ -57,11 +57,13 @@ class Request:
     units: Sequence[str] = ()
     decimal: Literal["point", "comma"] | None = None
     kind: Literal["rows", "curve"] | None = None
+    brackets: Literal["std", "ignore"] | None = None
     runs: int | None = None
     images: int | None = None
     classes: int | None = None
     class_images: Sequence[int] = ()
     base: str | None = None
+    replace: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,9 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=("rows", "curve"), help="whether lines are trainings or epochs of one")
     parser.add_argument("--format", dest="form", choices=FORMATS, help="of the file (default: told by its text)")
     parser.add_argument(
-        "--table", dest="number", metavar="N", type=int, help="which of several Markdown tables, from 1"
+        "--table", dest="number", metavar="N", type=int, help="which of several tables in Markdown or a log, from 1"
     )
     parser.add_argument("--encoding", metavar="NAME", help="of a file that is no UTF-8, as cp1252")
+    parser.add_argument(
+        "--brackets", choices=("std", "ignore"), help="what 0.30 in 91.20 (0.30) is, where no head or caption says it"
+    )
     parser.add_argument(
         "--runs", metavar="K", type=int, help="over how many runs the table has means ± standard deviations"
     )
@@ -101,6 +106,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--base", metavar="FILE", help="file or name of a row whose experiment (trainer, model, data) is taken over"
+    )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace files that `transcribe` wrote before; they are kept as ROW.yaml.before",
     )
 
 
@@ -119,44 +129,62 @@ def command(request: Request) -> int:
         UserError: if anything is wrong, or is for the user to say; nothing is written then.
     """
     collection = folder.chosen()
-    if not _ID.fullmatch(request.report):
-        raise UserError(f"--report {request.report} is no id of a report; it may have letters, digits, _ and -")
+    if told := no_id(request.report):
+        raise UserError(f"--report {request.report} {told}")
     if collection.folder.resolve() == folder.packaged().resolve() and not folder.is_here(collection):
         here = " (`--collection .` for this folder)" if Path(folder.INDEX).is_file() else ""
         right = f"name one of your own with --collection DIR{here}; `init DIR` makes one"
-        raise UserError(
-            f"transcribe writes into a collection, and {collection.folder} holds the packaged reports; {right}"
-        )
+        raise UserError(f"{collection.folder} holds the packaged reports, to which transcribe adds none; {right}")
     test_set, base = _test_set(request), _base(request, collection)
+    rows, notes = _read(request)
+    names = [names_of(row, request.report, request.where, request.table, len(rows) == 1) for row in rows]
+    files = {}
+    for row, name in zip(rows, names, strict=True):
+        own = _agreed(test_set, row) if base is None else None
+        files[collection.folder / f"{name.row}.yaml"] = text_of(row, request.table, name, own, base)
+    write(collection, request.report, request.table, files, request.replace)
+    for line in summed_up([_told(*each) for each in zip(files, names, rows, strict=True)], "rows"):
+        tell(line)
+    for note in summed_up(notes, "notes"):
+        tell(f"note: {note}")
+    if base is None and test_set is None and not any(row.test_set for row in rows):
+        tell("note: no test set is named, so `audit` counts no images; --images and --classes name it")
+    tell(f"Check: {collection.command('audit', request.report)}")
+    return 0
+
+
+def _read(request: Request) -> tuple[list[FoundRow], list[str]]:
+    """The rows of the file, numbered, and what a reader should know of how they were found."""
     choices = Choices(
         dict(_pairs(request.columns, "--columns")),
         dict(_units(request.units)),
         request.decimal,
         request.kind,
         request.runs,
+        request.brackets,
     )
     readings = [Reading(request.table, table, choices) for table in _tables(request)]
     rows = [row for reading in readings for row in reading.rows()]
-    several = len(readings) > 1
-    for number, row in enumerate(rows, 1):
-        row.number = number if several else row.number
-    place = request.where or request.table.name
-    files = {}
-    for row in rows:
-        of = f"row {row.number}" if not row.is_training else f"run {row.number}" if len(rows) > 1 else ""
-        name = "_".join(filter(None, (request.report, _slug(request.where or request.table.stem), of.replace(" ", ""))))
-        path = collection.folder / f"{name}.yaml"
-        files[path] = _text(request, row, path.stem, ", ".join(filter(None, (place, of))), test_set, base)
-    _write(collection, request.report, files)
-    for path, row in zip(files, rows, strict=True):
-        numbers = ", ".join(f"{key} {digits}" for key, digits in row.reported.items())
-        tell(f"{path} ({row.label or place}): {numbers}{f'; {len(row.curve)} epochs' if row.curve else ''}")
-    for note in dict.fromkeys(note for reading in readings for note in reading.notes):
-        tell(f"note: {note}")
-    if base is None and test_set is None:
-        tell("note: no test set is named, so `audit` counts no images; --images and --classes name it")
-    tell(f"Check: {collection.command('audit', request.report)}")
-    return 0
+    if len(readings) > 1:
+        rows = [replace(row, number=number) for number, row in enumerate(rows, 1)]
+    return rows, list(dict.fromkeys(note for reading in readings for note in reading.notes))
+
+
+def _told(path: Path, name: Names, row: FoundRow) -> str:
+    """A row's line on the terminal."""
+    numbers = ", ".join(f"{key} {digits}" for key, digits in row.reported.items())
+    return f"{path} ({name.label}): {numbers}{f'; {len(row.curve)} epochs' if row.curve else ''}"
+
+
+def _agreed(test_set: dict[str, Any] | None, row: FoundRow) -> dict[str, Any] | None:
+    """The test set that the flags name, or else the table's support.
+
+    Raises:
+        UserError: if both do, and do not agree.
+    """
+    if test_set and row.test_set and test_set.items() - row.test_set.items():
+        raise UserError(f"The flags say {test_set} of the test set, and {row.place} with its support {row.test_set}")
+    return row.test_set or test_set
 
 
 def _tables(request: Request) -> list[Table]:
@@ -165,15 +193,30 @@ def _tables(request: Request) -> list[Table]:
     text = read_text(path, request.encoding)
     form = request.form
     if form is None:
-        form = "markdown" if is_markdown(text) else "log" if looks_like_log(text) else guess_delimited(path, text)
+        form = _form(path, text)
     if form == "markdown":
         return [read_markdown(path, text, request.number)]
     if form == "log":
-        tables = read_log(text)
+        tables = read_log(rest := by_class.without_reports(text))
         if not tables:
             raise UserError(f"{path} is a log that prints no value of a whole epoch; a table may be made of it by hand")
+        if rest != text:
+            note = "its classification report is passed over; --format classification takes that instead"
+            tables[0] = replace(tables[0], notes=(*tables[0].notes, note))
         return tables
+    if form == "classification":
+        return [by_class.read_report(path, text, request.number)]
     return [read_delimited(path, text, form)]
+
+
+def _form(path: Path, text: str) -> str:
+    """Which of `FORMATS` a text has."""
+    if is_markdown(text):
+        return "markdown"
+    rest = by_class.without_reports(text)
+    if looks_like_log(rest):
+        return "log"
+    return "classification" if rest != text else guess_delimited(path, text)
 
 
 def _pairs(given: Sequence[str], flag: str) -> list[tuple[str, str]]:
@@ -231,108 +274,3 @@ def _base(request: Request, collection: Collection) -> dict[str, Any] | None:
         "group": {key: group[key] for key in ("margin_percent", "trainable_parameters") if key in group},
         "experiment": {key: content[key] for key in ("seed_everything", "trainer", "model", "data") if key in content},
     }
-
-
-def _text(
-    request: Request, row: FoundRow, name: str, where: str, test_set: dict[str, Any] | None, base: dict[str, Any] | None
-) -> str:
-    """A row's file."""
-    printed = [line.rstrip() for line in row.text.splitlines()]
-    lines = [f"# python -m cifar_hpc fit -c {name}"] * (base is not None)
-    lines += [f"# Transcribed from {request.table.name}, {row.place}:", *(f"#   {line}" for line in printed)]
-    lines += [
-        "reproduction:",
-        f"  row: {name}",
-        f"  report: {_quoted(request.report)}",
-        f"  where: {_quoted(where)}",
-        f"  label: {_quoted(row.label or where)}",
-        "  reported:",
-        *(f"    {key}: {_number(digits)}" for key, digits in row.reported.items()),
-    ]
-    if row.averages:
-        lines.append(f"    averages: {row.averages}")
-    if row.curve:
-        points = (", ".join(f"{key}: {_number(digits)}" for key, digits in point.items()) for point in row.curve)
-        lines += ["    curve:", *(f"      - {{{point}}}" for point in points)]
-    if test_set is not None:
-        lines.append(f"  test_set: {_flow(test_set)}")
-    if base is not None:
-        lines += ["  settings:"] * bool(base["settings"])
-        lines += [f"    {key}: {_flow(setting)}" for key, setting in base["settings"].items()]
-        lines += [f"  {key}: {value}" for key, value in base["group"].items()]
-        experiment = deepcopy(base["experiment"])
-        experiment["trainer"]["max_epochs"] = int(row.reported.get("epochs") or experiment["trainer"]["max_epochs"])
-        lines += ["", yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True).rstrip()]
-    return "\n".join(lines) + "\n"
-
-
-def _number(digits: str) -> str:
-    """A number for YAML: as a text where a number would not keep its digits."""
-    return digits if digits in (repr(float(digits)), str(int(float(digits)))) else f'"{digits}"'
-
-
-def _quoted(text: str) -> str:
-    """A text for YAML, quoted where it must be."""
-    plain = re.fullmatch(r"[A-Za-z][\w-]*", text) and yaml.safe_load(text) == text
-    return text if plain else yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10**6).strip()
-
-
-def _flow(mapping: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(
-        dict(mapping), default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
-    ).strip()
-
-
-def _slug(text: str) -> str:
-    """A part of an id: `Table 2` gives table2."""
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z])[ _]+(?=\d)", "", text.lower())).strip("_")
-
-
-def _write(collection: Collection, report: str, files: Mapping[Path, str]) -> None:
-    """Writes the rows' files, and the report into collection.yaml where it is new.
-
-    Raises:
-        UserError: if a file is there already, or cannot be written or read back; then none is left.
-    """
-    if there := [path for path in files if path.exists()]:
-        others = f" and {len(there) - 1} more" * (len(there) > 1)
-        raise UserError(
-            f"{there[0]}{others} exists already, and nothing is overwritten; name another place with --where"
-        )
-    index = collection.folder / folder.INDEX
-    before = index.read_text(encoding="utf-8")
-    written: list[Path] = []
-    try:
-        if report not in collection.reports:
-            write_file(index, _with_report(index, before, report))
-        for path, text in files.items():
-            write_file(path, text)
-            written.append(path)
-        reports = folder.chosen().reports
-        for path in files:
-            read_row(path, reports)
-    except (OSError, UserError):
-        for path in written:
-            path.unlink()
-        write_file(index, before)
-        raise
-    if report not in collection.reports:
-        tell(f"{index} has the report {report} now; give its title, authors and year there")
-
-
-def _with_report(index: Path, text: str, report: str) -> str:
-    """collection.yaml with one report more."""
-    entry = [f"  {_quoted(report)}:", f"    title: {_quoted(report)}"]
-    lines = text.splitlines()
-    if "reports: {}" in lines:
-        lines[lines.index("reports: {}")] = "reports:"
-    at = next((n for n, line in enumerate(lines, 1) if re.match(r"reports:\s*(#|$)", line)), 0)
-    changed = "\n".join([*lines[:at], *entry, *lines[at:]]) + "\n"
-    try:
-        before, after = (yaml.safe_load(each) for each in (text, changed))
-        fits = after == {**before, "reports": {**(before.get("reports") or {}), report: {"title": report}}}
-    except (yaml.YAMLError, TypeError, AttributeError):
-        fits = False
-    if not fits:
-        raise UserError(f"{index} has no report {report} under reports; add `{report}: {{title: …}}` there")
-    return changed

@@ -239,8 +239,9 @@ def _pairs(text: str, split: str) -> Iterator[tuple[str, str]]:
     found: list[tuple[str, str, str]] = []  # the part in the text, the name, the value
     end = 0
     for pair in _PAIR.finditer(text):
-        name = pair["name"]
-        if pair["mark"] is None:
+        # With one blank before it `is` has become part of the name.
+        name = re.sub(r"\s+is$", "", pair["name"])
+        if pair["mark"] is None and name == pair["name"]:
             metric = _METRIC.search(name)
             if metric is None:
                 continue

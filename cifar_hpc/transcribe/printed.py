@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 BLANK = {
@@ -40,6 +40,7 @@ UNITS = {
 """What stands behind a number or in a header, and what it means."""
 
 _WRITTEN = {
+    "\\approx": "≈", "\\simeq": "≈", "\\sim": "~",
     "\\pm": "±", "+/-": "±", "+-": "±", "\\%": "%", "\\_": "_", "\\&": "&", "\\#": "#", "\\,": "", "\\;": "", "\\!": "",
     "\\ ": " ", "\\\\": "", "{,}": ",", "$": "", "−": "-", "\u2011": "-", "\xa0": " ", "\u2007": " ", "\u2009": " ",
     "\u202f": " ", "\ufeff": "", "\u200b": "", "`": "",
@@ -56,25 +57,39 @@ _WRAPPED = (
     (re.compile(r"\\([|*_#~+-])"), r"\1"),
     (re.compile(r"(?<=[\d\w])~(?=[\d\w%±])"), " "),
 )
-_NUMBER = r"[-+]?(?:\d{1,3}(?:[ '’_.,]\d{3})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = (
+    r"[-+]?(?:[0-9]{1,3}(?:[ '’.,][0-9]{3})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)"
+    r"(?:[eE][-+]?[0-9]+)?"
+)
 _UNIT = r"(?:%|[a-zA-Z]+)"
 _CELL = re.compile(
     rf"\(?\s*(?P<number>{_NUMBER})\s*(?P<unit>{_UNIT})?"
     rf"(?:\s*\(?\s*±\s*(?P<std>{_NUMBER})\s*(?P<unit2>{_UNIT})?\s*\)?)?\s*\)?\s*(?P<unit3>{_UNIT})?"
     rf"(?P<change>\s*(?:[(\[]\s*[+\-↑↓▲▼]\s*(?:{_NUMBER})?\s*%?\s*[)\]]|[↑↓▲▼]\s*(?:{_NUMBER})?\s*%?))?"
 )
+_BRACKETS = re.compile(
+    rf"(?P<mean>{_NUMBER})\s*(?P<unit>{_UNIT})?\s*\(\s*(?P<std>(?![-+]){_NUMBER})\s*(?P<unit2>{_UNIT})?\s*\)"
+)
+_ABOUT = re.compile(
+    r"(?:[~≈≃∼]|(?:about|around|approx(?:imately|\.)?|ca\.?|circa|roughly)(?![a-z]))\s*(?=[-+.,\d])", re.I
+)
 _MARKS = re.compile(
     r"(?:\s*(?:[*†‡§¶‖#]+|[⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉ]+|\^\{?[\w*†‡§,]*\}?|\[\^?\w{1,3}\]|\(\^?[a-z*†‡]\)|(?<=[\d%])[a-e]))+$",
     re.I,
 )
-_CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
+_CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)", re.ASCII)
 _SPELT = re.compile(
-    r"(?:(\d+)\s*h(?:rs?|ours?)?)?\s*(?:(\d+)\s*m(?:ins?|inutes?)?)?\s*(?:(\d+(?:\.\d+)?)\s*s(?:ecs?|econds?)?)?", re.I
+    r"(?:(\d+)\s*h(?:rs?|ours?)?)?\s*(?:(\d+)\s*m(?:ins?|inutes?)?)?\s*(?:(\d+(?:\.\d+)?)\s*s(?:ecs?|econds?)?)?",
+    re.I | re.ASCII,
 )
 
 
 class UnreadableError(Exception):
     """A cell whose number cannot be told for sure; the message says why."""
+
+
+class BracketsError(UnreadableError):
+    """A cell has a number in brackets behind another, and nobody said what it is."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +101,14 @@ class Printed:
         unit: of `UNITS`; empty where the cell has none.
         std: behind a ±, written likewise.
         beside: footnote marks and differences, which are no part of it.
+        approximate: whether the cell says about.
     """
 
     digits: str
     unit: str = ""
     std: str | None = None
     beside: str = ""
+    approximate: bool = False
 
 
 def clean(text: str) -> str:
@@ -114,7 +131,13 @@ def is_blank(text: str) -> bool:
 
 def is_numeric(text: str) -> bool:
     """Whether a cell begins as a number does, or is a time."""
-    return re.match(rf"\(?\s*[<>≈~]?\s*{_NUMBER}", clean(text)) is not None
+    return re.match(rf"\(?\s*[<>]?\s*{_NUMBER}", _ABOUT.sub("", clean(text), count=1)) is not None
+
+
+def holds_spread(text: str) -> bool:
+    """Whether a cell has a number and its deviation, behind a ± or in brackets."""
+    cell = clean(text)
+    return "±" in cell or _BRACKETS.fullmatch(_MARKS.sub("", cell)) is not None
 
 
 def takes_decimal_comma(cells: Iterable[str]) -> bool:
@@ -139,23 +162,29 @@ def takes_decimal_comma(cells: Iterable[str]) -> bool:
     return bool(comma)
 
 
-def read(text: str, comma: bool = False) -> Printed | None:
+def read(text: str, comma: bool = False, brackets: str | None = None) -> Printed | None:
     """Reads one cell.
 
     Args:
         text: of the cell.
         comma: whether a comma stands before the decimals.
+        brackets: what a number in brackets behind another is, of `Choices`; null where nobody said.
 
     Returns:
-        The number, or None where the cell prints nothing.
+        The number, or None where the cell prints none: nothing, or words without a digit.
 
     Raises:
         UnreadableError: if it holds something else, or nothing certain.
     """
     cell = clean(text)
     bare = _MARKS.sub("", cell)
-    if is_blank(cell) or is_blank(bare):
+    if is_blank(cell) or is_blank(bare) or not any(map(str.isnumeric, bare)):
         return None
+    if about := _ABOUT.match(bare):
+        exact = read(cell[about.end() :], comma, brackets)
+        return exact and replace(exact, approximate=True)
+    if pair := _BRACKETS.fullmatch(bare):
+        return replace(_with_brackets(cell, pair, comma, brackets), beside=cell[len(bare) :].strip())
     if clock := _CLOCK.fullmatch(bare):
         return Printed(_seconds(*clock.groups()), "s")
     if re.fullmatch(r"\d+:\d\d", bare):
@@ -174,6 +203,26 @@ def read(text: str, comma: bool = False) -> Printed | None:
             unit = UNITS[units[0].lower()] if units else ""
             return Printed(_plain(found["number"], comma), unit, std, beside)
     raise UnreadableError(f"{cell} is no number that can be told for sure")
+
+
+def _with_brackets(cell: str, pair: re.Match[str], comma: bool, brackets: str | None) -> Printed:
+    """A number with another in brackets behind it.
+
+    Raises:
+        BracketsError: if nobody said what that is.
+        UnreadableError: if it cannot be that.
+    """
+    mean, unit, std, unit2 = pair.groups()
+    if (unit2 and unit2 != unit) or (unit and unit.lower() not in UNITS):
+        raise UnreadableError(f"{cell} is no number that can be told for sure")
+    if brackets is None:
+        raise BracketsError(cell)
+    plain = Printed(_plain(mean, comma), UNITS.get((unit or "").lower(), ""))
+    if brackets == "ignore":
+        return plain
+    if re.search(r"[.,]", mean) and not re.search(r"[.,]", std):
+        raise UnreadableError(f"{cell} may be ± {std}, or that many in the last digits; write it with ±")
+    return replace(plain, std=_plain(std, comma))
 
 
 def shift(digits: str, places: int) -> str:
@@ -200,7 +249,7 @@ def _plain(number: str, comma: bool) -> str:
         UnreadableError: if its commas and points are not where they could be.
     """
     mark, between = (",", ".") if comma else (".", ",")
-    whole, _, decimals = re.sub(r"[ '’_]", "", number).partition(mark)
+    whole, _, decimals = re.sub(r"[ '’]", "", number).partition(mark)
     groups = whole.lstrip("+-").split(between)
     if between in decimals or (
         len(groups) > 1 and (not 0 < len(groups[0]) < 4 or any(len(g) != 3 for g in groups[1:]))

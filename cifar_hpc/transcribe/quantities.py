@@ -64,6 +64,8 @@ _BESIDE = {
     "training_seconds": _MAY_STAND_BESIDE - {"size", "learning", "deep"},
 }
 _AVERAGES = {"macro", "weighted", "micro"}
+_SPREAD = r"(?:±|σ|(?<![a-z])(?:std|sd|s\.\s?d\.|st(?:d|andard)?\.?[ _]?dev(?:iations?|s)?\.?)(?![a-z]))"
+_MEAN_AND_SPREAD = re.compile(rf"[(\[,;/ ]*(?:mean|average|avg\.?)?[\s(\[,;/]*{_SPREAD}[\s)\]]*", re.I)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ class Meaning:
     unit: str = ""
     averages: str = ""
     total: bool = False
+
+
+def names_spread(text: str) -> bool:
+    """Whether a head or a caption says that standard deviations stand beside the values."""
+    return re.search(_SPREAD, clean(text), re.I) is not None
+
+
+def without_spread(name: str) -> str:
+    """The head of a column whose cells hold means and deviations, without what it says of these."""
+    return _MEAN_AND_SPREAD.sub(" ", clean(name))
 
 
 def meaning(name: str) -> Meaning:

@@ -2,16 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
 
 from cifar_hpc.errors import UserError
+from cifar_hpc.transcribe.by_class import line_of_averages, row_of
+from cifar_hpc.transcribe.curves import Curves
+from cifar_hpc.transcribe.found import Choices, FoundRow, listed, summed_up
+from cifar_hpc.transcribe.labels import Labels, repeated
 from cifar_hpc.transcribe.printed import (
+    BracketsError,
     Printed,
     UnreadableError,
     clean,
+    holds_spread,
     in_seconds,
     is_blank,
     is_numeric,
@@ -19,56 +24,21 @@ from cifar_hpc.transcribe.printed import (
     shift,
     takes_decimal_comma,
 )
-from cifar_hpc.transcribe.quantities import OTHER_KEYS, POINT_KEYS, ROW_KEYS, meaning, point_key, row_key
-from cifar_hpc.transcribe.tables import Line, Table
+from cifar_hpc.transcribe.quantities import (
+    OTHER_KEYS,
+    POINT_KEYS,
+    ROW_KEYS,
+    Meaning,
+    meaning,
+    names_spread,
+    point_key,
+    row_key,
+    without_spread,
+)
+from cifar_hpc.transcribe.tables import Table
 
 _TIMES = ("training_seconds", "seconds_per_epoch", "seconds")
 _COUNTS = ("epochs", "epoch", "runs")
-_BY_CLASS = ("macro avg", "weighted avg", "micro avg")
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the user said of a table.
-
-    Attributes:
-        columns: the key of a column, by its name or #number.
-        units: percent or fraction, by column; under the empty name for all columns of which it is not certain.
-        decimal: what stands before decimals.
-        kind: whether its lines are rows or epochs.
-        runs: over how many the report takes its means.
-    """
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    units: Mapping[str, str] = field(default_factory=dict)
-    decimal: Literal["point", "comma"] | None = None
-    kind: Literal["rows", "curve"] | None = None
-    runs: int | None = None
-
-
-@dataclass
-class FoundRow:
-    """A row as the table has it.
-
-    Attributes:
-        number: of the line in the table, or of the training in the log, from 1.
-        label: what the table calls it.
-        place: of its lines in the file.
-        text: its lines as printed.
-        reported: digits by key.
-        averages: macro, weighted or micro, where the head says so.
-        curve: digits by key of each epoch, in order.
-        is_training: whether the table or log is of this training's epochs.
-    """
-
-    number: int
-    label: str
-    place: str
-    text: str
-    reported: dict[str, str] = field(default_factory=dict)
-    averages: str = ""
-    curve: list[dict[str, str]] = field(default_factory=list)
-    is_training: bool = False
 
 
 class Reading:
@@ -85,7 +55,7 @@ class Reading:
         self.faults: list[str] = []
         self.open: list[str] = []  # columns that may be in percent or not
         self.notes = list(table.notes)
-        self.meanings = [meaning(name) for name in table.columns]
+        self.meanings = [self._meaning(column) for column in range(len(table.columns))]
         self.keys: list[str | None] = [None] * len(table.columns)
 
     def rows(self) -> list[FoundRow]:
@@ -108,12 +78,19 @@ class Reading:
         found = self._curves(cells) if self.is_curve else self._lines(cells)
         self._check()
         if not found:
-            raise UserError(f"{self.path} prints no number under {self._known()}")
+            taken = (n for n, key in zip(self.table.columns, self.keys, strict=True) if key in self._quantities())
+            raise UserError(f"{self.path} prints no number under {listed(taken) or self._known()}")
         return found
 
     def _check(self) -> None:
         if self.faults:
-            raise UserError("\n".join(dict.fromkeys(self.faults)))
+            raise UserError("\n".join(summed_up(list(dict.fromkeys(self.faults)), "faults of its cells")))
+
+    def _meaning(self, column: int) -> Meaning:
+        """What the head says of the values; where each has its deviation beside it, that is no column of deviations."""
+        name = self.table.columns[column]
+        spread = any(holds_spread(line.cells[column]) for line in self.table.lines)
+        return meaning(without_spread(name) if spread else name)
 
     def _given(self) -> dict[int, str]:
         """The keys that the user gives, by column."""
@@ -129,7 +106,7 @@ class Reading:
     def _named(self, name: str, flag: str) -> list[int]:
         """The column that a name means."""
         columns = self.table.columns
-        if name.startswith("#") and name[1:].isdigit() and 1 <= int(name[1:]) <= len(columns):
+        if name.startswith("#") and name[1:].isdecimal() and 1 <= int(name[1:]) <= len(columns):
             return [int(name[1:]) - 1]
         wanted = clean(name).lower()
         found = [i for i, column in enumerate(columns) if column.lower() == wanted]
@@ -151,10 +128,10 @@ class Reading:
         of_epochs = [i for i, kind in kinds.items() if kind in ("epoch", "epochs")]
         if len(of_epochs) != 1 or "epochs" in given.values() or "epoch" in given.values():
             return "epoch" in given.values()
+        labels = Labels(self.table, [i for i, kind in kinds.items() if kind == "label"], merged=True)
         groups = defaultdict(set)
-        for line in self.table.lines:
-            cell = clean(line.cells[of_epochs[0]])
-            groups[tuple(line.cells[i] for i, kind in kinds.items() if kind == "label")].add(cell)
+        for label, line in zip(labels.cells, self.table.lines, strict=True):
+            groups[label].add(clean(line.cells[of_epochs[0]]))
         numbers = [{int(cell) for cell in cells if cell.isdecimal()} for cells in groups.values()]
         if all(len(each) > 1 and each == set(range(min(each), max(each) + 1)) and min(each) < 2 for each in numbers):
             return True
@@ -183,19 +160,35 @@ class Reading:
             texts = [c for c in free if not any(is_numeric(line.cells[c]) for line in self.table.lines)]
             for column in texts[:1] or [c for c in free if c == 0]:
                 self.keys[column] = "label"
-        strange = [name for name, key in zip(self.table.columns, self.keys, strict=True) if key is None and name]
-        names = [column for column in strange if any(not is_blank(cell) for cell in self._column(column))]
-        if names:
-            self.notes.append(
-                f"not taken: {', '.join(names)}; "
-                + f'--columns "{names[0]}=KEY" takes a column as one of {self._known()}'
-            )
+        self._tell_unknown()
         if not self.faults and self._quantities().isdisjoint(map(str, self.keys)):
             self.faults.append(
                 f"{self.path} has no column that is known to be a quantity, only "
                 f"{', '.join(filter(None, self.table.columns))}; "
                 f'--columns "NAME=KEY" says what one is, with KEY one of {self._known()}'
             )
+
+    def _tell_unknown(self) -> None:
+        """Tells of columns that are not taken; refuses where most are nothing known and nobody said what they are."""
+        unknown = {}
+        for column, name in enumerate(self.table.columns):
+            counted = name.lower() == "support" and line_of_averages(self.table) is not None
+            cells = [line.cells[column] for line in self.table.lines if not is_blank(line.cells[column])]
+            if self.keys[column] is None and name and cells and not counted:
+                unknown[name] = not self.meanings[column].kind and any(map(is_numeric, cells))
+        if not unknown:
+            return
+        first, known = next(iter(unknown)), {*ROW_KEYS, *POINT_KEYS}.intersection(map(str, self.keys))
+        if known and sum(unknown.values()) > len(known) and not self.choices.columns and not self.table.is_log:
+            names = [name for name, is_quantity in unknown.items() if is_quantity]
+            self.faults.append(
+                f"{self.path} has more columns of numbers that are nothing known ({', '.join(names)}) than others; "
+                f'--columns "{names[0]}=KEY" says what one is, with KEY one of {self._known()}, and once it '
+                "is given the others are left out"
+            )
+        self.notes.append(
+            f'not taken: {", ".join(unknown)}; --columns "{first}=KEY" takes a column as one of {self._known()}'
+        )
 
     def _settle(self, unsure: Sequence[int]) -> None:
         """Decides accuracies and losses whose heads name no part of the data, where one is certain; else asks."""
@@ -262,39 +255,53 @@ class Reading:
             (*(POINT_KEYS if self.is_curve else ROW_KEYS), *(k for k in OTHER_KEYS if k != "epoch" or self.is_curve))
         )
 
-    def _column(self, name: str) -> list[str]:
-        column = self.table.columns.index(name)
-        return [line.cells[column] for line in self.table.lines]
-
     def _cells(self) -> dict[tuple[int, int], Printed]:
         """The numbers of all columns that have a key, by line and column, in our units."""
         columns = [i for i, key in enumerate(self.keys) if key not in (None, "label", "ignore")]
         comma = self._takes_comma(line.cells[i] for i in columns for line in self.table.lines)
         self._check()
-        cells: dict[tuple[int, int], Printed] = {}
-        beside: dict[str, None] = {}
-        for column in columns:
-            for number, line in enumerate(self.table.lines):
-                try:
-                    printed = read(line.cells[column], comma)
-                except UnreadableError as error:
-                    name = self.table.columns[column]
-                    self.faults.append(
-                        f'{self.path}, {line.place}, {name}: {error}; --columns "{name}=ignore" leaves it out'
-                    )
-                    continue
-                if printed is not None:
-                    cells[number, column] = printed
-                    if printed.beside:
-                        beside[f"{printed.beside} at {line.place}"] = None
-        if beside:
-            self.notes.append(f"left out beside numbers: {', '.join(beside)}")
+        cells = self._read(columns, comma)
         self._check()
         of_shares = (c.digits for (_, i), c in cells.items() if str(self.keys[i]).endswith("_percent"))
         self.most = max(map(Decimal, of_shares), default=Decimal(0))
         for column in columns:
             own = {number: cell for (number, c), cell in cells.items() if c == column}
             cells |= {(number, column): cell for number, cell in self._in_our_unit(column, own).items()}
+        return cells
+
+    def _read(self, columns: Sequence[int], comma: bool) -> dict[tuple[int, int], Printed]:
+        """The numbers of columns as printed; tells of cells with something else than one, or something beside it."""
+        cells: dict[tuple[int, int], Printed] = {}
+        told: dict[str, list[str]] = defaultdict(list)
+        asked: list[str] = []
+        for column in columns:
+            name = self.table.columns[column]
+            said = "std" if names_spread(f"{name} {self.table.caption}") else None
+            for number, line in enumerate(self.table.lines):
+                text, place = clean(line.cells[column]), f"at {line.place}"
+                try:
+                    printed = read(text, comma, self.choices.brackets or said)
+                except BracketsError:
+                    asked.append(f"{text} {place}")
+                    continue
+                except UnreadableError as error:
+                    self.faults.append(
+                        f"{self.path}, {line.place}, {name}: {error}; correct it, or empty the cell, which leaves it "
+                        f'out (--columns "{name}=ignore" leaves the column out)'
+                    )
+                    continue
+                if printed is None:
+                    told["left out, as they are no numbers"] += [f"{text} {place} ({name})"] * bool(text)
+                    continue
+                cells[number, column] = printed
+                told["left out beside numbers"] += [f"{printed.beside} {place}"] * bool(printed.beside)
+                told["approximate, and taken as printed"] += [f"{text} {place}"] * printed.approximate
+        if asked:
+            self.faults.append(
+                f"{self.path}: {listed(asked)} may be a mean with its standard deviation in brackets; add --brackets "
+                "std, or --brackets ignore, which takes none of the numbers in brackets"
+            )
+        self.notes += [f"{what}: {listed(items)}" for what, items in told.items() if items]
         return cells
 
     def _takes_comma(self, cells: Iterable[str]) -> bool:
@@ -337,11 +344,11 @@ class Reading:
         fraction = not marked and most <= 1 and (head.unit == "fraction" or self.table.fractions)
         if percent and said == "fraction" and column in self._unit_columns:
             self.faults.append(f"{self.path}: {name} has {most}{' %' * marked}, which is no fraction of 1")
-        small = [c.digits for c in cells.values() if not c.unit and 0 < Decimal(c.digits) <= 1]
+        small = [n for n, c in cells.items() if not c.unit and 0 < Decimal(c.digits) <= 1]
         if percent and small and said is None and not self.is_curve and head.kind not in ("error", "std"):
             self.faults.append(
-                f"{self.path}: {name} has {small[0]} among percentages, which may be a fraction of 1; correct it, or "
-                "add --unit percent"
+                f"{self.path}, {self.table.lines[small[0]].place}: {name} has {cells[small[0]].digits} among "
+                "percentages, which may be a fraction of 1; correct it, or add --unit percent"
             )
         if percent or not cells:
             return dict(cells)
@@ -354,7 +361,7 @@ class Reading:
         ]:
             self.notes.append(f"{name} prints {coarse[0]}, so the percentage has a digit that is not printed")
         return {
-            number: Printed(shift(c.digits, 2), "%", None if c.std is None else shift(c.std, 2))
+            number: replace(c, digits=shift(c.digits, 2), unit="%", std=None if c.std is None else shift(c.std, 2))
             for number, c in cells.items()
         }
 
@@ -382,45 +389,37 @@ class Reading:
 
     def _lines(self, cells: Mapping[tuple[int, int], Printed]) -> list[FoundRow]:
         """A row for each line; of a table by class, as scikit-learn prints one, a row for its averages."""
-        found = []
-        if by_class := [n for n, line in enumerate(self.table.lines) if clean(line.cells[0]).lower() in _BY_CLASS]:
-            return self._by_class(by_class[0], cells)
+        if line_of_averages(self.table) is not None:
+            row, notes = row_of(self.table, self.keys, cells)
+            self.notes += notes
+            return [row] if row.reported else []
+        found, nothing = [], []
+        labels = Labels(self.table, [i for i, key in enumerate(self.keys) if key == "label"], merged=False)
         for number, line in enumerate(self.table.lines):
             printed = {str(key): cells[number, i] for i, key in enumerate(self.keys) if key and (number, i) in cells}
             if not printed.keys() & self._quantities():
-                self.notes.append(f"{line.place} prints nothing that is taken")
+                nothing.append(line.place)
                 continue
-            row = FoundRow(
-                number + 1,
-                self._label(line) or f"{self.table.columns[0]} {clean(line.cells[0])}".strip(),
-                line.place,
-                line.text,
-            )
+            row = FoundRow(number + 1, labels.of_row(number), line.place, line.text)
             row.reported = {key: printed[key].digits for key in ROW_KEYS if key in printed}
             averages = {self.meanings[i].averages for i, key in enumerate(self.keys) if key in row.reported} - {""}
             row.averages = averages.pop() if len(averages) == 1 else ""
             self._spread(row, printed)
             found.append(row)
+        self.notes += [f"{listed(nothing)} print{'s' * (len(nothing) == 1)} nothing that is taken"] * bool(nothing)
+        self.notes += [*labels.notes, *repeated(found)]
         return found
 
-    def _by_class(self, first: int, cells: Mapping[tuple[int, int], Printed]) -> list[FoundRow]:
-        """The row of a table with a line for each class, of which only accuracy and averages are a row's."""
-        line = self.table.lines[first]
-        row = FoundRow(1, self.path.stem, line.place, line.text)
-        row.averages = clean(line.cells[0]).lower().partition(" ")[0]
-        keys = {
-            key: i for i, key in enumerate(self.keys) if key in ("precision_percent", "recall_percent", "f1_percent")
-        }
-        row.reported = {key: cells[first, i].digits for key, i in keys.items() if (first, i) in cells}
-        for number, other in enumerate(self.table.lines):
-            shown = [cells[number, i].digits for i in keys.values() if (number, i) in cells]
-            if clean(other.cells[0]).lower() == "accuracy" and shown:
-                row.reported = {"test_accuracy_percent": shown[-1], **row.reported}
-                row.text = f"{other.text}\n{row.text}"
-        self.notes.append(
-            f"taken is {clean(line.cells[0])}; the lines of single classes and other averages are no rows"
-        )
-        return [row]
+    def _curves(self, cells: Mapping[tuple[int, int], Printed]) -> list[FoundRow]:
+        """A row for each training, with its epochs."""
+        if "epoch" not in self.keys:
+            self.faults.append(f'{self.path} has no column of epochs; --columns "NAME=epoch" says which it is')
+            return []
+        curves = Curves(self.path, self.table, self.keys, cells)
+        found = curves.rows()
+        self.faults += curves.faults
+        self.notes += curves.notes
+        return found
 
     def _spread(self, row: FoundRow, printed: Mapping[str, Printed]) -> None:
         """The standard deviation that stands behind a row's first accuracy or error."""
@@ -435,90 +434,3 @@ class Reading:
             self.notes.append(f"{row.place}: ± {std} behind {key} is not taken, as a row has one std_percent")
         if "std_percent" in row.reported and "runs" not in row.reported:
             self.notes.append("over how many runs the ± is taken does not stand in the table; --runs K says it")
-
-    def _label(self, line: Line) -> str:
-        """What the label's columns say; a number with its column's name."""
-        parts = []
-        for name, key, cell in zip(self.table.columns, self.keys, line.cells, strict=True):
-            if key == "label" and not is_blank(cell):
-                text = clean(cell)
-                parts.append(
-                    f"{name} {text}" if name and is_numeric(text) and not any(c.isalpha() for c in text) else text
-                )
-        return ", ".join(parts)
-
-    def _curves(self, cells: Mapping[tuple[int, int], Printed]) -> list[FoundRow]:
-        """A row for each training, with its epochs."""
-        if "epoch" not in self.keys:
-            self.faults.append(f'{self.path} has no column of epochs; --columns "NAME=epoch" says which it is')
-            return []
-        groups: dict[str, list[int]] = defaultdict(list)
-        for number, line in enumerate(self.table.lines):
-            groups[self._label(line)].append(number)
-        found = [self._curve(count, label, numbers, cells) for count, (label, numbers) in enumerate(groups.items(), 1)]
-        return [row for row in found if row.curve or row.reported.keys() & self._quantities()]
-
-    def _curve(
-        self, count: int, label: str, numbers: Sequence[int], cells: Mapping[tuple[int, int], Printed]
-    ) -> FoundRow:
-        at = self.keys.index("epoch")
-        numbers = [n for n in numbers if (n, at) in cells]
-        epochs = {n: int(Decimal(cells[n, at].digits)) for n in numbers}
-        first = min(epochs.values(), default=1)
-        if first == 0:
-            self.notes.append("epochs are counted from 0 there, and from 1 in the rows")
-            epochs = {n: epoch + 1 for n, epoch in epochs.items()}
-        last = max(epochs.values(), default=0)
-        values: dict[str, dict[int, str]] = {}
-        for column, key in enumerate(self.keys):
-            if key in (None, "epoch", "label", "ignore"):
-                continue
-            own: dict[int, dict[str, None]] = defaultdict(dict)
-            for n in numbers:
-                if (n, column) in cells:
-                    own[epochs[n]][cells[n, column].digits] = None
-            if any(len(each) > 1 for each in own.values()):
-                name = self.table.columns[column]
-                self.notes.append(f"{name} has several values in one epoch, so none of them is the epoch's")
-            elif own:
-                values[str(key)] = {epoch: next(iter(each)) for epoch, each in own.items()}
-        lines = [self.table.lines[n] for n in numbers]
-        places = [line.place.removeprefix("line ") for line in lines]
-        place = (
-            f"lines {places[0]} to {places[-1]}" if len(places) > 1 else f"line {places[0]}" if places else "nowhere"
-        )
-        row = FoundRow(count, label, place, "\n".join(line.text for line in lines), is_training=True)
-        planned = self.table.planned_epochs
-        complete = planned is None or last + (first == 0) >= planned
-        for key in list(values):
-            once = list(values[key]) == [last] and key.startswith("test_") and last > 1
-            if key in POINT_KEYS and not once:
-                continue
-            # Of the training, not of an epoch on the way: printed at its end, or where a curve has no place for it.
-            digits = values.pop(key)
-            if key in ROW_KEYS and last in digits:
-                row.reported[key] = digits[last]
-            elif any(last in each for name, each in values.items() if not name.startswith("test_")):
-                values[key] = digits
-            else:
-                self.notes.append(f"{key} {digits[last]} is not taken, as a row has a place for it only in an epoch")
-            if len(digits) > 1:
-                self.notes.append(f"{key} is taken of the last epoch alone, as a curve has no place for it")
-        of_epochs = sorted({epoch for each in values.values() for epoch in each})
-        row.curve = [
-            {"epoch": str(epoch), **{key: values[key][epoch] for key in POINT_KEYS if epoch in values.get(key, {})}}
-            for epoch in of_epochs
-        ]
-        last = max(of_epochs, default=last)
-        row.reported["epochs"] = str(last if complete else planned)
-        if complete:
-            final = row.curve[-1] if row.curve else {}
-            for key in ROW_KEYS:
-                if key in final:
-                    row.reported.setdefault(key, final[key])
-        else:
-            self.notes.append(
-                f"the log is to have {planned} epochs and ends with {last}, so no value is the last epoch's"
-            )
-        row.reported = {key: row.reported[key] for key in ROW_KEYS if key in row.reported}
-        return row

@@ -42,6 +42,7 @@ class Table:
         is_log: whether it was a log.
         fractions: whether what wrote the log gives accuracies as fractions of 1.
         planned_epochs: that the log says it is to have.
+        caption: what stands above it, or around it in Markdown.
     """
 
     columns: tuple[str, ...]
@@ -50,6 +51,7 @@ class Table:
     is_log: bool = False
     fractions: bool = False
     planned_epochs: int | None = None
+    caption: str = ""
 
 
 def read_text(path: Path, encoding: str | None) -> str:
@@ -90,7 +92,8 @@ def read_markdown(path: Path, text: str, number: int | None) -> Table:
         UserError: if there is no such table, or several and none is named.
     """
     tables: list[list[tuple[int, list[str], str]]] = [[]]
-    for count, line in enumerate(text.splitlines(), 1):
+    lines = text.splitlines()
+    for count, line in enumerate(lines, 1):
         if "|" not in line:
             tables.append([])
         else:
@@ -105,7 +108,10 @@ def read_markdown(path: Path, text: str, number: int | None) -> Table:
     rows = [row for index, row in enumerate(tables[(number or 1) - 1]) if index != 1]
     width = len(rows[0][1])
     # As the format has it, cells that a line lacks at its end are empty.
-    return _table(path, [(at, cells + [""] * (width - len(cells)), line) for at, cells, line in rows])
+    table = _table(path, [(at, cells + [""] * (width - len(cells)), line) for at, cells, line in rows])
+    above, below = lines[: rows[0][0] - 1][::-1], lines[rows[-1][0] :]
+    around = [next(filter(str.strip, part), "") for part in (above, below)]
+    return replace(table, caption=" ".join(line for line in around if "|" not in line))
 
 
 def read_delimited(path: Path, text: str, kind: str) -> Table:
@@ -152,9 +158,11 @@ def _split(path: Path, text: str, delimiter: str) -> list[tuple[int, int, list[s
 def _table(path: Path, rows: list[tuple[int, list[str], str]]) -> Table:
     """Makes a table of records: captions off, heads of several lines joined, cells counted."""
     notes: list[str] = []
+    captions: list[str] = []
     width = Counter(_filled(cells) for _, cells, _ in rows).most_common(1)[0][0]
     while len(rows) > 1 and rows[0][1][0] and _filled(rows[0][1]) == 1 < width:
-        notes.append(f"line {rows[0][0]} is taken as a caption: {' '.join(filter(None, rows[0][1]))}")
+        captions.append(rows[0][1][0])
+        notes.append(f"line {rows[0][0]} is taken as a caption: {captions[-1]}")
         rows = rows[1:]
     heads, rows = _heads(rows)
     if len(heads) < 2 or not rows:
@@ -172,7 +180,7 @@ def _table(path: Path, rows: list[tuple[int, list[str], str]]) -> Table:
         else:
             full = [*cells, *[""] * len(heads)][: len(heads)]
             lines.append(Line(f"line {at}", tuple(full), text.strip()))
-    return _upright(Table(heads, tuple(lines), tuple(notes)))
+    return _upright(Table(heads, tuple(lines), tuple(notes), caption=" ".join(captions)))
 
 
 def _filled(cells: Sequence[str]) -> int:
@@ -214,8 +222,8 @@ def _upright(table: Table) -> Table:
         return table
     columns = zip(*(line.cells[1:] for line in table.lines), strict=True)
     lines = tuple(
-        Line(f"column {head}", (head, *cells), f"{head}: {', '.join(cells)}")
-        for head, cells in zip(table.columns[1:], columns, strict=True)
+        Line(f"column {head or f'#{number}'}", (head, *cells), f"{head}: {', '.join(cells)}")
+        for number, (head, cells) in enumerate(zip(table.columns[1:], columns, strict=True), 2)
     )
     names = ("label", *(clean(line.cells[0]) for line in table.lines))
     told = "its columns are taken as the rows, since the quantities stand at its side"

@@ -138,6 +138,23 @@ def test_what_is_wrong_in_a_row(tmp_path: Path, text: str, line: int, told: str)
         ("reports: {a: {titel: A}}", "1: reports.a has the key titel; did you mean title?"),
         ("reports:\n  a: {title: A}\n  b:\n    title: B\n    year: soon", '5: reports.b.year is "soon"; it must be'),
         ("reports: 3", "1: reports is 3; it must be a mapping"),
+        (
+            "reports:\n  a: {title: A}\n  2024: {title: B}",
+            "3: reports has the id 2024, which YAML reads as a whole number; put the id 2024 in quotes",
+        ),
+        (
+            "reports: {no: {title: B}}",
+            "1: reports has the id false, which YAML reads as true or false; put the id",
+        ),
+        (
+            "reports: {1.5: {title: B}}",
+            "1: reports has the id 1.5, which YAML reads as a number; put the id 1.5",
+        ),
+        ("reports: {2024-01-02: {title: B}}", "1: reports has the id 2024-01-02, which YAML reads as a date; put"),
+        (
+            "reports: {a: {title: A}, a b: {title: B}}",
+            '1: reports has the id "a b", which is no id of a report; it may have letters',
+        ),
         ("report: {}", "1: the file has the key report; did you mean reports?"),
     ],
 )

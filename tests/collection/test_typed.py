@@ -53,3 +53,10 @@ def test_what_it_takes_jsonargparse_takes_too(key: str, value: Any) -> None:
         assert found == by_jsonargparse(group)
     except ArgumentError as error:
         pytest.fail(f"{key}: {value!r} is refused by jsonargparse: {error}")
+
+
+@pytest.mark.parametrize("text", ["９３.10", "٩٣", "1_0.5", "1_0", "0x60", "9３", "½", ""])
+@pytest.mark.parametrize("key", ["test_accuracy_percent", "epochs", "std_percent"])
+def test_only_digits_as_people_print_them_are_numbers(text: str, key: str) -> None:
+    with pytest.raises(MismatchError, match=f"reported.{key} is .*it must be a (whole )?number"):
+        build(Reproduction, {"reported": {key: text}})

@@ -1,60 +1,17 @@
 """Tables and logs as they are printed: every digit in the rows' files, and nothing guessed."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from tests.conftest import REPRODUCTIONS, Command, Finished, Refuse
-
-PRINTED = Path(__file__).parent / "printed"
-Transcribe = Callable[..., Finished]
+from tests.conftest import REPRODUCTIONS, Command, Refuse
+from tests.transcribe.conftest import PRINTED, Transcribe, read_back, shown
 
 EXPECTED = {path.stem: path.read_text(encoding="utf-8") for path in (PRINTED.parent / "expected").iterdir()}
 """For each printed file a line of flags that answer what it leaves open, then what its rows must hold, written by hand:
 the digits as printed, but for fractions, in percent, and times, in seconds."""
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> Path:
-    """A collection with one report and no rows yet."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "collection.yaml").write_text('# Mine.\nreports:\n  smith:\n    title: "On networks"\n')
-    return folder
-
-
-@pytest.fixture
-def transcribe(command: Command, mine: Path) -> Transcribe:
-    """Runs the command on a file, or on a text, for the collection."""
-
-    def run(table: str | Path, *flags: str | Path, name: str = "table.csv", report: str = "smith") -> Finished:
-        path = PRINTED / table if (PRINTED / table).is_file() else mine.parent / name
-        if path.parent != PRINTED:
-            path.write_text(str(table), encoding="utf-8")
-        return command("transcribe", path, "--report", report, "--collection", mine, *flags)
-
-    return run
-
-
-def read_back(folder: Path) -> dict[str, dict[str, Any]]:
-    """The groups of a collection's rows, by label."""
-    files = sorted(folder.glob("smith_*.yaml"))
-    groups = [yaml.safe_load(path.read_text(encoding="utf-8"))["reproduction"] for path in files]
-    return {group["label"]: group for group in groups}
-
-
-def shown(groups: dict[str, dict[str, Any]]) -> str:
-    """Rows as EXPECTED has them."""
-    lines = []
-    for label, group in groups.items():
-        reported = group["reported"]
-        lines.append(f"{label}: " + ", ".join(f"{key} {value}" for key, value in reported.items() if key != "curve"))
-        lines += ["  " + ", ".join(f"{key} {value}" for key, value in p.items()) for p in reported.get("curve", ())]
-    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("table", sorted(EXPECTED))
@@ -122,10 +79,10 @@ REFUSED = {
         "line 2 has 4 cells and the head 3; a number with a comma",
     ),
     "short": ("Model,Test Acc,Time (s)\nA,86.1,12\nB,86.1\n", "", "line 3 has 2 cells and the head 3"),
-    "about": ("Model,Test Acc\nA,~86\n", "", "line 2, Test Acc: ~86 is no number that can be told for sure"),
+    "unreadable": ("Model,Test Acc\nA,8x6\n", "", "line 2, Test Acc: 8x6 is no number that can be told for sure"),
     "bound": ("Model,Test Acc\nA,>86\n", "", ">86 is no number"),
     "range": ("Model,Test Acc\nA,86 - 87\n", "", "86 - 87 is no number"),
-    "brackets": ("Model,Test Acc\nA,86.2 (0.3)\n", "", "86.2 (0.3) is no number"),
+    "brackets": ("Model,Test Acc\nA,86.2 (0.3)\n", "", "86.2 (0.3) at line 2 may be a mean"),
     "clock": ("Model,Test Acc,Time (s)\nA,86.2,12:34\n", "", "12:34 may be minutes and seconds"),
     "above 100": ("Model,Test Acc\nA,862.1\n", "", "862.1 is no percentage between 0 and 100"),
     "no fraction": ("Model,Test Acc\nA,86.2\n", "--unit Test Acc=fraction", "which is no fraction of 1"),
@@ -315,7 +272,7 @@ def test_several_trainings_in_one_log_are_several_rows(transcribe: Transcribe, m
 def test_a_log_that_ends_early_has_no_last_epoch(transcribe: Transcribe, mine: Path) -> None:
     done = transcribe("Epoch 1/10 - loss: 1.20, acc: 44.10\nEpoch 2/10 - loss: 1.10, acc: 50.10\n", name="log.txt")
     assert "is to have 10 epochs and ends with 2" in done.out
-    assert shown(read_back(mine)).splitlines()[0] == "log.txt: epochs 10"
+    assert shown(read_back(mine)).splitlines()[0] == "log: epochs 10"
 
 
 def test_other_encodings(transcribe: Transcribe, mine: Path, command: Command) -> None:
@@ -338,3 +295,13 @@ def test_the_packaged_reports_are_left_alone(refuse: Refuse, tmp_path: Path) -> 
     shutil.copy(PRINTED / "units.csv", table)
     assert "no collection" in refuse("transcribe", table, "--report", "smith", "--collection", tmp_path)
     assert not list(REPRODUCTIONS.glob("smith*"))
+
+
+def test_the_packaged_reports_get_no_more(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("Model,Test Acc\nA,86.2\n")
+    told = command("transcribe", "table.csv", "--report", "x").sentence()
+    assert "holds the packaged reports" in told
+    assert "--collection DIR; `init DIR` makes one" in told
+    (tmp_path / "collection.yaml").write_text("reports: {}\n")
+    assert "`--collection .` for this folder" in command("transcribe", "table.csv", "--report", "x").sentence()
+    assert not list(REPRODUCTIONS.glob("x_*"))

@@ -111,6 +111,7 @@ docs: $(VENV)/installed
 	@$(PY) docs/scripts/replays.py
 	@$(PY) docs/scripts/bench_table.py
 	@$(PY) docs/scripts/price_table.py
+	@$(PY) docs/scripts/curves.py
 	@$(PY) docs/scripts/verdict_errors.py
 
 help:

@@ -32,6 +32,12 @@ def test_the_table_of_prices_is_up_to_date() -> None:
     assert sorted(priced) == sorted(COLLECTION.rows)  # each row once
 
 
+def test_the_logs_beside_ours_are_up_to_date() -> None:
+    with_tables = runpy.run_path(str(ROOT / "docs" / "scripts" / "curves.py"))["with_tables"]
+    page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    assert with_tables(page) == page, "run `make docs`"
+
+
 def test_tables_on_scaling_are_up_to_date() -> None:
     with_tables = runpy.run_path(str(ROOT / "docs" / "scripts" / "scaling_tables.py"))["with_tables"]
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import configuration_file
 from cifar_hpc.collection.reproduction import METRICS, Row
 from cifar_hpc.collection.source import read_yaml
+from cifar_hpc.machine import cpu_model
 from cifar_hpc.records import run_directory
 from cifar_hpc.records.record import Record
 from cifar_hpc.report import durations
@@ -167,17 +168,24 @@ def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, s
         name, duration = row.reproduction.name, known[row.reproduction.name]
         own = [r.curve[-1] for r in found.unfinished if r.name == name and r.curve]
         alike = [
-            (other.epoch_seconds * _images(row) / _images(near), f"like {other.row}")
+            (other.epoch_seconds * _images(row) / _images(near), f"like {other.row}{_elsewhere(other)}")
             for near in rows
             if (other := known[near.reproduction.name]) is not None and _network(near) == _network(row)
         ]
         if duration is not None:
-            answer[name] = duration.epoch_seconds, "its own" if duration.row == name else f"as {duration.row}"
+            of = "its own" if duration.row == name else f"as {duration.row}"
+            answer[name] = duration.epoch_seconds, of + _elsewhere(duration)
         elif own:
             answer[name] = min(point.train_seconds + point.eval_seconds for point in own), "its own"
         else:
             answer[name] = min(alike, default=None)
     return answer
+
+
+def _elsewhere(duration: durations.Duration) -> str:
+    """On which processor it was measured, where that is another kind than this machine's: hours may differ by half."""
+    processor = duration.machine.partition(",")[0]
+    return "" if processor == cpu_model() else f", on {processor}"
 
 
 def _network(row: Row) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ import pytest
 
 from cifar_hpc.campaign.plan import Request, Run, more_seeds, plan
 from cifar_hpc.collection.folder import chosen
+from cifar_hpc.machine import cpu_model
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import judge_row
 from tests import made_up
@@ -50,7 +51,7 @@ def unfinished(row: str, seed: int, epochs: int) -> Path:
 def test_one_long_run_is_planned_for_all_rows_of_its_experiment() -> None:
     keep("shahrin_table2_row3/seed1")  # one epoch, which tells how long they take
     (run,) = [run for run in planned(5, *RESNET18) if run.first]
-    assert (run.row, run.epochs, run.source) == ("shahrin_table2_row1", 349, "as shahrin_table2_row3")
+    assert (run.row, run.epochs, run.source.split(",")[0]) == ("shahrin_table2_row1", 349, "as shahrin_table2_row3")
     assert run.decides == dict.fromkeys(sorted(RESNET18, key=lambda row: row[-1] in "24"), METRICS)
     assert run.hours == pytest.approx(2.72, abs=0.01)
 
@@ -96,8 +97,16 @@ def test_rows_of_unknown_duration_are_measured_over_one_epoch() -> None:
 def test_a_row_of_the_same_network_tells_the_duration() -> None:
     keep("shahrin_table2_row5/seed1")
     (run,) = planned(24, "ashraf_cifar10_alexnet")
-    assert run.source == "like shahrin_table2_row5"
+    assert run.source.split(",")[0] == "like shahrin_table2_row5"
     assert run.hours == pytest.approx(100 * 391.4 / 3600, rel=0.01) or run.hours is None
+
+
+@pytest.mark.parametrize(("processor", "told"), [(cpu_model(), ""), ("Another One", ", on Another One")])
+def test_hours_from_another_processor_say_so(processor: str, told: str) -> None:
+    real = json.loads((ROOT / "results" / "shahrin_table2_row5" / "seed1" / "result.json").read_text())
+    made_up.write(Path("results/shahrin_table2_row5/seed1"), real | {"hardware": real["hardware"] | {"cpu": processor}})
+    (run,) = planned(24, "ashraf_cifar10_alexnet")
+    assert run.source == f"like shahrin_table2_row5{told}"
 
 
 def test_a_run_that_was_begun_goes_on() -> None:

@@ -464,7 +464,7 @@ def main() -> int:
             (habit, seed, stated)
             for habit in range(len(HABITS))
             for stated in (True, False)
-            for seed in range(max(arguments.honest // (2 * CHUNK * len(HABITS)), 1))
+            for seed in range(-(-arguments.honest // (2 * CHUNK * len(HABITS))))
         ]
         done: Counter[tuple[int, bool]] = Counter()
         found: dict[tuple[int, bool], Counter[str]] = {}

@@ -122,4 +122,6 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
 
 
 def _by_chance(count: int) -> str:
+    if not count:  # it was counted in none because it needs what no honest row shows
+        return " (only rows that break a rule can show it)"
     return f" (fits {count} of 10,000 honest rows by chance)"

@@ -31,6 +31,8 @@ Multipliers = tuple[Fraction, ...]
 """One for each of the five sums."""
 MOST_TRIED = 6_000_000
 """Combinations up to which a case is small: half a second."""
+MOST_CLASSES = 12
+"""Classes up to which a case can be small; the ways to share out hits among more need no counting."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def try_all(question: Question) -> Decision | None:
     """
     assert question.hits is not None
     sizes, images, guard = question.sizes, question.images, 1e-9
+    if len(sizes) > MOST_CLASSES:
+        return None
     fewest, most = (int(side * images) for side in question.hits)
     ways = np.ones(1)
     for n in sizes:

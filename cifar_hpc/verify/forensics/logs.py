@@ -38,7 +38,14 @@ def is_cross_entropy(group: Reproduction) -> bool:
     if setting is None or setting.origin not in ("stated", "code"):
         return False
     text = "".join(c for c in setting.where.lower() if c.isalnum())
-    return "crossentropy" in text and not any(word in text for word in ("binary", "bce", "focal", "smooth"))
+    return "crossentropy" in text and not any(word in text for word in _OTHER_LOSSES)
+
+
+_OTHER_LOSSES = (
+    *("binary", "bce", "focal", "smooth", "sigmoid", "generali"),
+    *("weight", "balanc", "accumul", "mix", "margin"),
+)
+"""Words beside cross-entropy that make another loss of it, or another mean."""
 
 
 UNEVEN_BATCHES = 0.05

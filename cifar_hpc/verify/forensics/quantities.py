@@ -33,6 +33,9 @@ def top5_holds_top1(row: Row) -> Iterator[Broken]:
     top5, error = reported.top5_accuracy_percent, reported.error_percent
     if top5 is None:
         return
+    if row.test_set is not None and row.test_set.classes <= 5 and share(top5)[1] < 1:
+        told = f"top-5 accuracy over {row.test_set.classes} classes is 100, but {top5} is printed"
+        yield {"top5_accuracy_percent": top5}, told, "impossible"
     least, printed = Fraction(0), ""
     if reported.test_accuracy_percent is not None:
         least, printed = share(reported.test_accuracy_percent)[0], f"the accuracy {reported.test_accuracy_percent}"

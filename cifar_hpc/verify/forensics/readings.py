@@ -55,7 +55,8 @@ def reading(row: Row) -> Reading:
     if over == "runs":
         over, runs = "images", runs if runs is not None and runs > 1 else None
     elif over == "images":
-        runs = runs or 1
+        # A printed deviation is one between runs, however many.
+        runs = runs or (None if reported.std_percent is not None else 1)
     known = reported.averages
     origin = row.reproduction.settings.get("batch_size")
     told = origin is not None and origin.origin != "unknown"

@@ -36,7 +36,10 @@ ODD = ("F1 as harmonic mean of the averages", "micro averages", "weighted averag
 """Slips that are worth a hint where no rule is broken: hardly an honest row shows them."""
 
 
-SMALL = 200
+MOST_TOLD = 95.0
+"""Percent up to which these can be told: averages of nearly perfect classes hardly differ, however they are taken."""
+
+SMALL = 30
 """Images up to which a changed number is held against all matrices, not against the hull alone."""
 
 
@@ -125,13 +128,14 @@ def explanations(row: Row, others: Sequence[Row] = ()) -> tuple[Slip, ...]:
     """
     case = Case(row, others)
     found = [Slip(slip, sentence, BY_CHANCE[slip]) for slip, sentence in _all(case)]
-    return tuple(sorted(found, key=lambda slip: slip.by_chance))
+    # One that needs a broken rule says nothing by being rare: it stands before what fits half of all rows.
+    return tuple(sorted(found, key=lambda slip: slip.by_chance or 5000))
 
 
 def odd(row: Row) -> tuple[Slip, ...]:
     """The slips that a row shows which breaks no rule, and which honest rows hardly show."""
     case = Case(row)
-    if not case.printed or max(map(decimals, case.printed.values())) < 2:
+    if not case.printed or max(map(decimals, case.printed.values())) < 2 or max(case.printed.values()) > MOST_TOLD:
         return ()
     found = [*_harmonic(case), *_micro(case), *_weighted_recall(case)]
     return tuple(Slip(slip, sentence, BY_CHANCE[slip]) for slip, sentence in found if slip in ODD)

@@ -33,14 +33,18 @@ def recall_is_accuracy(row: Row) -> Iterator[Broken]:
     """Recall equals accuracy on a balanced test set.
 
     Proof: with n images in each of C classes, mean over classes of (hits / n) = (all hits) / (C n). That is the
-    macro average; the micro and the weighted average equal accuracy on any test set. Means over runs are equal too.
+    macro average; the micro and the weighted average equal accuracy on any test set, the weighted one in each batch
+    too. Means over runs are equal too.
     Means over batches need not be: where nobody says what was averaged, it is asked in what share of honest rows they
-    are as far apart.
+    are as far apart. Precision and recall at a threshold of one half, as Keras has them, lie on both sides of accuracy.
     """
     printed, test_set, read = printed_metrics(row), row.test_set, reading(row)
-    if test_set is None or not {"recall", "accuracy"} <= printed.keys() or read.over == "batches":
+    if test_set is None or not {"recall", "accuracy"} <= printed.keys():
         return
-    balanced = test_set.sizes is not None and len(set(test_set.sizes)) == 1
+    weighted = read.averages == ("weighted",)
+    if read.over == "batches" and not weighted:
+        return
+    balanced = _is_balanced(row)
     if not balanced and set(read.averages) & {"macro"}:
         return
     recall, accuracy = share(printed["recall"]), share(printed["accuracy"])
@@ -50,7 +54,10 @@ def recall_is_accuracy(row: Row) -> Iterator[Broken]:
     what = "recall" if balanced else f"{read.averages[0]} recall"
     sentence = f"{what} must equal accuracy{' on a balanced test set' * balanced}, but {printed['recall']} is not "
     sentence += str(printed["accuracy"])
-    if read.over == "images":
+    if "micro" in read.averages and _counts_sure_answers(printed):
+        unless = "unless precision and recall count probabilities above one half, as Keras' do"
+        yield numbers, f"{sentence}, {unless}", "unusual"
+    elif read.over == "images" or weighted:
         yield numbers, sentence, "impossible"
     elif (rare := chance(accuracy, recall, test_set.images, test_set.classes, read.batch)) < RARE:
         least = least_batch(accuracy, recall, test_set.images)
@@ -58,6 +65,17 @@ def recall_is_accuracy(row: Row) -> Iterator[Broken]:
         unless += "" if least is None else _share(rare) + " of honest rows, and an accuracy over batches "
         unless += "" if least is None else f"can only where they hold at least {least}"
         yield numbers, f"{sentence}: {unless or 'no averaging over batches of up to 4096 explains it'}", "unlikely"
+
+
+def _counts_sure_answers(printed: dict[Metric, float]) -> bool:
+    """Whether precision is above accuracy and recall below, as where answers below a probability do not count."""
+    precision = printed.get("precision")
+    return precision is not None and precision > printed["accuracy"] > printed["recall"]
+
+
+def _is_balanced(row: Row) -> bool:
+    sizes = row.test_set.sizes if row.test_set else None
+    return sizes is not None and len(set(sizes)) == 1
 
 
 def _share(part: float) -> str:
@@ -69,28 +87,33 @@ def f1_is_bounded(row: Row) -> Iterator[Broken]:
 
     Proof: a class' F1 is the harmonic mean h(p, r). It is concave, so by Jensen the mean of h is at most h of the
     means. And h(p, r) >= min(p, r) >= p + r - 1, since the greater is at most 1; take means. That holds whatever the
-    weights are, over classes, batches or runs, as long as all three have the same.
+    weights are, over classes, batches or runs, as long as all three have the same. On a balanced test set macro and
+    weighted averages are one; elsewhere a row that does not say its average may have mixed them.
     """
-    printed = printed_metrics(row)
+    printed, read = printed_metrics(row), reading(row)
     if not {"precision", "recall", "f1"} <= printed.keys():
         return
+    one_average = _is_balanced(row) or len(read.averages) == 1
+    strength: Strength = "impossible" if one_average else "unusual"
+    name = f"{read.averages[0]} " if len(read.averages) == 1 else ""
+    unless = "" if one_average else ", unless the three are averaged with different weights"
     numbers = {KEYS[metric]: printed[metric] for metric in ("f1", "precision", "recall")}
     precision, recall, f1 = (share(printed[metric]) for metric in ("precision", "recall", "f1"))
     greatest = harmonic(precision[1], recall[1])
     if f1[0] > greatest:
         yield (
             numbers,
-            "macro F1 cannot exceed the harmonic mean of macro precision and macro recall, but "
-            f"{printed['f1']} exceeds {100 * float(greatest):.2f}",
-            "impossible",
+            f"{name}F1 cannot exceed the harmonic mean of precision and recall, but {printed['f1']} exceeds "
+            f"{100 * float(greatest):.2f}{unless}",
+            strength,
         )
     least = precision[0] + recall[0] - 1
     if f1[1] < least:
         yield (
             numbers,
-            f"macro F1 is at least macro precision plus macro recall minus 100 %, but {printed['f1']} is below "
-            f"{100 * float(least):.2f}",
-            "impossible",
+            f"{name}F1 is at least precision plus recall minus 100 %, but {printed['f1']} is below "
+            f"{100 * float(least):.2f}{unless}",
+            strength,
         )
 
 
@@ -105,7 +128,7 @@ def accuracy_counts_images(row: Row) -> Iterator[Broken]:
     Proof: it is the number of right or wrong answers, a whole number, divided by N. Those of the test set are looked at
     where the row says that they are over images, or over how many runs. Of a training log's accuracies it is known how
     many images they are over when the batch divides the training set, as then the mean over batches is the mean over
-    images; the batch must be the report's own.
+    images; the batch must be the report's own. A log that does not say so may be a mean over runs: `unlikely`.
     """
     group, data, read = row.reproduction, row.config.get("data", {}), reading(row)
     printed: list[tuple[float | None, int, str]] = []
@@ -117,7 +140,7 @@ def accuracy_counts_images(row: Row) -> Iterator[Broken]:
                 (group.reported.top5_accuracy_percent, images, "top-5 accuracy"),
                 (group.reported.error_percent, images, "test error"),
             ]
-        if group.reported.runs is None:
+        if read.runs == 1:
             images, curve = row.test_set.images, group.reported.curve
             printed += [(point.test_accuracy_percent, images, "test accuracy") for point in curve]
     train_images = TRAIN_IMAGES - data.get("holdout_images", 0)
@@ -126,7 +149,7 @@ def accuracy_counts_images(row: Row) -> Iterator[Broken]:
     if "data" in row.config and certain and train_images % data.get("batch_size", train_images) == 0:
         if read.over == "images" and read.runs is not None:
             printed.append((group.reported.train_accuracy_percent, train_images * read.runs, "training accuracy"))
-        if group.reported.runs is None and read.over != "batches":
+        if (read.runs is None and read.over == "unknown") or (read.runs == 1 and read.over == "images"):
             curve = group.reported.curve
             printed += [(point.train_accuracy_percent, train_images, "training accuracy") for point in curve]
     for value, images, name in dict.fromkeys(printed):
@@ -135,7 +158,7 @@ def accuracy_counts_images(row: Row) -> Iterator[Broken]:
             yield (
                 {f"{kind}_percent": value, "images": images},
                 f"an {kind} over {images:,} images is a multiple of {100 / images:g} %, but the {name} {value} is none",
-                "impossible",
+                "impossible" if read.over == "images" else "unlikely",
             )
 
 

@@ -19,7 +19,7 @@ MISTAKES = {
     "transcribe": "required: TABLE, --report",
     "transcribe table.csv --report smith --bad": "Unknown argument: --bad",
     "transcribe table.csv --report smith --runs many": "--runs: invalid int value",
-    "transcribe table.csv --report smith": "table.csv cannot be read",
+    "transcribe table.csv --report smith": "holds the packaged reports, to which transcribe adds none",
     "claims --bad": "`python -m cifar_hpc claims --help`",
     "claims nobody": "There is no report nobody",
     "report --out": "--out: expected one argument",

@@ -52,7 +52,7 @@ def unknown_names(config: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
     known = _defaults()
     for group in ("trainer", "data"):
         for key in _mapping(config.get(group)).keys() - known[group].keys():
-            told = did_you_mean(str(key), known[group]) or f"it may have {', '.join(known[group])}"
+            told = did_you_mean(str(key), known[group]) or f"`fit --help={group}` lists its keys"
             yield (group, key), f"{group} has the key {key}; {told}"
     yield from _unknown_in_class(config.get("model"), ("model",))
 

@@ -51,7 +51,7 @@ ADAM = "torch.optim.Adam"
     ("config", "key", "told"),
     [
         ({"trainer": {"max_epoch": 3}}, "trainer.max_epoch", "did you mean max_epochs?"),
-        ({"data": {"colour": 3}}, "data.colour", "it may have dataset, batch_size"),
+        ({"data": {"colour": 3}}, "data.colour", "`fit --help=data` lists its keys"),
         (
             {"model": {"class_path": "cifar_hpc.models.SmalCNN"}},
             "model.class_path",

@@ -362,7 +362,7 @@ def edited(tmp_path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"trainer__no_such_key": 1}, "trainer.no_such_key"),
+        ({"trainer__no_such_key": 1}, "trainer has the key no_such_key"),
         ({"model__init_args__optimiser": 1}, "optimiser"),
         ({"trainer__max_epochs": "many"}, "trainer.max_epochs"),
         ({"trainer__threads": 0}, "trainer.threads"),

@@ -212,17 +212,28 @@ def cifar100() -> CIFARArrays:
     return full_dataset("cifar100")
 
 
-def shared_run(factory: pytest.TempPathFactory, epochs: int) -> Path:
-    """A complete run on the sample, which pytest's workers share: the first that needs it makes it."""
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that pytest's workers share: the first that needs it makes it."""
     together = factory.getbasetemp().parent if os.environ.get("PYTEST_XDIST_WORKER") else factory.getbasetemp()
-    folder = together / f"run of {epochs} epochs"
-    with FileLock(together / f"{folder.name}.lock"):
-        if not (folder / "run" / "predictions.npz").exists():
-            folder.mkdir(exist_ok=True)
-            flags = [*SEQUENTIAL, f"--trainer.max_epochs={epochs}", "--run_dir", "run"]
-            line = [sys.executable, "-m", "cifar_hpc", "fit", *flags]
-            subprocess.run(line, check=True, capture_output=True, cwd=folder, timeout=HANGING)
-    return folder / "run"
+    folder, whole = together / name, together / f"{name}.whole"
+    with FileLock(together / f"{name}.lock"):
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what one that failed has left
+            folder.mkdir()
+            make(folder)
+            whole.touch()
+    return folder
+
+
+def shared_run(factory: pytest.TempPathFactory, epochs: int) -> Path:
+    """A complete run on the sample."""
+
+    def make(folder: Path) -> None:
+        flags = [*SEQUENTIAL, f"--trainer.max_epochs={epochs}", "--run_dir", "run"]
+        line = [sys.executable, "-m", "cifar_hpc", "fit", *flags]
+        subprocess.run(line, check=True, capture_output=True, cwd=folder, timeout=HANGING)
+
+    return shared(factory, f"run of {epochs} epochs", make) / "run"
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import HANGING, ROOT, Finished
+from tests.conftest import HANGING, ROOT, Finished, shared
 
 FRESH = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CIFAR_HPC", "VIRTUAL_ENV"))}
 SHELL = """trap 'echo "$? $BASH_COMMAND" >> "$STATUSES"' ERR
@@ -20,7 +20,10 @@ SHELL = """trap 'echo "$? $BASH_COMMAND" >> "$STATUSES"' ERR
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of programs of a fresh environment, with the wheel and, from this environment, what it depends on."""
-    folder = tmp_path_factory.mktemp("installed")
+    return shared(tmp_path_factory, "installed", install) / "venv" / "bin"
+
+
+def install(folder: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder, ROOT]
     subprocess.run([*pip, *map(str, build)], check=True, timeout=HANGING)
@@ -29,9 +32,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dependencies = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     (packages / "dependencies.pth").write_text("\n".join(dependencies) + "\n")
     (wheel,) = folder.glob("*.whl")
-    install = ["--python", folder / "venv/bin/python", "install", "--no-deps", "--no-index", "--no-compile", wheel]
-    subprocess.run([*pip, *map(str, install)], check=True, timeout=HANGING)
-    return folder / "venv" / "bin"
+    line = ["--python", folder / "venv/bin/python", "install", "--no-deps", "--no-index", "--no-compile", wheel]
+    subprocess.run([*pip, *map(str, line)], check=True, timeout=HANGING)
 
 
 def run(script: str, programs: Path, folder: Path, **environment: str) -> tuple[Finished, list[str]]:

@@ -62,8 +62,12 @@ def test_junit_stays_well_formed(tmp_path: Path) -> None:
     ids=str,
 )
 def test_commands_work_in_odd_environments(environment: dict[str, str], tmp_path: Path) -> None:
-    lines = (["rows"], ["verify", "ghugre_sequential"], ["fit", *SEQUENTIAL, "--trainer.max_epochs", "none"])
-    for line, statuses, told in zip(lines, ((0,), (0, 1, 3), (2,)), (b"", b"", b"must be"), strict=True):
+    lines = [(["rows"], (0,), b""), (["verify", "ghugre_sequential"], (0, 1, 3), b"")]
+    # torch and Lightning take seconds to load, and no encoding matters to them.
+    lines += [(["fit", *SEQUENTIAL, "--trainer.max_epochs", "none"], (2,), b"must be")] * (
+        "PYTHONWARNINGS" in environment
+    )
+    for line, statuses, told in lines:
         done = subprocess.run(
             [sys.executable, "-m", "cifar_hpc", *line],
             cwd=tmp_path,

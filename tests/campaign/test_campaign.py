@@ -19,7 +19,7 @@ import pytest
 from cifar_hpc.campaign import runner
 from cifar_hpc.campaign.plan import Request, Run
 from cifar_hpc.hpc.child import saved_epochs
-from tests.conftest import HANGING, ROOT, Command, record, wait_for
+from tests.conftest import HANGING, ROOT, Command, record, shared, wait_for
 from tests.faults import numbers
 
 ROW = "ghugre_sequential"
@@ -114,17 +114,18 @@ def kill_again_and_again(folder: Path, kills: int) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    status, err = finish(start(folder, "--hours", "1", "--seeds", "2"))
-    assert status == 0, err
-    return folder
+    def make(folder: Path) -> None:
+        status, err = finish(start(folder, "--hours", "1", "--seeds", "2"))
+        assert status == 0, err
+
+    return shared(tmp_path_factory, "undisturbed campaign", make)
 
 
 @pytest.mark.faults
 def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_one(
     undisturbed: Path, tmp_path: Path
 ) -> None:
-    kill_again_and_again(tmp_path / "killed", len(numbers(20, 3)))
+    kill_again_and_again(tmp_path / "killed", len(numbers(20, 2)))
     assert_same(tmp_path / "killed", undisturbed)
 
 

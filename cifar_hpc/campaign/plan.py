@@ -168,7 +168,7 @@ def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, s
         name, duration = row.reproduction.name, known[row.reproduction.name]
         own = [r.curve[-1] for r in found.unfinished if r.name == name and r.curve]
         alike = [
-            (other.epoch_seconds * _images(row) / _images(near), f"like {other.row}{_elsewhere(other)}")
+            (other.epoch_seconds * row.train_images / near.train_images, f"like {other.row}{_elsewhere(other)}")
             for near in rows
             if (other := known[near.reproduction.name]) is not None and _network(near) == _network(row)
         ]
@@ -193,10 +193,6 @@ def _network(row: Row) -> tuple[Any, ...]:
     model = row.config["model"]
     others = ("optimizer", "scheduler", "num_classes")
     return model["class_path"], {k: v for k, v in model.get("init_args", {}).items() if k not in others}
-
-
-def _images(row: Row) -> int:
-    return 50_000 - int(row.config["data"].get("holdout_images") or 0)
 
 
 def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_Experiment]:

@@ -253,6 +253,11 @@ class Row:
         return TestSet(TEST_IMAGES, classes, TEST_IMAGES // classes)
 
     @property
+    def train_images(self) -> int:
+        """Images that the row trains on."""
+        return TRAIN_IMAGES - int(self.config.get("data", {}).get("holdout_images") or 0)
+
+    @property
     def epochs(self) -> int:
         """Epochs that the row trains."""
         return int(self.config["trainer"]["max_epochs"])

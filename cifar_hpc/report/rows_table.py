@@ -9,7 +9,7 @@ from cifar_hpc.collection.reproduction import Row, reported_values
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, tell_table, terminal_width, write_file, write_json_output
 from cifar_hpc.report import durations, origins
-from cifar_hpc.report.markdown import escape
+from cifar_hpc.report.markdown import between, escape
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import RowVerdict, judge_row
 from cifar_hpc.verify.reader import Found
@@ -206,9 +206,7 @@ def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:
 
 def with_table(readme: str, described: list[dict[str, Any]]) -> str:
     """The README's text with its table brought up to date."""
-    before, begin, rest = readme.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    return f"{before}{begin}\n{markdown(described)}\n{end}{after}"
+    return between(readme, _BEGIN, _END, markdown(described))
 
 
 _README_METRICS = {"train_accuracy_percent": "training accuracy", "test_accuracy_percent": "test accuracy"}

@@ -1,9 +1,10 @@
 """Brings the table of docs/performance.md up to date with docs/measurements/bench_*.json (`make docs`)."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
+
+from cifar_hpc.report.markdown import between
 
 DOCS = Path(__file__).parents[1]
 COLUMNS = {
@@ -43,8 +44,7 @@ def table() -> str:
 
 def with_table(page: str) -> str:
     """The page with the table between its two marks."""
-    marks = r"(<!-- bench: begin -->\n).*?(<!-- bench: end -->)"
-    return re.sub(marks, lambda found: f"{found[1]}{table()}\n{found[2]}", page, flags=re.DOTALL)
+    return between(page, "<!-- bench: begin -->", "<!-- bench: end -->", table())
 
 
 if __name__ == "__main__":

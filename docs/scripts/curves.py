@@ -1,11 +1,11 @@
 """Brings the printed logs of docs/evidence.md up to date with the records under results/ (`make docs`)."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from cifar_hpc.collection.folder import choosing, chosen
 from cifar_hpc.collection.reproduction import Row
+from cifar_hpc.report.markdown import between
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import at_epoch, by_seed
 from cifar_hpc.verify.reader import Found
@@ -16,13 +16,8 @@ DOCS = Path(__file__).parents[1]
 def tables() -> str:
     """Markdown: for each row that prints a log and was run in full, its training accuracies beside ours."""
     with choosing(str(DOCS.parent / "reproductions")):
-        found = reader.read(chosen_files())
+        found = reader.read_all(committed_only=True)
         return "\n\n".join(table for row in chosen().rows.values() for table in _table(row, found))
-
-
-def chosen_files() -> list[Path]:
-    """The kept records, whatever the current folder is."""
-    return sorted((DOCS.parent / "results").rglob("result.json"))
 
 
 def _table(row: Row, found: Found) -> Iterator[str]:
@@ -50,8 +45,7 @@ def _table(row: Row, found: Found) -> Iterator[str]:
 
 def with_tables(page: str) -> str:
     """The page with the tables between their two marks."""
-    marks = r"(<!-- curves: begin -->\n).*?(<!-- curves: end -->)"
-    return re.sub(marks, lambda match: f"{match[1]}{tables()}\n{match[2]}", page, flags=re.DOTALL)
+    return between(page, "<!-- curves: begin -->", "<!-- curves: end -->", tables())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Brings docs/price.md up to date with docs/measurements/bench_*.json (`make docs`)."""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_hpc.collection.convergence import rule
 from cifar_hpc.collection.folder import Collection, choosing, chosen
-from cifar_hpc.collection.reproduction import METRICS, TEST_IMAGES, TRAIN_IMAGES, Row
+from cifar_hpc.collection.reproduction import METRICS, TEST_IMAGES, Row
+from cifar_hpc.report.markdown import between
 
 DOCS = Path(__file__).parents[1]
 MACHINES = {"AMX": ("bench_exact_amx", "bench_fast_amx"), "AVX-512, Zen 5": ("bench_exact", "bench_fast")}
@@ -48,11 +48,12 @@ def prices(collection: Collection) -> list[Price]:
         most = row.epochs if _prints_accuracy(row) else TIMED_EPOCHS
         arguments = rule(row.config)
         epochs = min(most, arguments["at_least"]) if arguments else most, most
-        images = TRAIN_IMAGES - int(row.config["data"].get("holdout_images") or 0)
         hours = {}
         for machine, (exact, fast) in measured.items():
             rates = exact[name][1], exact[name][0], fast[name][0]
-            plain, ours, overlaid = ((images + TEST_IMAGES / EVALUATION_PACE) / rate * most / 3600 for rate in rates)
+            plain, ours, overlaid = (
+                (row.train_images + TEST_IMAGES / EVALUATION_PACE) / rate * most / 3600 for rate in rates
+            )
             hours[machine] = plain, ours, overlaid
         found.append(Price(name, judged, epochs, hours))
     return sorted(found, key=lambda price: price.row)
@@ -91,8 +92,7 @@ def table() -> str:
 
 def with_table(page: str) -> str:
     """The page with the table between its two marks."""
-    marks = r"(<!-- price: begin -->\n).*?(<!-- price: end -->)"
-    return re.sub(marks, lambda found: f"{found[1]}{table()}\n{found[2]}", page, flags=re.DOTALL)
+    return between(page, "<!-- price: begin -->", "<!-- price: end -->", table())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python docs/scripts/replays.py
 
 from pathlib import Path
 
+from cifar_hpc.report.markdown import between
 from cifar_hpc.verify import replay
 
 PAGE = Path(__file__).parents[1] / "campaign.md"
@@ -13,9 +14,7 @@ BEGIN, END = "<!-- replays: begin (`make docs`) -->", "<!-- replays: end -->"
 
 def with_table(page: str) -> str:
     """The page with its table brought up to date."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return f"{before}{begin}\n{replay.page_table(replay.committed())}\n{end}{after}"
+    return between(page, BEGIN, END, replay.page_table(replay.committed()))
 
 
 if __name__ == "__main__":

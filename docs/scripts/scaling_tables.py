@@ -24,6 +24,7 @@ from cifar_hpc.bench.scaling_model import (
 )
 from cifar_hpc.bench.scaling_page import grid_text
 from cifar_hpc.collection.folder import chosen
+from cifar_hpc.report.markdown import between
 
 DOCS = Path(__file__).parents[1]
 DEVICES = [2**n for n in range(11)]
@@ -226,10 +227,7 @@ TABLES: dict[str, Callable[[], str]] = {
 def with_tables(page: str) -> str:
     """The page with its tables as they should be."""
     for name, make in TABLES.items():
-        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
-        before, found, rest = page.partition(begin)
-        assert found, f"docs/scaling.md has no place for the table {name}"
-        page = before + begin + make() + "\n" + end + rest.partition(end)[2]
+        page = between(page, f"<!-- {name} -->", "<!-- end -->", make())
     return page
 
 

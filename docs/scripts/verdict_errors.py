@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from cifar_hpc.report.markdown import between
 from cifar_hpc.verify.verdicts import (
     MOST_LIKE,
     MOST_SEEDS,
@@ -272,9 +273,7 @@ TABLES = {"errors": errors_table, "power": power_table, "price": price_table, "p
 def with_tables(page: str) -> str:
     """The page with its tables brought up to date."""
     for name, make in TABLES.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, _, rest = page.partition(begin)
-        page = f"{before}{begin}\n{make()}\n{end}{rest.partition(end)[2]}"
+        page = between(page, f"<!-- {name}: begin -->", f"<!-- {name}: end -->", make())
     return page
 
 

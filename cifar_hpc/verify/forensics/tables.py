@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from cifar_hpc.collection.reproduction import TRAIN_IMAGES, Averages, Row
+from cifar_hpc.collection.reproduction import Averages, Row
 from cifar_hpc.verify.forensics.finding import Broken, Finding, Strength
 from cifar_hpc.verify.forensics.joint import decide, reach
 from cifar_hpc.verify.forensics.logs import LOG_RULES
@@ -143,7 +143,7 @@ def accuracy_counts_images(row: Row) -> Iterator[Broken]:
         if read.runs == 1:
             images, curve = row.test_set.images, group.reported.curve
             printed += [(point.test_accuracy_percent, images, "test accuracy") for point in curve]
-    train_images = TRAIN_IMAGES - data.get("holdout_images", 0)
+    train_images = row.train_images
     origin = group.settings.get("batch_size")
     certain = origin is None or origin.origin in ("stated", "code")
     if "data" in row.config and certain and train_images % data.get("batch_size", train_images) == 0:
@@ -236,7 +236,7 @@ def f1_fits_accuracy(row: Row) -> Iterator[Broken]:
     one of a hundred honest rows.
     """
     printed, test_set, read = printed_metrics(row), row.test_set, reading(row)
-    if test_set is None or test_set.sizes is None or len(set(test_set.sizes)) > 1 or "recall" in printed:
+    if test_set is None or not _is_balanced(row) or "recall" in printed:
         return
     if read.over != "unknown" or not {"accuracy", "precision", "f1"} <= printed.keys():
         return

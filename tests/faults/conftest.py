@@ -20,7 +20,11 @@ LONGEST_SENTENCE = 1_100
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended; seconds are the processor's, so that a busy machine changes nothing."""
+    """A command that has ended.
+
+    Seconds are the processor's, so that a busy machine changes nothing; memory is counted beside that of the loaded
+    libraries, which differs between their builds.
+    """
 
     status: int
     out: str

@@ -44,7 +44,7 @@ def carry_out(request: dict[str, Any]) -> dict[str, Any]:
         "out": "" if request.get("output") else (folder / ".out").read_text(errors="replace"),
         "err": (folder / ".err").read_text(errors="replace"),
         "seconds": usage.ru_utime + usage.ru_stime,
-        "mebibytes": usage.ru_maxrss / 1024,
+        "mebibytes": (usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024,
     }
 
 

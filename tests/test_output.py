@@ -54,7 +54,7 @@ def test_rows_has_names_in_full_and_a_state(terminal: Terminal, command: Command
     assert max(map(len, shown.splitlines())) <= 80
     assert [line.split()[0] for line in shown.splitlines()[1:26]] == list(COLLECTION.rows)
     states = r"judged: (reproduced|plausible|above|below|inconclusive|not comparable), \d+ seeds?\*?|"
-    states += r"judged: no accuracy to compare|partly: epoch \d+.*|not yet run"
+    states += r"judged: no accuracy to compare|timed: \d+ s an epoch|partly: epoch \d+.*|not yet run"
     assert all(re.search(rf"  ({states})$", line) for line in shown.splitlines()[1:26])
     wide = terminal(120, "rows")
     assert all(row.model in wide for row in COLLECTION.rows.values())

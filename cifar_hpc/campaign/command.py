@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.campaign import keep, runner
-from cifar_hpc.campaign.plan import Request, Run, plan
+from cifar_hpc.campaign.plan import Request, Run, is_about_seconds, plan
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import EndedEarly, UserError
 from cifar_hpc.hpc.child import curve, saved_epochs
@@ -211,7 +211,8 @@ def table(request: Request, runs: list[Run]) -> str:
 
 
 def _decides(run: Run, request: Request) -> str:
-    if changes := request.changes(chosen().row(run.row)):
+    own = chosen().row(run.row)
+    if (changes := request.changes(own)) and not (is_about_seconds(own) and set(changes) == {"trainer.max_epochs"}):
         return f"decides nothing: {', '.join(sorted(changes))} of the row changed"
     if run.until < run.epochs:
         return f"tells how long its {run.epochs} epochs take"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc.campaign.plan import is_about_seconds, tells_seconds
 from cifar_hpc.campaign.runner import planned_runs, read_plans
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
@@ -43,11 +44,20 @@ def keep() -> tuple[list[str], list[str]]:
             except UserError as error:
                 problems.append(str(error))
                 continue
-            if record is None or not record.is_complete or record.tier != "full" or record.changed:
+            if record is None or not record.is_complete or not (_is_whole(record) or _is_timed(record)):
                 continue
             if (kept := _keep(record)) is not None:
                 new.append(kept.as_posix())
     return new, problems
+
+
+def _is_whole(record: Record) -> bool:
+    return record.tier == "full" and not record.changed
+
+
+def _is_timed(record: Record) -> bool:
+    """Whether it is all that is wanted of a row of which nothing is printed but seconds."""
+    return is_about_seconds(chosen().row(record.name)) and tells_seconds(record)
 
 
 def _keep(record: Record) -> Path | None:

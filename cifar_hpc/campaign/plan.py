@@ -22,6 +22,17 @@ from cifar_hpc.verify.judge import judge_row
 from cifar_hpc.verify.reader import Found
 from cifar_hpc.verify.verdicts import Judgement
 
+TIMED = 2
+"""Epochs that tell a row's seconds: the first warms up."""
+
+SECONDS = "seconds"
+"""What a run of a row decides of which nothing is printed but seconds."""
+
+
+def is_about_seconds(row: Row) -> bool:
+    """Whether the report prints no metric of a row."""
+    return all(getattr(row.reproduction.reported, metric) is None for metric in METRICS)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -81,10 +92,12 @@ class Request:
     threads: int | None = None
 
     def config(self, row: Row) -> dict[str, Any]:
-        """The row's configuration under the overlays."""
+        """The row's configuration under the overlays; of a row that is about seconds alone, two epochs."""
         config: dict[str, Any] = row.config
         for overlay in self.overlays:
             config = _laid_over(config, read_yaml(configuration_file(overlay)))
+        if is_about_seconds(row):
+            config = _laid_over(config, {"trainer": {"max_epochs": min(TIMED, config["trainer"]["max_epochs"])}})
         return config
 
     def changes(self, row: Row) -> dict[str, Any]:
@@ -124,9 +137,10 @@ def plan(request: Request, found: Found, left_out: Iterable[str] = ()) -> list[R
     """The runs to do, in order.
 
     First come runs that give rows their first evidence, those that decide most printed numbers an hour before others:
-    a run of several rows that are one experiment counts for all of them. Then come rows of which nothing tells how long
-    they take, with one epoch to measure that; then more seeds, as many as `verify` says. A run that does not fit the
-    hours is passed over; if time is left, the first of them is begun, and goes on in the next campaign.
+    a run of several rows that are one experiment counts for all of them, and two epochs for rows of which nothing is
+    printed but seconds. Then come rows of which nothing tells how long they take, with one epoch to measure that; then
+    more seeds, as many as `verify` says. A run that does not fit the hours is passed over; if time is left, the first
+    of them is begun, and goes on in the next campaign.
 
     Args:
         request: what is asked for.
@@ -212,6 +226,8 @@ def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_E
             its.seeds |= {r.seed for r in own} | {r.seed for r in found.of(name) if r.tier == "full" and not changes}
             # Under an overlay that changes the experiment no report is judged, and seeds are counted.
             evidence = own if changes else [r for r in found.evidence(member) if r.tier == "full" and not r.changed]
+            if is_about_seconds(member):
+                evidence = [r for other in members for r in found.of(other) if tells_seconds(r)]
             its.evidence |= {name} if evidence else set()
             its.wanted[name] = _wanted(member, evidence, found.records, request.seeds or (1 if changes else None))
         its.seeds |= {record.seed for record in its.unfinished}
@@ -220,10 +236,10 @@ def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_E
 
 
 def _wanted(row: Row, evidence: Sequence[Record], others: Sequence[Record], seeds: int | None) -> dict[str, int]:
-    """How many more seeds each printed number of a row wants; one that prints none wants seeds only where asked for."""
+    """How many more seeds each printed number of a row wants, or its seconds."""
     printed = [metric for metric in METRICS if getattr(row.reproduction.reported, metric) is not None]
-    if seeds is not None:
-        return dict.fromkeys(printed or ["seconds"], max(0, seeds - len({record.seed for record in evidence})))
+    if seeds is not None or not printed:
+        return dict.fromkeys(printed or [SECONDS], max(0, (seeds or 1) - len({record.seed for record in evidence})))
     verdicts = judge_row(row.reproduction, evidence, others)
     judged = verdicts[0].judgements if verdicts else {}
     return {metric: more_seeds(judged.get(metric)) if judged else 1 for metric in printed}
@@ -292,6 +308,11 @@ def _count(run: Run, its: _Experiment) -> None:
 
 def _epochs(request: Request, row: Row) -> int:
     return int(request.config(row)["trainer"]["max_epochs"])
+
+
+def tells_seconds(record: Record) -> bool:
+    """Whether a record is of so many whole epochs of its row that they tell how long one takes."""
+    return record.epochs_done >= TIMED and set(record.changed_from_row) <= {"trainer.max_epochs"}
 
 
 def _has(record: Record, changes: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.campaign.plan import Request, Run
+from cifar_hpc.campaign.plan import Request, Run, is_about_seconds
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
@@ -72,10 +72,12 @@ def planned_runs(content: dict[str, Any]) -> list[Run]:
 
 def arguments(run: Run, request: Request) -> list[str]:
     """What follows `fit` on the command line of a run, to begin it as well as to go on with it."""
+    row = chosen().row(run.row)
     threads = [] if request.threads is None else ["--trainer.threads", str(request.threads)]
+    epochs = ["--trainer.max_epochs", str(run.epochs)] if is_about_seconds(row) else []
     return [
-        *(part for file in (str(chosen().row(run.row).path), *request.overlays) for part in ("-c", file)),
-        *threads,
+        *(part for file in (str(row.path), *request.overlays) for part in ("-c", file)),
+        *(*threads, *epochs),
         *("--seed_everything", str(run.seed), "--run_dir", run.folder, "--resume"),
     ]
 

@@ -43,7 +43,8 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
     """
     found = reader.read_all(committed_only=readme is not None)
     rows = list(found.collection.rows.values())
-    described = [describe(row, found) for row in rows]
+    lasting = durations.durations(rows, found)
+    described = [describe(row, found) | {"duration": _duration(lasting.get(row.reproduction.name))} for row in rows]
     problems = [*found.collection.problems, *found.problems]
     if origins_page is not None:
         write_file(origins_page, origins.page(found.collection), "--origins")
@@ -53,16 +54,16 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
     if readme is not None:
         write_file(readme, with_table(_read(readme), described), "--readme")
     if json_file is not None:
-        lasting = durations.durations(rows, found)
-        for row in described:
-            duration = lasting.get(row["id"])
-            row["duration"] = duration and asdict(duration) | {"row_seconds": duration.row_seconds}
         write_json_output({"problems": problems, "rows": described}, json_file)
     if json_file != "-":
         show(described)
     if problems:
         raise UserError("\n".join(problems))
     return 0
+
+
+def _duration(duration: durations.Duration | None) -> dict[str, Any] | None:
+    return None if duration is None else asdict(duration) | {"row_seconds": duration.row_seconds}
 
 
 def _read(readme: Path) -> str:
@@ -152,8 +153,12 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
 def _state(row: dict[str, Any], metric: str) -> tuple[float | None, str]:
     """The measured number where it can be held against the row's printed one, and how far the row is judged."""
     evidence = row["evidence"]
+    if not row["model"]:
+        return None, "nothing to run: for `audit` alone"
+    if not metric and row["duration"] is not None:
+        return None, f"timed: {row['duration']['epoch_seconds']:.0f} s an epoch"
     if evidence is None:
-        return None, _NO_EVIDENCE if row["model"] else "nothing to run: for `audit` alone"
+        return None, _NO_EVIDENCE
     measured = evidence["measured"].get(metric)
     if evidence["tier"] != "full":
         told = "" if measured is None else f", {measured:.2f}"
@@ -178,10 +183,17 @@ def markdown(described: list[dict[str, Any]]) -> str:
                 continue
             cells = [f"`{row['id']}`", escape(row["model"]), label, f"{reported:.2f} %", *_found(evidence, metric)]
             lines.append("| " + " | ".join(cells) + " |")
-    silent = [f"`{row['id']}`" for row in described if all(row["reported"][m] is None for m in _README_METRICS)]
+    silent = [row for row in described if all(row["reported"][m] is None for m in _README_METRICS)]
     if silent:
-        lines += ["", f"Of {len(silent)} more rows the reports print no accuracy: {', '.join(silent)}."]
+        told = ", ".join(f"`{row['id']}` ({_timed(row['duration'])})" for row in silent)
+        lines += ["", f"Of {len(silent)} more rows the reports print no accuracy, but seconds: {told}."]
     return "\n".join(lines)
+
+
+def _timed(duration: dict[str, Any] | None) -> str:
+    if duration is None:
+        return "not yet timed"
+    return f"{duration['epoch_seconds']:.0f} s an epoch on {duration['machine'].partition(',')[0]}"
 
 
 def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:

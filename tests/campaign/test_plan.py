@@ -109,6 +109,22 @@ def test_hours_from_another_processor_say_so(processor: str, told: str) -> None:
     assert run.source == f"like shahrin_table2_row5{told}"
 
 
+SCALING = ("ashraf_scaling_1gpu", "ashraf_scaling_4gpu")
+
+
+def test_two_epochs_tell_the_seconds_of_rows_that_print_nothing_else() -> None:
+    keep("shahrin_table2_row7/seed1")
+    (run,) = planned(5, *SCALING)
+    assert (run.row, run.epochs, run.decides) == (SCALING[0], 2, dict.fromkeys(SCALING, ["seconds"]))
+    real = json.loads(Path("results/shahrin_table2_row7/seed1/result.json").read_text())
+    for epochs, wanted in ((1, 1), (2, 0)):
+        content = made_up.content("ashraf_cifar10_resnet50", seed=1, epochs=epochs, real=real, tier="smoke")
+        content["changed_from_row"] = {"trainer.max_epochs": [100, epochs]}
+        content["epochs"]["planned"] = 100
+        made_up.write(Path("results/ashraf_cifar10_resnet50/seed1"), content)
+        assert len(planned(5, *SCALING)) == wanted
+
+
 def test_a_run_that_was_begun_goes_on() -> None:
     folder = unfinished("shahrin_table2_row8", 4, epochs=12)
     (run,) = planned(1, "shahrin_table2_row7", "shahrin_table2_row8")

@@ -8,6 +8,7 @@
 # make results             brings the README's table and docs/durations.md up to date with results/
 # make audit-study         how often `audit` is wrong: the tables of docs/audit.md (minutes)
 # make docs                brings docs/reports.md up to date with the rows' files, docs/scaling.md and docs/campaign.md with measurements
+# make captures             pictures of the page of `report` in docs/captures (needs Chromium)
 # make clean                removes .venv (runs and datasets stay)
 # make help                 prints these lines
 
@@ -26,7 +27,7 @@ COMPILE := $(PY) -W ignore -m compileall -qq -j 0 $(VENV)/lib cifar_hpc || :
 RUN := runs/$(ROW)/$(if $(findstring smoke,$(FLAGS)),smoke/)seed$(SEED)
 YAML := reproductions/$(ROW).yaml
 
-.PHONY: reproduce sweep install test faults test-cluster data results docs audit-study clean help
+.PHONY: reproduce sweep install test faults test-cluster data results docs captures audit-study clean help
 .DELETE_ON_ERROR:
 
 reproduce: $(RUN)/predictions.npz
@@ -113,6 +114,9 @@ docs: $(VENV)/installed
 	@$(PY) docs/scripts/price_table.py
 	@$(PY) docs/scripts/curves.py
 	@$(PY) docs/scripts/verdict_errors.py
+
+captures: $(VENV)/installed
+	@$(PY) docs/scripts/page_captures.py
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile

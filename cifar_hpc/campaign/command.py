@@ -191,12 +191,13 @@ def table(request: Request, runs: list[Run]) -> str:
     if not runs:
         return "Nothing is left to decide for these rows; --seeds N asks for more seeds."
     lines = [f"{'run':<32}{'epochs':>8}{'hours':>7}{'until':>7}  hours from"]
-    total, numbers = 0.0, set()
+    total, numbers, more = 0.0, set(), ""
     for run in runs:
         total += run.hours or 0
+        more = ">" if run.hours is None else more  # than what is known
         epochs = f"{run.done + 1}–{run.until}" if run.done else f"{run.until}"
         hours = "?" if run.hours is None else f"{run.hours:.2f}"
-        lines.append(f"{run.name:<32}{epochs:>8}{hours:>7}{total:>7.2f}  {run.source}")
+        lines.append(f"{run.name:<32}{epochs:>8}{hours:>7}{f'{more}{total:.2f}':>7}  {run.source}")
         told = _decides(run, request)
         if total > request.hours:
             told = f"only begun, to go on another time; {told}"

@@ -6,36 +6,48 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from cifar_hpc.output import write_file
+from cifar_hpc.output import terminal_width, write_file
 from cifar_hpc.report.contents import STATES, Contents, ReportSection
 
 STRENGTHS = ("impossible", "contradicts", "unlikely", "unusual")
-_WIDTH = 80
 
 
 def table(contents: Contents) -> str:
-    """One line for each report, of 80 columns at most."""
+    """One line for each report, that fits the terminal: of the rules that do not, it says how many there are."""
     width = min(28, max(map(len, ("report", *(report.name for report in contents.reports)))) + 2)
     lines = [f"{'report':<{width}}{'rows':>4}{'held':>6}{'off':>5}{'open':>6}  findings"]
     for report in contents.worst_first:
         counts = report.counts
         held, off = counts["reproduced"] + counts.get("plausible", 0), counts["above"] + counts["below"]
         left = sum(counts.values()) - held - off
-        line = f"{report.name[: width - 1]:<{width}}{len(report.rows):>4}{held:>6}{off:>5}{left:>6}  {told(report)}"
-        lines.append(line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…")
+        line = f"{report.name[: width - 1]:<{width}}{len(report.rows):>4}{held:>6}{off:>5}{left:>6}  "
+        columns = terminal_width()
+        lines.append(line + told(report, columns and columns - len(line)))
     lines.append("held: numbers reproduced or plausible; off: above or below; open: not decided or not yet run")
     return "\n".join(lines)
 
 
-def told(report: ReportSection) -> str:
-    """A report's findings in few words: what cannot be read, how many of which strength, the rules that made them."""
+def told(report: ReportSection, room: int | None = None) -> str:
+    """A report's findings in few words: what cannot be read, how many of which strength, the rules that made them.
+
+    Args:
+        report: of the collection.
+        room: columns to spare; null for any number.
+    """
     unreadable = f"{len(report.refused)} mistake{'s' * (len(report.refused) > 1)} in files" if report.refused else ""
     unchecked = f"{report.unchecked} of {len(report.rows)} rows not checked" if report.unchecked else ""
     counted = [f"{report.strengths[s]} {s}" for s in STRENGTHS if report.strengths[s]]
     rules = Counter(finding.rule.replace("_", " ") for finding in report.all_findings)
-    named = ", ".join(f"{rule} ×{count}" if count > 1 else rule for rule, count in rules.most_common())
-    found = f"{', '.join(counted)}: {named}" if counted else "" if unreadable or unchecked else "none"
-    return "; ".join(filter(None, (unreadable, found, unchecked)))
+    named = [f"{rule} ×{count}" if count > 1 else rule for rule, count in rules.most_common()]
+    answer = ""
+    for shown in range(len(named), -1, -1):
+        more = f"{len(named) - shown} {'more ' * (shown > 0)}rule{'s' * (len(named) - shown > 1)}"
+        these = ", ".join(named[:shown] + [more] * (shown < len(named)))
+        found = f"{', '.join(counted)}: {these}" if counted else "" if unreadable or unchecked else "none"
+        answer = "; ".join(filter(None, (unreadable, found, unchecked)))
+        if room is None or len(answer) <= room:
+            break
+    return answer
 
 
 def write_csv(contents: Contents, file: str) -> None:

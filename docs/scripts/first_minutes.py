@@ -32,6 +32,16 @@ COMMANDS = (
     ("report", "All of it on a page:"),
 )
 
+PICTURES = """
+
+The page's first screen on a laptop and on a phone, as the browser's user likes it (`make captures`):
+
+![1280 pixels wide, light](captures/page_1280_light.png)
+![1280 pixels wide, dark](captures/page_1280_dark.png)
+![390 pixels wide, light](captures/page_390_light.png)
+![390 pixels wide, dark](captures/page_390_dark.png)
+"""
+
 
 def screen(arguments: str, folder: Path) -> tuple[str, float]:
     """What a command leaves on a terminal, and the seconds it took."""
@@ -81,7 +91,7 @@ def page() -> str:
     for arguments, why, shown, seconds in shots:
         command = f"python -m cifar_hpc {arguments}".rstrip()
         text += ["", f"{why} ({seconds:.1f} s)", "", "```text", f"$ {command}", shown, "```"]
-    return "\n".join(text) + "\n"
+    return "\n".join(text) + PICTURES
 
 
 if __name__ == "__main__":

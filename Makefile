@@ -2,7 +2,7 @@
 # make reproduce ROW=<id>   any row; SEED=2 for another seed, FLAGS="-c cpu" for an overlay
 # make sweep STUDY=<folder in reproductions/> ROW=<id>   a report's study, one run for each of its values
 # make test                 ruff, mypy, hadolint and pytest
-# make faults               all kills, mutated configurations and hostile archives (make test takes a sample of them)
+# make faults               all kills, mutated configurations, damaged records, hostile archives and checkpoints (make test: a sample)
 # make test-cluster         the tests on Slurm, Open MPI, DeepSpeed and network namespaces; installs them (Debian, root)
 # make data                 both datasets, as far as they can be reached
 # make results             brings the README's table and docs/durations.md up to date with results/
@@ -82,7 +82,7 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 faults: $(VENV)/installed-test
-	FAULTS=all $(VENV)/bin/pytest tests/faults --numprocesses logical --maxprocesses 4 --dist worksteal
+	FAULTS=all $(VENV)/bin/pytest tests/faults tests/records/test_checkpoints.py --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-cluster: $(VENV)/installed-cluster
 	$(VENV)/bin/pytest -m cluster tests/hpc

@@ -16,6 +16,7 @@ PYTHON ?= python3
 ROW ?= ghugre_sequential
 SEED ?= 1
 FLAGS ?=
+CIFAR100 ?= ../shared/data/cifar-100-python
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -98,8 +99,8 @@ $(VENV)/installed-cluster: $(VENV)/installed-test
 
 data: $(VENV)/installed
 	$(PY) -m cifar_hpc data fetch --dataset cifar10
-	@if [ -d ../shared/data/cifar-100-python ]; \
-	then $(PY) -m cifar_hpc data import --dataset cifar100 ../shared/data/cifar-100-python; \
+	@if [ -d $(CIFAR100) ]; \
+	then $(PY) -m cifar_hpc data import --dataset cifar100 $(CIFAR100); \
 	else $(PY) -m cifar_hpc data fetch --dataset cifar100; fi
 
 results: $(VENV)/installed

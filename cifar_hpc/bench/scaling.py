@@ -14,7 +14,7 @@ from cifar_hpc import machine
 from cifar_hpc.bench.medians import quartiles
 from cifar_hpc.bench.memory import group_memory_mib
 from cifar_hpc.bench.scaling_claims import answers
-from cifar_hpc.bench.scaling_grid import Figures, GridPlan, Point, check, choose, grid
+from cifar_hpc.bench.scaling_grid import Figures, GridPlan, GridPoint, check, choose, grid
 from cifar_hpc.bench.scaling_page import as_text, plot
 from cifar_hpc.bench.turns import Contestant, ContestantError, package_path
 from cifar_hpc.collection.folder import chosen
@@ -73,7 +73,7 @@ def command(plan: GridPlan, json_file: str | None, plot_file: Path | None) -> in
     return 0
 
 
-def _check_fits(commands: dict[Point, list[str]], processes: tuple[int, ...]) -> CIFARCLI:
+def _check_fits(commands: dict[GridPoint, list[str]], processes: tuple[int, ...]) -> CIFARCLI:
     """Lets `fit` refuse what it would refuse, before anything starts."""
     for arguments in commands.values():
         cli = CIFARCLI("fit", arguments)
@@ -84,7 +84,7 @@ def _check_fits(commands: dict[Point, list[str]], processes: tuple[int, ...]) ->
     return cli
 
 
-def measure(commands: dict[Point, list[str]], plan: GridPlan, devices: int) -> list[Figures]:
+def measure(commands: dict[GridPoint, list[str]], plan: GridPlan, devices: int) -> list[Figures]:
     """Runs all points in turns.
 
     Args:
@@ -95,11 +95,11 @@ def measure(commands: dict[Point, list[str]], plan: GridPlan, devices: int) -> l
     Raises:
         UserError: if a point ends instead of training.
     """
-    rates: dict[Point, list[float]] = {point: [] for point in commands}
-    memory: dict[Point, list[float]] = {point: [] for point in commands}
-    first_batch: dict[Point, float] = {}
+    rates: dict[GridPoint, list[float]] = {point: [] for point in commands}
+    memory: dict[GridPoint, list[float]] = {point: [] for point in commands}
+    first_batch: dict[GridPoint, float] = {}
     with contextlib.ExitStack() as stack:
-        running: dict[Point, Contestant] = {}
+        running: dict[GridPoint, Contestant] = {}
         for point, arguments in commands.items():
             with _naming(point):
                 start = time.perf_counter()
@@ -119,7 +119,7 @@ def measure(commands: dict[Point, list[str]], plan: GridPlan, devices: int) -> l
 
 
 @contextlib.contextmanager
-def _naming(point: Point) -> Iterator[None]:
+def _naming(point: GridPoint) -> Iterator[None]:
     try:
         yield
     except ContestantError as error:
@@ -130,9 +130,9 @@ def _naming(point: Point) -> Iterator[None]:
 
 
 def _figures(
-    point: Point, rates: dict[Point, list[float]], memory: list[float], first_batch: float, devices: int
+    point: GridPoint, rates: dict[GridPoint, list[float]], memory: list[float], first_batch: float, devices: int
 ) -> Figures:
-    reference = rates[Point(point.precision, None, 1, 1)]
+    reference = rates[GridPoint(point.precision, None, 1, 1)]
     speed_ups = [mine / its for mine, its in zip(rates[point], reference, strict=True)]
     speed_up = statistics.median(speed_ups)
     used = point.processes if torch.cuda.is_available() else min(point.processes * point.threads, devices)

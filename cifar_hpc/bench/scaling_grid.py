@@ -42,7 +42,7 @@ class GridPlan:
 
 
 @dataclass(frozen=True)
-class Point:
+class GridPoint:
     """One way to run the row.
 
     Attributes:
@@ -74,10 +74,10 @@ class Figures:
     """What a point gave; medians of its turns.
 
     Attributes:
-        precision: see `Point`.
-        strategy: see `Point`.
-        processes: see `Point`.
-        threads: see `Point`.
+        precision: see `GridPoint`.
+        strategy: see `GridPoint`.
+        processes: see `GridPoint`.
+        threads: see `GridPoint`.
         images_per_second: of all its processes together.
         images_per_second_quartiles: first and third, of the turns.
         speed_up: over one process of one thread in the same precision: median of the ratios of neighbouring turns.
@@ -127,18 +127,20 @@ def check(plan: GridPlan, json_file: str | None, plot_file: Path | None) -> None
             raise UserError(f"--{name} {file} cannot be written: there is no folder {Path(str(file)).parent}")
 
 
-def grid(plan: GridPlan) -> list[Point]:
+def grid(plan: GridPlan) -> list[GridPoint]:
     """Every combination once, and one process of one thread first in each precision."""
     points = []
     for precision in plan.precisions:
-        points.append(Point(precision, None, 1, 1))
+        points.append(GridPoint(precision, None, 1, 1))
         for processes in plan.processes:
             strategies: tuple[str | None, ...] = plan.strategies if processes > 1 else (None,)
-            points += [Point(precision, s, processes, threads) for s in strategies for threads in plan.threads]
+            points += [GridPoint(precision, s, processes, threads) for s in strategies for threads in plan.threads]
     return list(dict.fromkeys(points))
 
 
-def choose(points: list[Point], cores: int, gpus: int, oversubscribe: bool) -> tuple[list[Point], list[dict[str, Any]]]:
+def choose(
+    points: list[GridPoint], cores: int, gpus: int, oversubscribe: bool
+) -> tuple[list[GridPoint], list[dict[str, Any]]]:
     """The points that this machine can host, and the others with the reason.
 
     Args:

@@ -13,7 +13,7 @@ from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import write_file
 from cifar_hpc.records.record import Record
-from cifar_hpc.verify.recompute import read_sound_record
+from cifar_hpc.verify import reader
 
 _FILES = ("config.yaml", "predictions.npz", "result.json")
 _PAGES = {"--readme": Path("README.md"), "--durations": Path("docs/durations.md")}
@@ -31,23 +31,18 @@ def keep() -> tuple[list[str], list[str]]:
     Returns:
         The folders that are new, and a sentence on each record that is not sound.
     """
-    new, problems = [], []
+    planned: list[Path] = []
     for folder, content in read_plans():
         copy = results() / "campaigns" / f"{folder.name}.json"
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
             write_file(copy, (folder / "plan.json").read_bytes())
-        for run in planned_runs(content):
-            file = Path(run.folder) / "result.json"
-            try:
-                record = read_sound_record(file) if file.exists() else None
-            except UserError as error:
-                problems.append(str(error))
-                continue
-            if record is None or not record.is_complete or not (_is_whole(record) or _is_timed(record)):
-                continue
-            if (kept := _keep(record)) is not None:
-                new.append(kept.as_posix())
+        planned += [file for run in planned_runs(content) if (file := Path(run.folder) / "result.json").exists()]
+    # Beside those that are kept, so that a copy of one of them is known.
+    found = reader.read(dict.fromkeys([*reader.all_files(committed_only=True), *planned]))
+    wanted = [r for r in found.records if r.path in planned and (_is_whole(r) or _is_timed(r))]
+    new = [place.as_posix() for record in wanted if (place := _keep(record)) is not None]
+    problems = [problem for problem in found.problems if problem.startswith(tuple(map(str, planned)))]
     return new, problems
 
 

@@ -1,37 +1,18 @@
-"""A small real sample of each dataset that ships with the package, for tests and smoke runs."""
+"""A small real sample of each dataset that ships with the package, for tests and smoke runs.
+
+It is the first 500 training and 200 test images in dataset order, as many of every class; tests/data/test_sources.py
+takes it from the whole dataset again.
+"""
 
 from importlib.resources import files
 
 import numpy as np
-import numpy.typing as npt
 
-from cifar_hpc.data.arrays import CIFARArrays, UInt8Array
+from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.data.datasets import DATASETS
-
-TRAIN_IMAGES = 500
-TEST_IMAGES = 200
-"""The first images of each class, in dataset order: as many of every class, 500 and 200 in all."""
 
 
 def load_sample(name: str) -> CIFARArrays:
-    """The sample of one dataset: 500 training and 200 test images, balanced over the classes."""
+    """Loads the sample of one dataset: 500 training and 200 test images, balanced over the classes."""
     with np.load(str(files("cifar_hpc.data") / f"sample_{name}.npz")) as content:
         return CIFARArrays(DATASETS[name], **content)
-
-
-def take_sample(arrays: CIFARArrays) -> CIFARArrays:
-    """What the shipped sample was made by, from the whole dataset."""
-    train = first_of_each_class(arrays.train_labels, TRAIN_IMAGES // arrays.dataset.classes)
-    test = first_of_each_class(arrays.test_labels, TEST_IMAGES // arrays.dataset.classes)
-    return CIFARArrays(
-        arrays.dataset,
-        arrays.train_images[train],
-        arrays.train_labels[train],
-        arrays.test_images[test],
-        arrays.test_labels[test],
-    )
-
-
-def first_of_each_class(labels: UInt8Array, count: int) -> npt.NDArray[np.intp]:
-    """Indices of the first `count` images of each class, ascending."""
-    return np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)]))

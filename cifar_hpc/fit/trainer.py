@@ -1,7 +1,6 @@
 """Lightning's Trainer with one more flag, `threads`, and DeepSpeed on CPU processes too."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -10,28 +9,17 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 
 from cifar_hpc.fit.checkpoint import CheckpointFile
 from cifar_hpc.hpc.siblings import PATIENCE
 from cifar_hpc.machine import choose_precision
-from cifar_hpc.speed.kernels import FasterKernels, Kernels
+from cifar_hpc.speed.kernels import FasterKernels, Kernels, NoProfiler, profiled
 from cifar_hpc.speed.private_names import missing
 
 _STAGES = {"deepspeed": 2, "deepspeed_stage_1": 1, "deepspeed_stage_2": 2, "deepspeed_stage_3": 3}
 """Stages of ZeRO by the names that Lightning gives them."""
-
-
-class NoProfiler(PassThroughProfiler):
-    """Lightning's absent profiler, without the generator that it starts forty times a step."""
-
-    _NOTHING = nullcontext()
-
-    def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
-        """Does nothing."""
-        return self._NOTHING
 
 
 class ClippingPrecision(MixedPrecision):
@@ -71,11 +59,14 @@ class Trainer(LightningTrainer):
         if kernels == "ours" and (gone := missing()):
             rank_zero_warn(f"The installed torch or Lightning has no {gone}: kernels stock instead of ours.")
             kernels = "stock"
+        if kernels == "ours" and (why := profiled(kwargs.get("profiler"))):
+            rank_zero_warn(f"{why}: kernels stock instead of ours.")
+            kernels = "stock"
         self.kernels, self.threads = kernels, threads
         self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
         if kernels == "ours":
             kwargs["callbacks"] = [FasterKernels(), *as_list(kwargs.get("callbacks"))]
-            kwargs["profiler"] = kwargs.get("profiler") or NoProfiler()
+            kwargs["profiler"] = NoProfiler()
         if kwargs.get("strategy") in _STAGES:
             from cifar_hpc.hpc.zero import CPUZeroStrategy, ZeroStrategy
 

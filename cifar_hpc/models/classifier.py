@@ -64,13 +64,6 @@ class Classifier(LightningModule):
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
         self._sums = torch.zeros(0)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Spares Lightning's note of the running hook, taken dozens of times a step, torch's search for parameters."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
-
     def configure_optimizers(self) -> Any:
         """The optimiser and, where the report has one, the schedule."""
         optimizer = build_optimizer(self.make_optimizer, self.parameters())

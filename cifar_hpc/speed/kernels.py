@@ -5,10 +5,12 @@ Lightning's own loop. What is computed is the same, up to the rounding of sums i
 was, so that a sceptic can compare.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.profilers import PassThroughProfiler
 
 from cifar_hpc.speed.epoch_callback import EpochCallback
 from cifar_hpc.speed.first_convolution import keep_first_convolution_in_float32
@@ -35,12 +37,27 @@ class FasterKernels(EpochCallback):
             spare_copies_of_gradients(optimizer)
 
 
+class NoProfiler(PassThroughProfiler):
+    """Lightning's absent profiler, without the generator that it starts forty times a step."""
+
+    _NOTHING = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """Does nothing."""
+        return self._NOTHING
+
+
 def install(network: torch.nn.Module) -> None:
     """Replaces a network's layers by faster ones, in place."""
     network.to(memory_format=torch.channels_last)  # the order in which batches arrive
     use_matrix_products_on_small_images(network)
     keep_first_convolution_in_float32(network)
     keep_order_in_global_pooling(network)
+
+
+def profiled(profiler: Any) -> str:
+    """Says why a profiler needs Lightning's own loop; empty where there is none."""
+    return "" if profiler is None else "trainer.profiler looks at every step of Lightning's own loop"
 
 
 def needs_stock(config: dict[str, Any]) -> str:
@@ -51,8 +68,8 @@ def needs_stock(config: dict[str, Any]) -> str:
     """
     if gone := missing():
         return f"the installed torch or Lightning has no {gone}"
-    if config["trainer"]["profiler"] is not None:
-        return "trainer.profiler looks at every step of Lightning's own loop"
+    if why := profiled(config["trainer"]["profiler"]):
+        return why
     optimizer = config["model"].get("init_args", {}).get("optimizer")
     name = optimizer.get("class_path", "") if isinstance(optimizer, dict) else str(optimizer)
     if name == "torch.optim.LBFGS":

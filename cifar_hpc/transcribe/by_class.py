@@ -8,7 +8,7 @@ from typing import Any
 
 from cifar_hpc.errors import UserError
 from cifar_hpc.transcribe.found import FoundRow
-from cifar_hpc.transcribe.printed import Printed, UnreadableError, clean, read
+from cifar_hpc.transcribe.printed import PrintedNumber, UnreadableError, clean, read
 from cifar_hpc.transcribe.tables import Line, Table
 
 _AVERAGES = {"macro avg": "macro", "weighted avg": "weighted", "micro avg": "micro", "avg / total": "weighted"}
@@ -59,7 +59,7 @@ def line_of_averages(table: Table) -> int | None:
 
 
 def row_of(
-    table: Table, keys: Sequence[str | None], cells: Mapping[tuple[int, int], Printed]
+    table: Table, keys: Sequence[str | None], cells: Mapping[tuple[int, int], PrintedNumber]
 ) -> tuple[FoundRow, list[str]]:
     """The row of a table by class, of which only accuracy, averages and images are a row's; with notes."""
     at = line_of_averages(table)

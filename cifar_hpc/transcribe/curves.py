@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cifar_hpc.transcribe.found import FoundRow, listed
 from cifar_hpc.transcribe.labels import Labels
-from cifar_hpc.transcribe.printed import Printed
+from cifar_hpc.transcribe.printed import PrintedNumber
 from cifar_hpc.transcribe.quantities import POINT_KEYS, ROW_KEYS
 from cifar_hpc.transcribe.tables import Table
 
@@ -35,7 +35,7 @@ class Curves:
     """
 
     def __init__(
-        self, path: Path, table: Table, keys: Sequence[str | None], cells: Mapping[tuple[int, int], Printed]
+        self, path: Path, table: Table, keys: Sequence[str | None], cells: Mapping[tuple[int, int], PrintedNumber]
     ) -> None:
         self.path, self.table, self.cells = path, table, cells
         self.at = keys.index("epoch")

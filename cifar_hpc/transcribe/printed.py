@@ -93,7 +93,7 @@ class BracketsError(UnreadableError):
 
 
 @dataclass(frozen=True)
-class Printed:
+class PrintedNumber:
     """A number as it is printed.
 
     Attributes:
@@ -162,7 +162,7 @@ def takes_decimal_comma(cells: Iterable[str]) -> bool:
     return bool(comma)
 
 
-def read(text: str, comma: bool = False, brackets: str | None = None) -> Printed | None:
+def read(text: str, comma: bool = False, brackets: str | None = None) -> PrintedNumber | None:
     """Reads one cell.
 
     Args:
@@ -186,14 +186,14 @@ def read(text: str, comma: bool = False, brackets: str | None = None) -> Printed
     if pair := _BRACKETS.fullmatch(bare):
         return replace(_with_brackets(cell, pair, comma, brackets), beside=cell[len(bare) :].strip())
     if clock := _CLOCK.fullmatch(bare):
-        return Printed(_seconds(*clock.groups()), "s")
+        return PrintedNumber(_seconds(*clock.groups()), "s")
     if re.fullmatch(r"\d+:\d\d", bare):
         raise UnreadableError(
             f"{cell} may be minutes and seconds, or hours and minutes; write it as 0:12:34 or in seconds"
         )
     spelt = _SPELT.fullmatch(bare)
     if spelt and sum(part is not None for part in spelt.groups()) > 1:
-        return Printed(_seconds(*spelt.groups()), "s")
+        return PrintedNumber(_seconds(*spelt.groups()), "s")
     for shown, beside in ((cell, ""), (bare, cell[len(bare) :].strip())):
         found = _CELL.fullmatch(shown)
         units = [unit for name in ("unit", "unit2", "unit3") if found and (unit := found[name])]
@@ -201,11 +201,11 @@ def read(text: str, comma: bool = False, brackets: str | None = None) -> Printed
             beside = " ".join(filter(None, ((found["change"] or "").strip(), beside)))
             std = None if found["std"] is None else _plain(found["std"], comma)
             unit = UNITS[units[0].lower()] if units else ""
-            return Printed(_plain(found["number"], comma), unit, std, beside)
+            return PrintedNumber(_plain(found["number"], comma), unit, std, beside)
     raise UnreadableError(f"{cell} is no number that can be told for sure")
 
 
-def _with_brackets(cell: str, pair: re.Match[str], comma: bool, brackets: str | None) -> Printed:
+def _with_brackets(cell: str, pair: re.Match[str], comma: bool, brackets: str | None) -> PrintedNumber:
     """A number with another in brackets behind it.
 
     Raises:
@@ -217,7 +217,7 @@ def _with_brackets(cell: str, pair: re.Match[str], comma: bool, brackets: str | 
         raise UnreadableError(f"{cell} is no number that can be told for sure")
     if brackets is None:
         raise BracketsError(cell)
-    plain = Printed(_plain(mean, comma), UNITS.get((unit or "").lower(), ""))
+    plain = PrintedNumber(_plain(mean, comma), UNITS.get((unit or "").lower(), ""))
     if brackets == "ignore":
         return plain
     if re.search(r"[.,]", mean) and not re.search(r"[.,]", std):

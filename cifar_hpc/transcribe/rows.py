@@ -13,7 +13,7 @@ from cifar_hpc.transcribe.found import Choices, FoundRow, listed, summed_up
 from cifar_hpc.transcribe.labels import Labels, repeated
 from cifar_hpc.transcribe.printed import (
     BracketsError,
-    Printed,
+    PrintedNumber,
     UnreadableError,
     clean,
     holds_spread,
@@ -255,7 +255,7 @@ class Reading:
             (*(POINT_KEYS if self.is_curve else ROW_KEYS), *(k for k in OTHER_KEYS if k != "epoch" or self.is_curve))
         )
 
-    def _cells(self) -> dict[tuple[int, int], Printed]:
+    def _cells(self) -> dict[tuple[int, int], PrintedNumber]:
         """The numbers of all columns that have a key, by line and column, in our units."""
         columns = [i for i, key in enumerate(self.keys) if key not in (None, "label", "ignore")]
         comma = self._takes_comma(line.cells[i] for i in columns for line in self.table.lines)
@@ -269,9 +269,9 @@ class Reading:
             cells |= {(number, column): cell for number, cell in self._in_our_unit(column, own).items()}
         return cells
 
-    def _read(self, columns: Sequence[int], comma: bool) -> dict[tuple[int, int], Printed]:
+    def _read(self, columns: Sequence[int], comma: bool) -> dict[tuple[int, int], PrintedNumber]:
         """The numbers of columns as printed; tells of cells with something else than one, or something beside it."""
-        cells: dict[tuple[int, int], Printed] = {}
+        cells: dict[tuple[int, int], PrintedNumber] = {}
         told: dict[str, list[str]] = defaultdict(list)
         asked: list[str] = []
         for column in columns:
@@ -313,7 +313,7 @@ class Reading:
             self.faults.append(f"{self.path}: {error}; add --decimal comma or --decimal point")
             return False
 
-    def _in_our_unit(self, column: int, cells: Mapping[int, Printed]) -> dict[int, Printed]:
+    def _in_our_unit(self, column: int, cells: Mapping[int, PrintedNumber]) -> dict[int, PrintedNumber]:
         """A column's numbers in percent or seconds; counts as whole numbers."""
         key, name = str(self.keys[column]), self.table.columns[column]
         if key.endswith("_percent"):
@@ -333,7 +333,7 @@ class Reading:
                 self.faults.append(f"{place}: {cell.digits} is below 0")
         return found
 
-    def _percentages(self, column: int, cells: Mapping[int, Printed]) -> dict[int, Printed]:
+    def _percentages(self, column: int, cells: Mapping[int, PrintedNumber]) -> dict[int, PrintedNumber]:
         name, head = self.table.columns[column], self.meanings[column]
         marked = any(cell.unit == "%" for cell in cells.values())
         most = max((abs(Decimal(cell.digits)) for cell in cells.values()), default=Decimal(2))
@@ -373,7 +373,7 @@ class Reading:
     def _said_unit(self, column: int) -> str | None:
         return self._unit_columns.get(column, self.choices.units.get(""))
 
-    def _seconds(self, column: int, cells: Mapping[int, Printed]) -> dict[int, Printed]:
+    def _seconds(self, column: int, cells: Mapping[int, PrintedNumber]) -> dict[int, PrintedNumber]:
         name, head = self.table.columns[column], self.meanings[column]
         told = name in self.choices.columns or f"#{column + 1}" in self.choices.columns
         units = {cell.unit or head.unit or ("s" if told else "") for cell in cells.values()}
@@ -385,9 +385,9 @@ class Reading:
             return {}
         if units - {"s"}:
             self.notes.append(f"{name} is turned from {', '.join(sorted(units - {'s'}))} to seconds")
-        return {n: Printed(in_seconds(c.digits, c.unit or head.unit or "s"), "s") for n, c in cells.items()}
+        return {n: PrintedNumber(in_seconds(c.digits, c.unit or head.unit or "s"), "s") for n, c in cells.items()}
 
-    def _lines(self, cells: Mapping[tuple[int, int], Printed]) -> list[FoundRow]:
+    def _lines(self, cells: Mapping[tuple[int, int], PrintedNumber]) -> list[FoundRow]:
         """A row for each line; of a table by class, as scikit-learn prints one, a row for its averages."""
         if line_of_averages(self.table) is not None:
             row, notes = row_of(self.table, self.keys, cells)
@@ -410,7 +410,7 @@ class Reading:
         self.notes += [*labels.notes, *repeated(found)]
         return found
 
-    def _curves(self, cells: Mapping[tuple[int, int], Printed]) -> list[FoundRow]:
+    def _curves(self, cells: Mapping[tuple[int, int], PrintedNumber]) -> list[FoundRow]:
         """A row for each training, with its epochs."""
         if "epoch" not in self.keys:
             self.faults.append(f'{self.path} has no column of epochs; --columns "NAME=epoch" says which it is')
@@ -421,7 +421,7 @@ class Reading:
         self.notes += curves.notes
         return found
 
-    def _spread(self, row: FoundRow, printed: Mapping[str, Printed]) -> None:
+    def _spread(self, row: FoundRow, printed: Mapping[str, PrintedNumber]) -> None:
         """The standard deviation that stands behind a row's first accuracy or error."""
         spread = {key: cell.std for key, cell in printed.items() if cell.std is not None}
         main = next((key for key in ("test_accuracy_percent", "error_percent", *ROW_KEYS) if key in spread), None)

@@ -13,7 +13,7 @@ from cifar_hpc.errors import UserError, did_you_mean
 from cifar_hpc.output import printable, tell, write_file, write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
 from cifar_hpc.verify import reader, recompute, replay
-from cifar_hpc.verify.judge import RowVerdict, Selection, exit_status, judge_row
+from cifar_hpc.verify.judge import EpochChoice, RowVerdict, exit_status, judge_row
 from cifar_hpc.verify.verdicts import MOST_SEEDS, Judgement
 
 LABELS = {
@@ -80,7 +80,10 @@ def command(
         problems += [_nothing_on(row, collection) for row, found in named.items() if not found]
         files = list(dict.fromkeys([*chain.from_iterable(named.values()), *files]))
         if replayed is not None:
-            return replay.command(files, problems, replayed, json_file)
+            found = reader.read(files)
+            problems += found.problems
+            return replay.command([*found.records, *found.unfinished], problems, replayed, json_file)
+        problems += reader.copies(files)
         return recompute.command(files, problems, json_file)
     # All in one go, so that a copy of one is known among the others.
     found = reader.read(dict.fromkeys([*files, *(reader.all_files() if asked else ())]))
@@ -195,7 +198,7 @@ def table(verdict: RowVerdict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _selection_line(selection: Selection) -> str:
+def _selection_line(selection: EpochChoice) -> str:
     if selection.accuracy is None:
         return f"    {selection.label:<21} {'–':>14}  {selection.reason}"
     return f"    {selection.label:<21} {selection.accuracy:>14.2f}  {selection.told_epochs}"

@@ -39,7 +39,7 @@ _SELECTIONS = {
 
 
 @dataclass(frozen=True)
-class Selection:
+class EpochChoice:
     """The test accuracy of the epoch that one rule chooses.
 
     Attributes:
@@ -87,7 +87,7 @@ class RowVerdict:
     seeds: tuple[int, ...]
     changed: dict[str, list[Any]]
     judgements: dict[str, Judgement]
-    selections: tuple[Selection, ...]
+    selections: tuple[EpochChoice, ...]
     records: tuple[str, ...]
     margin: float
     shared_from: tuple[str, ...] = ()
@@ -286,11 +286,11 @@ def at_epoch(record: Record, epoch: int, key: str) -> float | None:
     return None if point is None else getattr(point, key)
 
 
-def _selection(records: list[Record], key: str, label: str, reason: str) -> Selection:
+def _selection(records: list[Record], key: str, label: str, reason: str) -> EpochChoice:
     """The mean over the records that have this selection; a hold-out is part of few."""
     chosen = [record for record in records if key in record.selection.chosen]
     values = by_seed(chosen, lambda record: record.selection.chosen[key].test_accuracy)
     if not values:
-        return Selection(label, None, (), reason)
+        return EpochChoice(label, None, (), reason)
     epochs = tuple(record.selection.chosen[key].epoch for record in chosen)
-    return Selection(label, 100 * sum(values) / len(values), epochs)
+    return EpochChoice(label, 100 * sum(values) / len(values), epochs)

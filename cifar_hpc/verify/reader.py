@@ -1,6 +1,7 @@
 """The one reader of records: what every command takes as evidence, and what is wrong with the rest."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Epochs, Record, Selected, Selection, find_record_files
+from cifar_hpc.records.record import Epochs, Record, Selected, Selection, find_record_files, read_record
 from cifar_hpc.verify.recompute import read_sound_record
 
 
@@ -90,6 +91,20 @@ def read(files: Iterable[Path]) -> Found:
         elif record not in complete:
             complete.append(record)
     return Found(tuple(complete), tuple(unfinished), tuple(problems), collection)
+
+
+def copies(files: Iterable[Path]) -> list[str]:
+    """Finds records that are copies of others among them: one sentence on each; what else is wrong is not told."""
+    seen: dict[str, Record] = {}
+    problems: list[str] = []
+    for file in files:
+        with suppress(UserError):
+            record = read_record(file)
+            try:
+                _check_original(record, seen, chosen())
+            except UserError as error:
+                problems.append(str(error))
+    return problems
 
 
 def _check_original(record: Record, seen: dict[str, Record], collection: Collection) -> None:

@@ -18,8 +18,7 @@ from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
 from cifar_hpc.output import tell, write_json_output
-from cifar_hpc.records.record import as_json
-from cifar_hpc.verify.recompute import read_sound_record
+from cifar_hpc.records.record import Record, as_json
 from cifar_hpc.verify.verdicts import student_quantile
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -102,11 +101,11 @@ class Replay:
         return all(difference.recorded == difference.replayed for difference in self.differences)
 
 
-def command(files: Iterable[Path], problems: list[str], epochs: int, json_file: str | None) -> int:
+def command(records: Iterable[Record], problems: list[str], epochs: int, json_file: str | None) -> int:
     """Replays records.
 
     Args:
-        files: record files.
+        records: sound ones.
         problems: what was wrong with the request already.
         epochs: to train again of each.
         json_file: where JSON goes; `-` for standard output, and then nothing else goes there.
@@ -117,9 +116,9 @@ def command(files: Iterable[Path], problems: list[str], epochs: int, json_file: 
     """
     known = committed()
     answers: list[dict[str, Any]] = []
-    for file in files:
+    for record in records:
         try:
-            replay = run(file, epochs)
+            replay = train_again(record, epochs)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -135,13 +134,13 @@ def command(files: Iterable[Path], problems: list[str], epochs: int, json_file: 
     return 1 if 1 in statuses else max(statuses, default=0)
 
 
-def run(file: Path, epochs: int) -> Replay:
+def train_again(record: Record, epochs: int) -> Replay:
     """Trains the first epochs of a record again, on as many threads as it had.
 
     Raises:
-        UserError: if the record or its config.yaml is bad, or what it needs is not here.
+        UserError: if its config.yaml is bad, or what it needs is not here.
     """
-    record = read_sound_record(file)
+    file = record.path
     config = file.with_name("config.yaml")
     if not config.is_file():
         raise UserError(f"{config} is missing; a replay takes the run's settings from it")
@@ -257,20 +256,3 @@ def told(replay: Replay, answer: str, allowed: Mapping[str, float]) -> str:
     if replay.elsewhere:
         lines.append(f"  not as when it was recorded: {', '.join(replay.elsewhere)}")
     return "\n".join([*lines, f"  {_TOLD[answer]}", ""])
-
-
-def page_table(replays: Iterable[Replay]) -> str:
-    """The committed replays as Markdown."""
-    lines = ["| record | processors | epochs | largest differences |", "|---|---|---:|---|"]
-    for replay in replays:
-        largest = []
-        for metric in METRICS:
-            sizes = [d.size for d in replay.differences if d.metric == metric]
-            if sizes:
-                unit = "points" if "accuracy" in metric else "%"
-                largest.append(f"{metric.replace('_', ' ')} {max(sizes):.3f} {unit}")
-        where = " → ".join(str(side.get("gpu") or side["cpu"]) for side in (replay.recorded_on, replay.replayed_on))
-        where += f", {replay.replayed_on['precision']}"
-        cells = (f"`{replay.row}`, seed {replay.seed}", where, str(replay.epochs), ", ".join(largest))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cifar_hpc import machine
 from cifar_hpc.bench.memory import group_memory_mib
-from cifar_hpc.bench.scaling_grid import GridPlan, Point, choose, grid
+from cifar_hpc.bench.scaling_grid import GridPlan, GridPoint, choose, grid
 from cifar_hpc.bench.scaling_model import (
     Device,
     Link,
@@ -86,10 +86,10 @@ def plan(threads: tuple[int, ...], processes: tuple[int, ...], strategies: tuple
 
 def test_a_single_process_has_no_strategy_and_the_reference_is_always_there() -> None:
     assert grid(plan((2,), (1, 2), ("ddp", "deepspeed_stage_1"))) == [
-        Point("32-true", None, 1, 1),
-        Point("32-true", None, 1, 2),
-        Point("32-true", "ddp", 2, 2),
-        Point("32-true", "deepspeed_stage_1", 2, 2),
+        GridPoint("32-true", None, 1, 1),
+        GridPoint("32-true", None, 1, 2),
+        GridPoint("32-true", "ddp", 2, 2),
+        GridPoint("32-true", "deepspeed_stage_1", 2, 2),
     ]
 
 

@@ -85,11 +85,12 @@ def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
 
 def test_the_page_on_luo_gives_what_the_runs_gave() -> None:
     row = COLLECTION.row("luo_workload1_vgg")
-    files = ROOT / "results" / "luo_workload1_vgg" / "seed1" / "result.json", ROOT / "docs/measurements/luo_vgg19.json"
-    vgg16, vgg19 = (json.loads(file.read_text())["curve"] for file in files)
+    vgg16, second = (ROOT / "results" / "luo_workload1_vgg" / f"seed{seed}" / "result.json" for seed in (1, 2))
+    files = vgg16, ROOT / "docs" / "measurements" / "luo_vgg19.json", second
+    curves = [json.loads(file.read_text())["curve"] for file in files]
     page = (ROOT / "docs" / "luo.md").read_text(encoding="utf-8")
-    assert len(vgg16) == len(vgg19) == len(row.reproduction.reported.curve) == 10
-    for printed, *runs in zip(row.reproduction.reported.curve, vgg16, vgg19, strict=True):
+    assert {10} == {len(curve) for curve in (*curves, row.reproduction.reported.curve)}
+    for printed, *runs in zip(row.reproduction.reported.curve, *curves, strict=True):
         accuracies = [f"{100 * run['train_accuracy']:.2f}" for run in runs]
         losses = [f"{run['train_loss']:.4f}" for run in runs]
         cells = [f"{printed.train_accuracy_percent:.2f}", *accuracies, f"{printed.train_loss:.4f}", *losses]

@@ -100,7 +100,7 @@ def test_committed_records_tell_luos_network(command: Command) -> None:
     first, second, *others = found["candidates"]
     assert (first["name"], second["name"]) == ("VGG19", "VGG16")
     assert first["likely"] > 0.9
-    assert (first["seeds"], second["seeds"]) == (1, 1)
+    assert (first["seeds"], second["seeds"]) == (2, 1)
     assert found["epochs"] == list(range(1, 11))
     assert {one["seeds"] for one in others} == {0}
     assert command("identify", "luo_workload1_vgg", "--epochs", "1").out.startswith(

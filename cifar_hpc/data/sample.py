@@ -14,13 +14,13 @@ TEST_IMAGES = 200
 
 
 def load_sample(name: str) -> CIFARArrays:
-    """The sample of one dataset: 500 training and 200 test images, balanced over the classes."""
+    """Loads the sample of one dataset: 500 training and 200 test images, balanced over the classes."""
     with np.load(str(files("cifar_hpc.data") / f"sample_{name}.npz")) as content:
         return CIFARArrays(DATASETS[name], **content)
 
 
 def take_sample(arrays: CIFARArrays) -> CIFARArrays:
-    """What the shipped sample was made by, from the whole dataset."""
+    """Takes the sample from the whole dataset, as the shipped one was made."""
     train = first_of_each_class(arrays.train_labels, TRAIN_IMAGES // arrays.dataset.classes)
     test = first_of_each_class(arrays.test_labels, TEST_IMAGES // arrays.dataset.classes)
     return CIFARArrays(
@@ -33,5 +33,5 @@ def take_sample(arrays: CIFARArrays) -> CIFARArrays:
 
 
 def first_of_each_class(labels: UInt8Array, count: int) -> npt.NDArray[np.intp]:
-    """Indices of the first `count` images of each class, ascending."""
+    """Finds the indices of the first `count` images of each class, ascending."""
     return np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)]))

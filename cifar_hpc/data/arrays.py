@@ -56,7 +56,7 @@ class CIFARArrays:
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """Chooses the folder where datasets live: `root`, else the variable CIFAR_HPC_DATA, else the user's cache folder."""
+    """Chooses the folder where datasets live: `root`, else CIFAR_HPC_DATA, else the user's cache folder."""
     if root is not None:
         return Path(root).expanduser()
     if os.environ.get("CIFAR_HPC_DATA"):

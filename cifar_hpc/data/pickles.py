@@ -14,7 +14,7 @@ from cifar_hpc.errors import UserError, one_line
 LARGEST_FILE = 400 << 20
 """Bytes; the largest official file, CIFAR-100's train, has 155 million, and copies of it up to twice as many."""
 _MOST_OPERATIONS = 2_000_000
-"""Most operations of a pickle; the largest official file, CIFAR-100's train, takes some 400,000, most for file names."""
+"""Most operations of a pickle; the largest official file, CIFAR-100's train, takes some 400,000, most for names."""
 
 # What the official files, and copies made with today's NumPy, are written in: nothing that repeats what is there.
 _OPERATIONS = {

@@ -80,7 +80,7 @@ def _batch_norm(width: int) -> nn.BatchNorm2d:
 
 
 def _group(channels: int, width: int) -> nn.Sequential:
-    """Builds layers that halve height and width. Pooling comes before batch norm, which so has a quarter of the pixels."""
+    """Builds layers that halve height and width; pooling comes before batch norm, to leave it a quarter of the work."""
     return nn.Sequential(
         Conv3x3(channels, width),
         nn.MaxPool2d(2),

@@ -105,7 +105,7 @@ class Classifier(LightningModule):
         self._log_epoch("train", {name: metrics[name] for name in ("loss", "accuracy")})
 
     def train_metrics(self) -> dict[str, float]:
-        """Sums up loss (nats), accuracy (fraction of 1) and number of images of the epoch so far, over all processes."""
+        """Computes loss (nats), accuracy (fraction of 1) and image count of the epoch so far, over all processes."""
         self._sum_up()
         totals = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
         loss, correct, images = (float(total) for total in totals)

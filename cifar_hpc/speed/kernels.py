@@ -44,7 +44,7 @@ def install(network: torch.nn.Module) -> None:
 
 
 def needs_stock(config: dict[str, Any]) -> str:
-    """Why a run cannot take the faster ways; empty where it can.
+    """Says why a run cannot take the faster ways; empty where it can.
 
     Args:
         config: a run's whole configuration.

@@ -24,8 +24,8 @@ def command(
         devices: numbers of devices.
         images_per_second: rate of one device.
         fixed_ms: fixed time of each step, milliseconds.
-        bandwidth: of each device's link, GB/s.
-        latency: of a message, microseconds.
+        bandwidth: bandwidth of each device's link, GB/s.
+        latency: latency of a message, microseconds.
         json_file: where JSON goes; `-` for standard output.
 
     Raises:

@@ -51,7 +51,7 @@ class Answer:
         own_row: whether the measured row is one of those that the claims compare.
         measured: speed-up of the largest point of the kind; None if none was measured.
         measured_quartiles: first and third quartile of that speed-up; None if none was measured.
-        measured_as: which point, in words.
+        measured_as: the point that was measured, in words; empty if none was.
         shows: what can be concluded.
         does_not_show: what cannot.
     """

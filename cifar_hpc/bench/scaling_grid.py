@@ -84,7 +84,7 @@ class Figures:
         speed_up_quartiles: first and third quartile of these ratios.
         efficiency: speed-up over the cores (or GPUs) used, as a fraction of 1.
         memory_mib: memory of all its processes together, the largest seen after a turn; see `group_memory_mib`.
-        first_batch_seconds: from the start of the program to the end of its first training step, once.
+        first_batch_seconds: time from the start of the program to the end of its first training step, once.
     """
 
     precision: str

@@ -65,7 +65,7 @@ class Collection:
 
     @property
     def runs(self) -> Path:
-        """Where its new runs go."""
+        """The folder where its new runs go."""
         return Path("runs") if self.is_default else self.folder / "runs"
 
     def record_folders(self, committed_only: bool = False) -> list[Path]:

@@ -180,10 +180,10 @@ class Report:
     """A report, as collection.yaml has it.
 
     Args:
-        title: of the report.
-        authors: as they stand on it.
-        year: of publication.
-        url: where it can be read.
+        title: title of the report.
+        authors: authors as they stand on it.
+        year: year of publication.
+        url: address where it can be read.
         tools: what it used to be fast, in words.
         mapping: each of those tools, and what is its like here.
         settings: origins that all rows of the report share; a row's own add to or replace them.
@@ -404,7 +404,7 @@ def _check_experiment(source: Source) -> None:
 
 
 _NEEDED: dict[tuple[str, ...], type] = {("trainer", "max_epochs"): int, ("model", "class_path"): str}
-"""Of an experiment, what is asked for without training it."""
+"""Keys of an experiment whose values are asked for without training it, with their types."""
 
 
 def reported_values(reported: Reported) -> dict[str, Any]:
@@ -413,4 +413,4 @@ def reported_values(reported: Reported) -> dict[str, Any]:
 
 
 NO_NUMBERS = ("curve", "averaged_over", "averages")
-"""What is reported and is no number."""
+"""Fields of `Reported` that are no numbers."""

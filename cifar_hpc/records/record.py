@@ -90,10 +90,10 @@ class Selected:
         recall: macro average on the test set.
         f1: macro average on the test set.
         test_loss: on the test set; null where the run diverged.
-        train_accuracy: in the epoch.
-        train_loss: in the epoch; null where the run diverged.
+        train_accuracy: on the training images, during the epoch.
+        train_loss: on the training images, during the epoch; null where the run diverged.
         top5_accuracy: on the test set; since schema 2.
-        test_accuracy_tta: with test-time augmentation, for networks that have it.
+        test_accuracy_tta: on the test set, with test-time augmentation, for networks that have it.
     """
 
     epoch: Count
@@ -124,7 +124,7 @@ class Selection:
 
     @property
     def chosen(self) -> dict[str, Selected]:
-        """The epochs that there are, by the rule."""
+        """The epochs that were chosen, by the name of the rule."""
         return {f.name: found for f in fields(self) if (found := getattr(self, f.name)) is not None}
 
 

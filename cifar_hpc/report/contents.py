@@ -135,7 +135,7 @@ class RowSection:
 
     @property
     def first_command(self) -> str:
-        """What would make the first evidence; empty where nothing can be trained."""
+        """The command that would make the first evidence; empty where nothing can be trained."""
         return self.collection.command("fit", "-c", self.row.reproduction.name) if self.row.trains else ""
 
 

@@ -97,7 +97,7 @@ def _refuse(sentence: str) -> int:
 
 
 def _unforeseen(error: Exception) -> str:
-    """What nobody foresaw in one sentence; the traceback goes where it can be looked at and sent."""
+    """Tells what nobody foresaw in one sentence; the traceback goes where it can be looked at and sent."""
     if isinstance(error, OSError) and machine_refuses(error):
         try:
             sys.stdout.flush()
@@ -129,14 +129,14 @@ def _take_collection(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _files(arguments: list[str]) -> list[str]:
-    """What may be a file of a collection on a command line: behind -c, and the targets of `verify`."""
+    """Lists what may be a file of a collection on a command line: behind -c, and the targets of `verify`."""
     if arguments[:1] == ["verify"]:
         return arguments[1:]
     return [name for flag, name in pairwise(arguments) if flag in ("-c", "--config")]
 
 
 def _run(arguments: list[str], is_program: bool) -> int:
-    """Carries out a command; its exit status."""
+    """Carries out a command, and returns its exit status."""
     if is_program and "_ARGCOMPLETE" in os.environ:
         from cifar_hpc.completion import complete
 
@@ -202,7 +202,7 @@ class Parser(argparse.ArgumentParser):
     """argparse's parser, which tells what is wrong in one sentence, and takes no flag by its first letters.
 
     Args:
-        settings: argparse's.
+        settings: argparse's own.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -237,7 +237,7 @@ class _Version(argparse.Action):
 
 
 def make_parser(arguments: list[str]) -> argparse.ArgumentParser:
-    """The parser of all commands, with the arguments of the one that a command line names."""
+    """Makes the parser of all commands, with the arguments of the one that a command line names."""
     parser = Parser(
         prog=_PROGRAM,
         description="Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold.",

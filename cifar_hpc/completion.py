@@ -38,7 +38,7 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def _completer(find: Callable[[], list[str]]) -> Callable[..., list[str]]:
-    """What argcomplete asks for an argument: names, and files that begin as the word does."""
+    """Makes what argcomplete asks for an argument: names, and files that begin as the word does."""
 
     def names(prefix: str, parsed_args: Any, **_: Any) -> list[str]:
         from argcomplete.completers import FilesCompleter

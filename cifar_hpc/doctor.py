@@ -52,7 +52,7 @@ def command(json_file: str | None, root: Path | None) -> int:
 
 
 def examine(root: Path | None) -> dict[str, Any]:
-    """The findings as plain data; `problems` holds one sentence each."""
+    """Collects the findings as plain data; `problems` holds one sentence each."""
     import torch
 
     problems = []
@@ -95,7 +95,7 @@ def examine(root: Path | None) -> dict[str, Any]:
 
 
 def describe(found: dict[str, Any]) -> str:
-    """The findings for a terminal."""
+    """Formats the findings for a terminal."""
     instructions = [name for name, there in found["instructions"].items() if there]
     missing = [name for name, there in found["instructions"].items() if not there]
     software, fast = found["software"], found["fast_precision"]
@@ -117,7 +117,7 @@ def describe(found: dict[str, Any]) -> str:
 
 
 def _limited(found: dict[str, Any]) -> list[str]:
-    """A line on what ONEDNN_MAX_CPU_ISA takes away."""
+    """Writes a line on what ONEDNN_MAX_CPU_ISA takes away; none where it takes nothing."""
     left_out = [name for name, there in found["instructions"].items() if there]
     left_out = [name for name in left_out if name not in found["usable_instructions"]]
     return [f"             left out by ONEDNN_MAX_CPU_ISA: {', '.join(left_out)}"] if left_out else []

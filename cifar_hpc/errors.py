@@ -25,13 +25,13 @@ class UserError(Exception):
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """Text without its middle where it is too long; its end often says what would be right."""
+    """Cuts text that is too long in its middle; its end often says what would be right."""
     tail = longest // 4
     return text if len(text) <= longest else f"{text[: longest - tail - 3]} … {text[-tail:]}"
 
 
 def one_line(error: BaseException) -> str:
-    """What another library says is wrong, on one line and of bearable length."""
+    """Puts what another library says is wrong on one line of bearable length."""
     return shortened(" ".join(str(error).split()), 300) or type(error).__name__
 
 
@@ -42,7 +42,7 @@ _OF_THE_MACHINE = {
 
 
 def machine_refuses(error: OSError) -> bool:
-    """Whether it is the machine that refuses: no space, no permission, a disk that is broken or only to be read."""
+    """Checks whether the machine refuses: no space, no permission, a disk that is broken or only to be read."""
     return error.errno in _OF_THE_MACHINE
 
 
@@ -60,7 +60,7 @@ class EndedEarly(Exception):
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    """Where this package's dependencies are to be found, for a Python that lacks one; empty for another module."""
+    """Says where this package's dependencies are to be found, for a Python that lacks one; empty for another module."""
     packages = "filelock jinja2 jsonargparse lightning matplotlib numpy PIL scipy tensorboard torch tqdm yaml"
     if (error.name or "").partition(".")[0] not in {*packages.split(), "torchmetrics", "torchvision"}:
         return ""
@@ -71,10 +71,10 @@ def missing_package(error: ModuleNotFoundError) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question for who mistyped a word; empty where no known one is near.
+    """Asks whether a known word was meant by one that is mistyped; empty where none is near.
 
     Args:
-        word: as it was given.
+        word: the word as it was given.
         known: words that would be right.
     """
     folded = {each.casefold(): each for each in known}

@@ -31,7 +31,7 @@ _LEFT_BY_ONEDNN = {
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it."""
+    """Reads the processor's name as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -42,14 +42,14 @@ def cpu_model() -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which under Slurm or taskset are fewer than the machine has."""
+    """Counts the cores that this process may use, which under Slurm or taskset are fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def memory_gib() -> float | None:
-    """The machine's memory."""
+    """Reads the size of the machine's memory, GiB; None where the system does not tell."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError, OSError):
@@ -58,7 +58,7 @@ def memory_gib() -> float | None:
 
 @cache
 def instructions() -> dict[str, bool]:
-    """Whether the processor has each of `INSTRUCTIONS`; empty where the system does not tell."""
+    """Finds whether the processor has each of `INSTRUCTIONS`; empty where the system does not tell."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -71,7 +71,7 @@ def _is_x86() -> bool:
 
 
 def usable_instructions() -> tuple[str, ...]:
-    """Those of the processor's instructions that torch's convolutions use.
+    """Lists those of the processor's instructions that torch's convolutions use.
 
     ONEDNN_MAX_CPU_ISA (and its elder name DNNL_MAX_CPU_ISA) makes oneDNN, which computes them, leave the newer ones
     out, so that one machine can stand in for an older one.
@@ -82,7 +82,7 @@ def usable_instructions() -> tuple[str, ...]:
 
 
 def bf16_engine(on_cpu: bool) -> str | None:
-    """What computes bfloat16 on the device that a run takes: an instruction, or the GPU's name; None if nothing does.
+    """Finds what computes bfloat16 on the device that a run takes: an instruction, or the GPU's name; None if nothing.
 
     Elsewhere bfloat16 is emulated: right, and several times slower than float32.
 
@@ -104,8 +104,8 @@ class Precision:
     """A precision of the Trainer, and why it is the one.
 
     Attributes:
-        name: as Lightning has it.
-        why: in a few words; empty where there is nothing to say.
+        name: name of the precision, as Lightning has it.
+        why: the reason in a few words; empty where there is nothing to say.
         emulated: whether nothing here computes it, so that a run is right and several times slower than in float32.
     """
 
@@ -178,7 +178,7 @@ class Load:
 
 
 def _busy_seconds() -> float:
-    """Seconds that the usable cores were at work for anybody, since the machine started."""
+    """Counts the seconds that the usable cores were at work for anybody, since the machine started."""
     names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
     # user nice system idle iowait irq softirq steal; what follows is part of user and nice already
@@ -187,7 +187,7 @@ def _busy_seconds() -> float:
 
 
 def _seconds_of_tree(root: int) -> float:
-    """CPU seconds of a process and all that descend from it, those that have ended and were waited for included."""
+    """Counts the CPU seconds of a process and all its descendants, also those that ended and were waited for."""
     parents: dict[int, int] = {}
     seconds: dict[int, float] = {}
     for file in Path("/proc").glob("[0-9]*/stat"):

@@ -21,7 +21,7 @@ def write_file(path: Path, content: str | bytes | memoryview, what: str = "") ->
 
     Args:
         path: the file; what a link points to is replaced, and not the link.
-        content: of the file; text is written as UTF-8.
+        content: content of the file; text is written as UTF-8.
         what: names it in the message, such as the flag that it was given with.
 
     Raises:
@@ -75,7 +75,7 @@ def write_json_output(content: Any, file: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text from anywhere as it may go to a terminal or into XML: control characters are spelled out.
+    """Makes text from anywhere fit for a terminal or XML: control characters are spelled out.
 
     A file's text could otherwise move the cursor, ring the bell, or turn the direction in which a line is read.
     """
@@ -85,7 +85,7 @@ def printable(text: str) -> str:
 
 
 def terminal_width(to: TextIO | None = None) -> int | None:
-    """Columns of the terminal that a stream writes to; null where it writes to none.
+    """Counts the columns of the terminal that a stream writes to; null where it writes to none.
 
     Args:
         to: the stream; standard output if not given.
@@ -105,11 +105,11 @@ _WHOLE = re.compile(r"(?:`[^`]*`\S*|(?:python -m cifar_hpc|\S*tensorboard --logd
 
 
 def wrapped(line: str, columns: int) -> list[str]:
-    """A line as several of a terminal's, with those behind the first set in, under the text behind a label.
+    """Breaks a line into several of a terminal's, with those behind the first set in, under the text behind a label.
 
     Args:
         line: a sentence, or a row of a table.
-        columns: of the terminal. Only what is not to be broken is longer.
+        columns: columns of the terminal. Only what is not to be broken is longer.
     """
     indent, label = re.match(r"( *)(\S+  +)?", line).groups("")  # type: ignore[union-attr]
     hanging = len(indent + label) if label and len(indent + label) <= columns // 2 else len(indent) + 4
@@ -135,7 +135,7 @@ def tell(text: str, to: TextIO | None = None) -> None:
 
 
 _COLOURS = {"reproduced": "green", "plausible": "green", "above": "red", "below": "red", "not yet run": "dim"}
-"""Of cells that hold these words."""
+"""Colours of cells that hold these words."""
 
 
 def tell_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

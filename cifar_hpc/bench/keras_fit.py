@@ -14,7 +14,7 @@ from cifar_hpc.bench.turns import Turns
 
 
 def small_cnn(layers: Any, models: Any) -> Any:
-    """`SmallCNN` as its report lists it."""
+    """Builds `SmallCNN` as its report lists it."""
     return models.Sequential(
         [
             layers.Input((32, 32, 3)),
@@ -31,7 +31,7 @@ def small_cnn(layers: Any, models: Any) -> Any:
 
 
 def separable_mini_xception(layers: Any, models: Any) -> Any:
-    """`SeparableMiniXception` as its notebooks have it."""
+    """Builds `SeparableMiniXception` as its notebooks have it."""
 
     def normalised(x: Any) -> Any:
         return layers.Activation("relu")(layers.BatchNormalization()(x))
@@ -53,11 +53,11 @@ def separable_mini_xception(layers: Any, models: Any) -> Any:
 
 
 NETWORKS = {"SmallCNN": small_cnn, "SeparableMiniXception": separable_mini_xception}
-"""Those of the rows that were trained with Keras, by the name of the class that this package trains."""
+"""The networks of rows that were trained with Keras, by the name of the class that this package trains."""
 
 
 def compiled(tf: Any, network: str) -> Any:
-    """The network as both reports compile theirs.
+    """Builds a network and compiles it as both reports compile theirs.
 
     Args:
         tf: the module tensorflow.

@@ -16,7 +16,7 @@ def check_turns(turns: int, seconds: float) -> None:
 
 
 def quartiles(values: list[float]) -> list[float]:
-    """The first and the third, between which half of the values lie.
+    """Computes the first and third quartiles, between which half of the values lie.
 
     Args:
         values: at least two.

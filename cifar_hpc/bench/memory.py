@@ -10,7 +10,7 @@ _MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ ([0-9a-f]+) (\S+) \d+", re.MULT
 
 
 def group_memory_mib(group: int) -> float | None:
-    """What the processes of a group have in memory, in MiB; None where there is no /proc.
+    """Measures what the processes of a group have in memory, in MiB; None where there is no /proc.
 
     Pages of their own are added up. Of a file that several map, libtorch or the dataset, the most that one of them has
     counts, once. The kernel's proportional set size (PSS) would share such pages out among all other processes of the
@@ -37,7 +37,7 @@ def group_memory_mib(group: int) -> float | None:
 
 
 def _resident(smaps: str) -> tuple[int, dict[tuple[str, ...], int]]:
-    """KiB of a process's own pages, and of each part of a file that it maps."""
+    """Counts the KiB of a process's own pages, and of each part of a file that it maps."""
     own, files = 0, defaultdict[tuple[str, ...], int](int)
     _, *parts = _MAPPING.split(smaps)
     for offset, device, rest in zip(parts[::3], parts[1::3], parts[2::3], strict=True):

@@ -30,7 +30,7 @@ class _TakeTurns(Callback):
 
     Args:
         bare: the bare loop.
-        steps: in a turn.
+        steps: number of steps in a turn.
     """
 
     def __init__(self, bare: "_BareLoop", steps: int) -> None:
@@ -69,7 +69,7 @@ class _BareLoop:
         self.batches = iter(cli.datamodule.train_dataloader())
 
     def take_turn(self, steps: int) -> float:
-        """Seconds for some steps."""
+        """Trains for some steps, and returns the seconds that they took."""
         start = time.perf_counter()
         for batch in islice(self.batches, steps):
             loss = F.cross_entropy(self.network(batch.images), batch.labels)
@@ -112,7 +112,7 @@ def command(row: str | None, steps: int, repeats: int, json_file: str | None) ->
 
 
 def measure(row: str, steps: int, repeats: int) -> dict[str, Any]:
-    """Milliseconds a step on both sides, and the overhead in percent."""
+    """Measures the milliseconds that a step takes on both sides, and the overhead in percent."""
     path = chosen().row(row).path
     arguments = [
         "-c",

@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 _SIZE = 1024
-"""Rows and columns: 2 GFLOP, long enough to fill the cores, small enough to stay in their caches."""
+"""Rows and columns of the matrices: 2 GFLOP, long enough to fill the cores, small enough to stay in their caches."""
 
 
 def matrix_product_peak(dtype: torch.dtype, seconds: float = 0.3) -> float:
-    """The best rate of a square matrix product, in FLOP/s.
+    """Measures the best rate of a square matrix product, in FLOP/s.
 
     A 1 × 1 convolution is a matrix product too, by another library (oneDNN); the faster of the two counts, since
     torch's BLAS does not know every processor well.
 
     Args:
-        dtype: of the factors.
-        seconds: for each of the two ways.
+        dtype: type of the factors' elements.
+        seconds: time for each of the two ways.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size = _SIZE if device == "cpu" else 8 * _SIZE
@@ -41,7 +41,7 @@ def matrix_product_peak(dtype: torch.dtype, seconds: float = 0.3) -> float:
 
 
 def training_flops(network: nn.Module, pixels: int = 32) -> float:
-    """FLOPs to train on one image, by torch's own counter: convolutions and matrix products, forward and backward.
+    """Counts the FLOPs of training on one image by torch's own counter: convolutions and matrix products, both passes.
 
     Counted on the network as it is written, without computing anything: the work that a shorter way to the same
     result saves still counts as done.

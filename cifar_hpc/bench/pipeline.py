@@ -17,8 +17,8 @@ def command(row: str | None, turns: int, seconds: float, json_file: str | None) 
 
     Args:
         row: id of the row whose preparation is measured; null for the smallest network whose images are cropped.
-        turns: of each side, after a first one that warms up.
-        seconds: of each turn.
+        turns: number of turns of each side, after a first one that warms up.
+        seconds: length of each turn.
         json_file: where JSON goes; `-` for standard output.
 
     Raises:
@@ -40,7 +40,7 @@ def command(row: str | None, turns: int, seconds: float, json_file: str | None) 
 
 
 def measure(row: str, turns: int, seconds: float) -> dict[str, Any]:
-    """Images per second of both sides, medians over turns, and the median of the ratios of neighbouring turns."""
+    """Measures images per second of both sides, as medians of turns, and the median ratio of neighbouring turns."""
     arguments = ["-c", str(chosen().row(row).path), "--trainer.accelerator=auto", "--input-only"]
     environ = {"PYTHONPATH": package_path()}
     start = [sys.executable, "-m"]

@@ -48,7 +48,7 @@ class _Images(Dataset[tuple[Tensor, int]]):
 
 
 def plain_network(model: nn.Module) -> nn.Module:
-    """The row's network as scripts write it."""
+    """Builds the row's network as scripts write it."""
     if isinstance(model, AlexNet):
         enlarged: nn.Module = model.network
         return enlarged  # the images are enlarged one by one, by the loader
@@ -65,7 +65,7 @@ def plain_network(model: nn.Module) -> nn.Module:
 
 
 def plain_loader(data: CIFARDataModule, enlarge: bool) -> "DataLoader[Any]":
-    """The row's training data through torchvision's transforms."""
+    """Makes a DataLoader of the row's training data with torchvision's transforms."""
     steps: list[object] = [transforms.Resize(224)] if enlarge else []
     if data.crop_padding:
         steps.insert(0, transforms.RandomCrop(32, padding=data.crop_padding))

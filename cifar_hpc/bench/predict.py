@@ -20,12 +20,12 @@ def command(
     """Prints the speed-up of a row on numbers of devices.
 
     Args:
-        row: id.
-        devices: numbers of them.
-        images_per_second: of one device.
-        fixed_ms: of each step, milliseconds.
-        bandwidth: of each device's link, GB/s.
-        latency: of a message, microseconds.
+        row: id of the row.
+        devices: numbers of devices.
+        images_per_second: rate of one device.
+        fixed_ms: fixed time of each step, milliseconds.
+        bandwidth: bandwidth of each device's link, GB/s.
+        latency: latency of a message, microseconds.
         json_file: where JSON goes; `-` for standard output.
 
     Raises:
@@ -49,15 +49,15 @@ def command(
 
 
 def predict(row: str, devices: list[int], device: Device, link: Link) -> dict[str, Any]:
-    """Strong and weak scaling of a row, each without and with exchange during the backward pass.
+    """Predicts strong and weak scaling of a row, each without and with exchange during the backward pass.
 
     Strong scaling is null where the devices cannot share the batch evenly.
 
     Args:
-        row: id.
-        devices: numbers of them.
-        device: any of them.
-        link: between them.
+        row: id of the row.
+        devices: numbers of devices.
+        device: one device; all are alike.
+        link: the link between neighbouring devices.
 
     Raises:
         UserError: if there is no such row, or its file does not say what is needed.
@@ -91,7 +91,7 @@ def predict(row: str, devices: list[int], device: Device, link: Link) -> dict[st
 
 
 def as_text(content: dict[str, Any]) -> str:
-    """The prediction for a terminal."""
+    """Formats the prediction for a terminal."""
     lines = [
         f"{content['row']}: {content['gradient_megabytes']:.1f} MB of gradients, batch {content['batch_size']}",
         f"a device: {content['images_per_second']:,.0f} images/s, and {1e3 * content['fixed_seconds']:g} ms a step; "

@@ -88,8 +88,8 @@ def measure(commands: dict[GridPoint, list[str]], plan: GridPlan, devices: int) 
     """Runs all points in turns.
 
     Args:
-        commands: arguments of `fit` for each.
-        plan: how long.
+        commands: arguments of `fit` for each point.
+        plan: says how many turns each point has, and how long they are.
         devices: cores or GPUs of this machine.
 
     Raises:
@@ -107,7 +107,7 @@ def measure(commands: dict[GridPoint, list[str]], plan: GridPlan, devices: int) 
                 running[point] = stack.enter_context(Contestant([*module, *arguments], {"PYTHONPATH": package_path()}))
                 running[point].take_turn(0)
                 first_batch[point] = time.perf_counter() - start
-                running[point].take_turn(plan.seconds)  # warms up
+                running[point].take_turn(plan.seconds)  # not counted, as first steps are slow
         for turn in range(plan.turns):
             # Forwards and backwards, so that a machine that grows slower steadily favours nobody.
             for point in list(commands)[:: 1 if turn % 2 == 0 else -1]:

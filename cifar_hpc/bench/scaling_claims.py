@@ -23,8 +23,8 @@ class Question:
     """Claims of one report that the same points stand beside.
 
     Args:
-        report: which.
-        claims: ids.
+        report: id of the report.
+        claims: ids of the claims.
         setting: what the report changed.
         varies: what the points differ in from one process of one thread.
         shows: what can be concluded.
@@ -44,14 +44,14 @@ class Answer:
     """A question with what was measured.
 
     Attributes:
-        report: which.
+        report: id of the report.
         setting: what the report changed.
         reported: ratios of seconds by the claim's id, as printed or as they follow from what is printed; the closest
             pair's where a claim compares several rows.
         own_row: whether the measured row is one of those that the claims compare.
         measured: speed-up of the largest point of the kind; None if none was measured.
-        measured_quartiles: likewise.
-        measured_as: which point, in words.
+        measured_quartiles: first and third quartile of that speed-up; None if none was measured.
+        measured_as: the point that was measured, in words; empty if none was.
         shows: what can be concluded.
         does_not_show: what cannot.
     """
@@ -71,8 +71,8 @@ def answers(row: str, figures: Sequence[Figures]) -> list[Answer]:
     """Sets what was measured beside what is claimed.
 
     Args:
-        row: that was measured.
-        figures: of the grid; the precision that comes first counts.
+        row: id of the row that was measured.
+        figures: figures of the grid's points; those in the precision of the first one count.
 
     Raises:
         UserError: if a file of the collection is wrong.
@@ -116,7 +116,7 @@ def _reported(claim: Claim, rows: dict[str, Row]) -> float | None:
 
 
 def _largest(question: Question, figures: Sequence[Figures]) -> Figures | None:
-    """The point with the most of what the question is about, and one of all else."""
+    """Finds the point with the most threads or processes, as the question asks, and one of the other; None if none."""
     if question.varies == "nothing":
         return None
     other = "processes" if question.varies == "threads" else "threads"

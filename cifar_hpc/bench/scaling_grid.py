@@ -20,14 +20,14 @@ class GridPlan:
 
     Attributes:
         row: id of the row, whose global batch all points share.
-        threads: of each process.
-        processes: that train together.
-        precisions: Lightning's names.
-        strategies: of several processes; one process has none.
+        threads: numbers of threads of each process.
+        processes: numbers of processes that train together.
+        precisions: names of precisions, as Lightning has them.
+        strategies: names of strategies of several processes; one process has none.
         oversubscribe: whether points of more threads than cores are measured too.
         sample: whether to train on the sample that ships with the package.
-        turns: of each point, after a first one that warms up.
-        seconds: of each turn, at least; never less than one step.
+        turns: number of turns of each point, after a first one that warms up.
+        seconds: length of each turn, at least; never less than one step.
     """
 
     row: str
@@ -46,10 +46,10 @@ class GridPoint:
     """One way to run the row.
 
     Attributes:
-        precision: Lightning's name.
-        strategy: None for a single process.
-        processes: that share each global batch evenly.
-        threads: of each.
+        precision: Lightning's name of the precision.
+        strategy: Lightning's name of the strategy; None for a single process.
+        processes: number of processes, which share each global batch evenly.
+        threads: number of threads of each process.
     """
 
     precision: str
@@ -58,7 +58,7 @@ class GridPoint:
     threads: int
 
     def arguments(self, accelerator: str) -> list[str]:
-        """Those of `fit`."""
+        """Makes the arguments with which `fit` runs the row in this way."""
         return [
             f"--trainer.accelerator={accelerator}",
             f"--trainer.devices={self.processes}",
@@ -78,13 +78,13 @@ class Figures:
         strategy: see `GridPoint`.
         processes: see `GridPoint`.
         threads: see `GridPoint`.
-        images_per_second: of all its processes together.
-        images_per_second_quartiles: first and third, of the turns.
+        images_per_second: rate of all its processes together.
+        images_per_second_quartiles: first and third quartile of the turns' rates.
         speed_up: over one process of one thread in the same precision: median of the ratios of neighbouring turns.
-        speed_up_quartiles: likewise.
+        speed_up_quartiles: first and third quartile of these ratios.
         efficiency: speed-up over the cores (or GPUs) used, as a fraction of 1.
-        memory_mib: all its processes together, the largest seen after a turn; see `group_memory_mib`.
-        first_batch_seconds: from the start of the program to the end of its first training step, once.
+        memory_mib: memory of all its processes together, the largest seen after a turn; see `group_memory_mib`.
+        first_batch_seconds: time from the start of the program to the end of its first training step, once.
     """
 
     precision: str
@@ -128,7 +128,7 @@ def check(plan: GridPlan, json_file: str | None, plot_file: Path | None) -> None
 
 
 def grid(plan: GridPlan) -> list[GridPoint]:
-    """Every combination once, and one process of one thread first in each precision."""
+    """Lists every combination once, and one process of one thread first in each precision."""
     points = []
     for precision in plan.precisions:
         points.append(GridPoint(precision, None, 1, 1))
@@ -141,12 +141,12 @@ def grid(plan: GridPlan) -> list[GridPoint]:
 def choose(
     points: list[GridPoint], cores: int, gpus: int, oversubscribe: bool
 ) -> tuple[list[GridPoint], list[dict[str, Any]]]:
-    """The points that this machine can host, and the others with the reason.
+    """Chooses the points that this machine can host, and gives the reason why it cannot host the others.
 
     Args:
-        points: of the grid.
-        cores: that can be used.
-        gpus: that can be used; if there are any, each process takes one.
+        points: the points of the grid.
+        cores: number of cores that can be used.
+        gpus: number of GPUs that can be used; if there are any, each process takes one.
         oversubscribe: whether threads may share cores.
     """
     chosen, left_out = [], []

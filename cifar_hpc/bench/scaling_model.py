@@ -26,8 +26,8 @@ class Device:
     """One of the devices.
 
     Attributes:
-        images_per_second: beside the fixed time.
-        fixed_seconds: of each step, whatever its batch: launching, optimiser, loop.
+        images_per_second: rate on the images of a step, the fixed time apart.
+        fixed_seconds: fixed time of each step, whatever its batch: launching, optimiser, loop.
     """
 
     images_per_second: float
@@ -39,8 +39,8 @@ class Link:
     """What connects each device with its neighbours in the ring.
 
     Attributes:
-        bytes_per_second: in one direction.
-        latency_seconds: of a message.
+        bytes_per_second: bandwidth in one direction.
+        latency_seconds: latency of a message.
     """
 
     bytes_per_second: float
@@ -48,7 +48,7 @@ class Link:
 
 
 def ring_seconds(devices: int, gradient_bytes: float, link: Link) -> float:
-    """Time to add up the gradients of all devices: 2 (n - 1) messages of an n-th of them, one after another."""
+    """Computes the time to sum all devices' gradients: 2 (n - 1) messages of an n-th of them, one after another."""
     messages = 2 * (devices - 1)
     return messages * (gradient_bytes / devices / link.bytes_per_second + link.latency_seconds)
 
@@ -56,14 +56,14 @@ def ring_seconds(devices: int, gradient_bytes: float, link: Link) -> float:
 def step_seconds(
     images: float, devices: int, gradient_bytes: float, device: Device, link: Link, overlap: bool
 ) -> float:
-    """Time of a step.
+    """Computes the time of a step.
 
     Args:
-        images: that each device has of the batch.
-        devices: number of them.
-        gradient_bytes: of the network.
-        device: any of them.
-        link: between them.
+        images: number of images that each device has of the batch.
+        devices: number of devices.
+        gradient_bytes: size of the network's gradients.
+        device: one device; all are alike.
+        link: the link between neighbouring devices.
         overlap: whether gradients travel during the whole backward pass, at no cost to it; else after it. What is
             real lies between: the first layer's gradients are ready last, and a core that sends cannot compute.
     """
@@ -76,13 +76,13 @@ def step_seconds(
 def strong_speed_up(
     batch: int, devices: int, gradient_bytes: float, device: Device, link: Link, overlap: bool
 ) -> float:
-    """Times as fast as one device, with the same global batch: the same experiment."""
+    """Computes the speed-up over one device with the same global batch: the same experiment."""
     alone = step_seconds(batch, 1, gradient_bytes, device, link, overlap)
     return alone / step_seconds(batch / devices, devices, gradient_bytes, device, link, overlap)
 
 
 def weak_speed_up(batch: int, devices: int, gradient_bytes: float, device: Device, link: Link, overlap: bool) -> float:
-    """Times as many images a second as one device, with that batch on each: another experiment, of a larger batch."""
+    """Computes the speed-up in images per second, that batch on each device: another experiment, of a larger batch."""
     alone = step_seconds(batch, 1, gradient_bytes, device, link, overlap)
     return devices * alone / step_seconds(batch, devices, gradient_bytes, device, link, overlap)
 
@@ -90,15 +90,15 @@ def weak_speed_up(batch: int, devices: int, gradient_bytes: float, device: Devic
 def rate_that_gives(
     speed_up: float, batch: int, devices: int, gradient_bytes: float, link: Link, weak: bool, overlap: bool
 ) -> float:
-    """The images per second of one device at which the model gives a speed-up: slower devices scale better.
+    """Finds the images per second of one device at which the model gives a speed-up: slower devices scale better.
 
     Args:
         speed_up: above 1 and below `devices`.
-        batch: see `strong_speed_up`.
-        devices: likewise.
-        gradient_bytes: likewise.
-        link: likewise; not without cost.
-        weak: whether the batch is each device's.
+        batch: images of a batch: of all devices together, or of each device if `weak`.
+        devices: number of devices.
+        gradient_bytes: size of the network's gradients.
+        link: the link between neighbouring devices; not without cost.
+        weak: whether the speed-up is that of weak scaling.
         overlap: see `step_seconds`.
     """
     rule = weak_speed_up if weak else strong_speed_up

@@ -13,7 +13,7 @@ _COLUMNS = (10, 17, 5, 22, 19, 5, 6, 6)
 
 
 def as_text(content: dict[str, Any]) -> str:
-    """The grid and what it says of the reports' claims, for a terminal of 100 columns.
+    """Formats the grid and what it says of the reports' claims for a terminal of 100 columns.
 
     Args:
         content: what `bench scaling --json` writes.
@@ -22,7 +22,7 @@ def as_text(content: dict[str, Any]) -> str:
 
 
 def grid_text(content: dict[str, Any]) -> str:
-    """The grid alone."""
+    """Formats the grid alone."""
     head = (
         f"{content['row']}: {content['network']}, global batch {content['batch_size']}"
         f"{', on the sample' if content['sample'] else ''}; {content['gpu'] or content['cpu']}, "
@@ -69,7 +69,7 @@ def _size(point: dict[str, Any]) -> str:
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    """Names to the left, numbers to the right."""
+    """Formats a line of the table: names to the left, numbers to the right."""
     padded = [
         cell.ljust(width) if number < 2 else cell.rjust(width)
         for number, (cell, width) in enumerate(zip(cells, _COLUMNS, strict=True))
@@ -97,7 +97,7 @@ def _wrapped(text: str, indent: int = 0) -> list[str]:
 
 
 def plot(content: dict[str, Any], file: Path) -> None:
-    """Speed-up of each point with its quartiles, beside the ideal one.
+    """Draws the speed-up of each point with its quartiles, beside the ideal one.
 
     Args:
         content: what `bench scaling --json` writes.

@@ -39,8 +39,8 @@ class Plan:
 
     Attributes:
         overlay: file laid over each row for our side; None for the row as it is, in its own precision, on all cores.
-        turns: of each side, after a first one that warms up.
-        seconds: of each turn, at least; never less than one step.
+        turns: number of turns of each side, after a first one that warms up.
+        seconds: length of each turn, at least; never less than one step.
         tensorflow: a Python that has TensorFlow; None if there is none.
         against: `plain` for the plain PyTorch script, `stock` for our side with `--trainer.kernels stock`.
     """
@@ -61,19 +61,19 @@ class Result:
         measured_as: id of the row that was measured; rows that train the same network in the same batches share.
         network: class of the network.
         batch_size: images in a batch.
-        ours_images_per_second: through `fit`.
-        ours_quartiles: first and third, of the turns.
-        plain_images_per_second: of the plain PyTorch script, or of what else ours was held against.
-        plain_quartiles: likewise.
+        ours_images_per_second: rate through `fit`.
+        ours_quartiles: first and third quartile of its turns' rates.
+        plain_images_per_second: rate of the plain PyTorch script, or of what else ours was held against.
+        plain_quartiles: first and third quartile of its turns' rates.
         ratio: median of the ratios of neighbouring turns.
-        ratio_quartiles: likewise.
-        tensorflow_images_per_second: of the report's network in TensorFlow; None where it was not Keras', or
+        ratio_quartiles: first and third quartile of these ratios.
+        tensorflow_images_per_second: rate of the report's network in TensorFlow; None where it was not Keras', or
             TensorFlow is not there.
-        training_gflop_per_image: as torch counts the network as written.
-        precision: of our side; the plain script's is float32.
-        peak_tflops: of a matrix product in the precision of our side, or in float32 where the processor emulates that
-            one; in turns with the others.
-        peak_share: of that peak that our side reaches, as a fraction of 1.
+        training_gflop_per_image: operations of training on one image, as torch counts the network as written.
+        precision: precision of our side; the plain script's is float32.
+        peak_tflops: rate of a matrix product in the precision of our side, or in float32 where the processor emulates
+            that one; measured in turns with the others.
+        peak_share: share of that peak that our side reaches, as a fraction of 1.
     """
 
     row: str
@@ -106,11 +106,11 @@ def command(
     """Measures rows and prints a line for each.
 
     Args:
-        rows: ids; all if empty.
+        rows: ids of rows; all if empty.
         exact: whether our side runs the rows as they are, instead of under the overlay.
-        overlay: for our side, a file or an overlay's name; None for `fast`.
-        turns: of each side.
-        seconds: of each turn.
+        overlay: what is laid over the rows for our side, a file or an overlay's name; None for `fast`.
+        turns: number of turns of each side.
+        seconds: length of each turn.
         tensorflow_python: a Python with TensorFlow; None to look in this one.
         against: what our side is held against.
         json_file: where JSON goes; `-` for standard output.
@@ -172,7 +172,7 @@ def measure(paths: list[Path], plan: Plan) -> Iterator[Result]:
 
 
 def _speed_decides(cli: CIFARCLI) -> str:
-    """What a step's time depends on: network, batch and preparation, but neither labels nor learning rates."""
+    """Names what a step's time depends on: network, batch and preparation, but neither labels nor learning rates."""
     model, data = cli.plain_config["model"], cli.plain_config["data"]
     network = {k: v for k, v in model["init_args"].items() if k not in ("num_classes", "optimizer", "scheduler")}
     normalised = data["mean"] is not None
@@ -223,7 +223,7 @@ def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> R
 def _take_turns(
     commands: dict[str, list[str]], plan: Plan, dtype: torch.dtype
 ) -> tuple[dict[str, list[float]], list[float]]:
-    """Rates of each contestant, turn by turn, and the machine's peak between them."""
+    """Measures the rates of each contestant, turn by turn, and the machine's peak between them."""
     rates: dict[str, list[float]] = {name: [] for name in commands}
     peaks: list[float] = []
     with contextlib.ExitStack() as stack:
@@ -231,7 +231,7 @@ def _take_turns(
         for name, arguments in commands.items():
             contestants[name] = stack.enter_context(Contestant(arguments, {"PYTHONPATH": package_path()}))
             try:
-                contestants[name].take_turn(plan.seconds)  # warms up, before the next one starts
+                contestants[name].take_turn(plan.seconds)  # not counted; leaves it stopped while the next one starts
             except ContestantError as error:
                 raise UserError(f"The {name} side of the bench ended: {error}") from error
         for _ in range(plan.turns):

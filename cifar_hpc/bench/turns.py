@@ -59,8 +59,8 @@ class Contestant:
     """The measuring side; a context manager that ends the contestant with all its processes and temporary files.
 
     Args:
-        command: starts it.
-        environment: of the process.
+        command: command that starts the contestant.
+        environment: variables that its process has besides this one's.
     """
 
     def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
@@ -82,7 +82,7 @@ class Contestant:
         return self._process.pid
 
     def take_turn(self, seconds: float) -> float:
-        """Images per second in a turn of at least that many seconds, whole steps only; of 0 seconds, one step.
+        """Gives it a turn of at least that many seconds, in whole steps, one at least; returns its images per second.
 
         Raises:
             ContestantError: if it ends instead.
@@ -119,5 +119,5 @@ class Contestant:
 
 
 def package_path() -> str:
-    """PYTHONPATH for contestants: this package, wherever it is, before what is there already."""
+    """Makes PYTHONPATH for contestants: this package, wherever it is, before what is there already."""
     return os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))

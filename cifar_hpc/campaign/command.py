@@ -138,7 +138,7 @@ def _run(request: Request, kept: bool) -> int:
 
 
 def _passed_over(found: reader.Found) -> list[str]:
-    """What is wrong with rows and records, which a plan then does without."""
+    """Lists what is wrong with rows and records, which a plan then does without."""
     return [*found.collection.problems, *found.problems]
 
 
@@ -169,7 +169,7 @@ def _slurm(request: Request) -> int:
 
 
 def _keep() -> list[str]:
-    """Keeps all complete planned runs; what is wrong with some, a sentence each."""
+    """Keeps all complete planned runs; returns a sentence on each thing that is wrong."""
     new, problems = keep.keep()
     for place in new:
         _tell(f"kept {place}")
@@ -187,7 +187,7 @@ def _show(request: Request, runs: list[Run], json_file: str | None) -> None:
 
 
 def table(request: Request, runs: list[Run]) -> str:
-    """The plan for a terminal of 80 columns: hours of each run, when it ends, and what it is evidence for."""
+    """Formats the plan for a terminal of 80 columns: hours of each run, when it ends, and what it is evidence for."""
     if not runs:
         return "Nothing is left to decide for these rows; --seeds N asks for more seeds."
     lines = [f"{'run':<32}{'epochs':>8}{'hours':>7}{'until':>7}  hours from"]
@@ -227,7 +227,7 @@ def _decides(run: Run, request: Request) -> str:
 
 
 def _status(json_file: str | None) -> int:
-    """Where the newest plan stands, read from what its runs have recorded."""
+    """Tells where the newest plan stands, from what its runs have recorded."""
     plans = runner.read_plans()
     if not plans:
         raise UserError(f"There is no campaign in {runner.home()}; `campaign --hours H` begins one")

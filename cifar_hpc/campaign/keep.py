@@ -20,7 +20,7 @@ _PAGES = {"--readme": Path("README.md"), "--durations": Path("docs/durations.md"
 
 
 def results() -> Path:
-    """Where records are kept: `results` here, or in the folder of a collection of one's own."""
+    """Returns the folder where records are kept: `results` here, or in the folder of a collection of one's own."""
     collection = chosen()
     return Path("results") if collection.is_default else collection.folder / "results"
 
@@ -51,7 +51,7 @@ def _is_whole(record: Record) -> bool:
 
 
 def _is_timed(record: Record) -> bool:
-    """Whether it is all that is wanted of a row of which nothing is printed but seconds."""
+    """Checks whether a record is all that is wanted of a row of which nothing is printed but seconds."""
     return is_about_seconds(chosen().row(record.name)) and tells_seconds(record)
 
 
@@ -80,7 +80,7 @@ def _content(file: Path) -> Any:
 
 
 def bring_tables_up_to_date() -> str:
-    """Has `rows` write the README's table and docs/durations.md, where they are; what is wrong, in one sentence."""
+    """Has `rows` write the README's table and docs/durations.md, where there are such; returns what goes wrong."""
     pages = [part for flag, page in _PAGES.items() if page.is_file() for part in (flag, str(page))]
     if not pages or not chosen().is_default:
         return ""

@@ -23,14 +23,14 @@ from cifar_hpc.verify.reader import Found
 from cifar_hpc.verify.verdicts import Judgement
 
 TIMED = 2
-"""Epochs that tell a row's seconds: the first warms up."""
+"""Number of epochs that tell a row's seconds: the first warms up."""
 
 SECONDS = "seconds"
 """What a run of a row decides of which nothing is printed but seconds."""
 
 
 def is_about_seconds(row: Row) -> bool:
-    """Whether the report prints no metric of a row."""
+    """Checks whether the report prints no metric of a row."""
     return all(getattr(row.reproduction.reported, metric) is None for metric in METRICS)
 
 
@@ -39,15 +39,15 @@ class Run:
     """A run of a plan.
 
     Attributes:
-        row: whose file it takes.
-        seed: of the run.
+        row: id of the row whose file it takes.
+        seed: seed of the run.
         folder: the run's directory.
-        epochs: of the whole run; a rule of the row may end it earlier.
-        done: epochs that an earlier campaign has trained.
+        epochs: number of epochs of the whole run; a rule of the row may end it earlier.
+        done: number of epochs that an earlier campaign has trained.
         until: the epoch to stop after; less than `epochs` where one epoch is to tell how long the row takes.
-        epoch_seconds: of one epoch; null where nothing tells.
+        epoch_seconds: time of one epoch; null where nothing tells.
         source: what the seconds rest on.
-        decides: by row, the printed numbers that the run is evidence for.
+        decides: the printed numbers that the run is evidence for, by row.
         first: whether it is the first evidence on one of these rows.
     """
 
@@ -64,12 +64,12 @@ class Run:
 
     @property
     def hours(self) -> float | None:
-        """That are left of it; null where nothing tells."""
+        """Hours of training that are left; None where nothing tells."""
         return None if self.epoch_seconds is None else (self.until - self.done) * self.epoch_seconds / 3600
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Names the run by its row and seed."""
         return f"{self.row} seed {self.seed}"
 
 
@@ -78,11 +78,11 @@ class Request:
     """What a campaign is asked for.
 
     Attributes:
-        hours: to spend.
-        rows: that may run; all where none is named.
-        seeds: that each row is to come to; null for one, and then as many more as `verify` says.
-        overlays: laid over every row, as `-c` takes them.
-        threads: of each run; null for the row's or overlay's.
+        hours: hours to spend.
+        rows: rows that may run; all where none is named.
+        seeds: number of seeds that each row is to come to; null for one, and then as many more as `verify` says.
+        overlays: overlays that are laid over every row, as `-c` takes them.
+        threads: number of threads of each run; null for the row's or overlay's.
     """
 
     hours: float
@@ -92,7 +92,7 @@ class Request:
     threads: int | None = None
 
     def config(self, row: Row) -> dict[str, Any]:
-        """The row's configuration under the overlays; of a row that is about seconds alone, two epochs."""
+        """Lays the overlays over the row's configuration; a row that is about seconds alone trains two epochs."""
         config: dict[str, Any] = row.config
         for overlay in self.overlays:
             config = _laid_over(config, read_yaml(configuration_file(overlay)))
@@ -101,7 +101,7 @@ class Request:
         return config
 
     def changes(self, row: Row) -> dict[str, Any]:
-        """What the overlays change about the experiment, by key: runs with such changes judge no row."""
+        """Finds what the overlays change about the experiment, by key: runs with such changes judge no row."""
         changed = differences(experiment(resolve(row.config)), experiment(resolve(self.config(row))))
         return {key: values[1] for key, values in changed.items()}
 
@@ -117,12 +117,12 @@ class _Experiment:
     """Rows that are one experiment, and what they still want.
 
     Attributes:
-        rows: that want evidence, by name; the longest run comes first, as it judges the others too.
-        wanted: by row and printed number, how many more seeds.
-        seeds: that have been used.
+        rows: the rows by name; the longest run comes first, as it judges the others too.
+        wanted: number of seeds that are still wanted, by row and printed number.
+        seeds: seeds that have been used.
         unfinished: runs that can go on.
-        evidence: rows with some.
-        passed_over: rows whose run does not fit the hours.
+        evidence: names of the rows that have evidence.
+        passed_over: names of the rows whose run does not fit the hours.
     """
 
     rows: dict[str, Row]
@@ -134,7 +134,7 @@ class _Experiment:
 
 
 def plan(request: Request, found: Found, left_out: Iterable[str] = ()) -> list[Run]:
-    """The runs to do, in order.
+    """Chooses the runs to do, in order.
 
     First come runs that give rows their first evidence, those that decide most printed numbers an hour before others:
     a run of several rows that are one experiment counts for all of them, and two epochs for rows of which nothing is
@@ -145,7 +145,7 @@ def plan(request: Request, found: Found, left_out: Iterable[str] = ()) -> list[R
     Args:
         request: what is asked for.
         found: all records.
-        left_out: rows that could not be run.
+        left_out: names of rows that could not be run.
     """
     rows = [row for row in found.collection.rows.values() if row.trains]
     chosen = set(request.rows or (row.reproduction.name for row in rows)) - set(left_out)
@@ -171,7 +171,7 @@ def plan(request: Request, found: Found, left_out: Iterable[str] = ()) -> list[R
 
 
 def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, str] | None]:
-    """Seconds of an epoch and what they rest on, by row.
+    """Estimates the seconds of an epoch, by row, and says what they rest on.
 
     From the row's own records or those of a row that does the same work (docs/durations.md), else from a run of the row
     that has not ended, else from a row with the same network on images of the same size, by the number of images.
@@ -197,13 +197,13 @@ def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, s
 
 
 def _elsewhere(duration: durations.Duration) -> str:
-    """On which processor it was measured, where that is another kind than this machine's: hours may differ by half."""
+    """Names the processor that it was measured on, if it is of another kind than this one: hours may differ by half."""
     processor = duration.machine.partition(",")[0]
     return "" if processor == cpu_model() else f", on {processor}"
 
 
 def _network(row: Row) -> tuple[Any, ...]:
-    """What decides the time for an image, nearly."""
+    """Picks what decides the time for an image, nearly."""
     model = row.config["model"]
     others = ("optimizer", "scheduler", "num_classes")
     return model["class_path"], {k: v for k, v in model.get("init_args", {}).items() if k not in others}
@@ -236,7 +236,7 @@ def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_E
 
 
 def _wanted(row: Row, evidence: Sequence[Record], others: Sequence[Record], seeds: int | None) -> dict[str, int]:
-    """How many more seeds each printed number of a row wants, or its seconds."""
+    """Counts how many more seeds each printed number of a row wants, or its seconds."""
     printed = [metric for metric in METRICS if getattr(row.reproduction.reported, metric) is not None]
     if seeds is not None or not printed:
         return dict.fromkeys(printed or [SECONDS], max(0, (seeds or 1) - len({record.seed for record in evidence})))
@@ -246,7 +246,7 @@ def _wanted(row: Row, evidence: Sequence[Record], others: Sequence[Record], seed
 
 
 def more_seeds(judgement: Judgement | None) -> int:
-    """The seeds that a printed number still wants: none where it is decided, or more would not decide it."""
+    """Counts the seeds that a printed number still wants: none where it is decided, or more would not decide it."""
     if judgement is None or judgement.verdict != "inconclusive":
         return 0
     return judgement.more_seeds or 0
@@ -255,7 +255,7 @@ def more_seeds(judgement: Judgement | None) -> int:
 def _next_run(
     its: _Experiment, chosen: set[str], request: Request, seconds: Mapping[str, tuple[float, str] | None]
 ) -> Run | None:
-    """The longest run that a row of the experiment wants; one that was begun before a new one."""
+    """Chooses the longest run that a row of the experiment wants; one that was begun comes before a new one."""
     chosen = chosen - its.passed_over
     name = next((name for name in its.rows if name in chosen and any(its.wanted[name].values())), None)
     if name is None:
@@ -290,7 +290,7 @@ def _next_run(
 
 
 def _order(run: Run, its: _Experiment) -> tuple[Any, ...]:
-    """First evidence before more seeds; then by printed numbers an hour."""
+    """Orders runs: first evidence before more seeds; then by printed numbers an hour."""
     numbers = sum(1 / its.wanted[row][metric] for row, metrics in run.decides.items() for metric in metrics)
     rate = numbers / max(run.hours, 1e-9) if run.hours is not None else 0.0
     return not run.first, -rate, run.row, run.seed
@@ -311,21 +311,21 @@ def _epochs(request: Request, row: Row) -> int:
 
 
 def tells_seconds(record: Record) -> bool:
-    """Whether a record is of so many whole epochs of its row that they tell how long one takes."""
+    """Checks whether a record is of so many whole epochs of its row that they tell how long one takes."""
     return record.epochs_done >= TIMED and set(record.changed_from_row) <= {"trainer.max_epochs"}
 
 
 def _has(record: Record, changes: Mapping[str, Any]) -> bool:
-    """Whether a record's run had these changes and no others."""
+    """Checks whether a record's run had these changes and no others."""
     return {key: values[1] for key, values in record.changed_from_row.items()} == changes
 
 
 def _is_ours(record: Record, changes: Mapping[str, Any]) -> bool:
-    """Whether a campaign may go on with a run that has not ended: of this experiment, in its usual place."""
+    """Checks whether a campaign may go on with a run that has not ended: of this experiment, in its usual place."""
     return _has(record, changes) and record.path.parent.parent == run_directory.runs() / record.name
 
 
 def _new_folder(name: str, seed: int) -> Path:
-    """The first of `runs/<name>/seed<k>`, `…-2`, `…-3` in which no run has recorded anything."""
+    """Finds the first of `runs/<name>/seed<k>`, `…-2`, `…-3` in which no run has recorded anything."""
     names = (f"seed{seed}" + (f"-{attempt}" if attempt > 1 else "") for attempt in range(1, 10_000))
     return next(f for n in names if not ((f := run_directory.runs() / name / n) / "result.json").exists())

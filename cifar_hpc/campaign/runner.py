@@ -21,11 +21,11 @@ NICE = 19
 """The lowest priority: whatever else the machine has to do comes first."""
 
 _PATIENCE_SECONDS = 120
-"""For a run's process, whose campaign was killed, to end."""
+"""How long a run's process, whose campaign was killed, may take to end."""
 
 
 def home() -> Path:
-    """Where campaigns live: a folder for each plan, named by the time at which it was made."""
+    """Returns the folder where campaigns live: one within for each plan, named by the time at which it was made."""
     return run_directory.runs() / "campaign"
 
 
@@ -51,7 +51,7 @@ def write_plan(request: Request, runs: list[Run], ends: datetime) -> Path:
 
 
 def read_plans() -> list[tuple[Path, dict[str, Any]]]:
-    """All plans that were written here, the newest last.
+    """Reads all plans that were written here, the newest last.
 
     Raises:
         UserError: if one cannot be read.
@@ -66,12 +66,12 @@ def read_plans() -> list[tuple[Path, dict[str, Any]]]:
 
 
 def planned_runs(content: dict[str, Any]) -> list[Run]:
-    """The runs of a plan that was read."""
+    """Makes the runs of a plan that was read."""
     return [Run(**{key: value for key, value in run.items() if key != "hours"}) for run in content["runs"]]
 
 
 def arguments(run: Run, request: Request) -> list[str]:
-    """What follows `fit` on the command line of a run, to begin it as well as to go on with it."""
+    """Writes what follows `fit` on the command line of a run, to begin it as well as to go on with it."""
     row = chosen().row(run.row)
     threads = [] if request.threads is None else ["--trainer.threads", str(request.threads)]
     epochs = ["--trainer.max_epochs", str(run.epochs)] if is_about_seconds(row) else []
@@ -86,10 +86,10 @@ def carry_out(run: Run, request: Request, folder: Path, deadline: float) -> str:
     """Begins a run or goes on with it, until it is complete, has done what was planned, or time is up.
 
     Args:
-        run: of the plan.
-        request: that the plan answers.
-        folder: of the plan, for what the run prints.
-        deadline: of the campaign, on the monotonic clock.
+        run: a run of the plan.
+        request: the request that the plan answers.
+        folder: the plan's folder, for what the run prints.
+        deadline: end of the campaign, on the monotonic clock.
 
     Returns:
         `complete`, `stopped` (it can go on), or a sentence on why it could not be run.
@@ -150,7 +150,7 @@ def _wait_until_free(folder: Path) -> None:
 
 
 def is_at_work() -> bool:
-    """Whether a campaign is at work in this working directory."""
+    """Checks whether a campaign is at work in this working directory."""
     if not home().exists():
         return False
     try:

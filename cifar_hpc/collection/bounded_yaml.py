@@ -15,9 +15,9 @@ from cifar_hpc.errors import UserError, one_line
 MOST_CHARACTERS = 1 << 20
 DEEPEST = 50
 MOST_VALUES = 100_000
-"""What aliases stand for is counted as often as it is named."""
+"""Most values that a file may stand for; those of an alias count as often as it is named."""
 _MOST_BRACKETS = 1_000
-"""In one text, which jsonargparse may read as YAML once more."""
+"""Most brackets in one text, which jsonargparse may read as YAML once more."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -27,7 +27,7 @@ class BoundsError(yaml.YAMLError):
 
 
 def read_bounded(path: Path) -> str:
-    """The text of a YAML file, within bounds.
+    """Reads the text of a YAML file, within bounds.
 
     Raises:
         BoundsError: if it is larger than any configuration.
@@ -39,7 +39,7 @@ def read_bounded(path: Path) -> str:
 
 
 def bounded(text: str) -> str:
-    """The same text, if it is within bounds; what else may be wrong with it, a loader says better.
+    """Returns the same text if it is within bounds; what else may be wrong with it, a loader says better.
 
     Raises:
         BoundsError: if it is longer, or nests deeper, or stands for more values than any configuration.
@@ -85,7 +85,7 @@ def _check_text(text: str) -> None:
 
 
 def guarded(load: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A loader that takes YAML within bounds only, and that calls wrong whatever it cannot make a value of.
+    """Makes a loader take YAML within bounds only, and call wrong whatever it cannot make a value of.
 
     Args:
         load: the loader; PyYAML's stumbles over `!!int x`, the 45th of a month and numbers of 5,000 digits.

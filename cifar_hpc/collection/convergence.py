@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 CALLBACK = "cifar_hpc.fit.callbacks.Converged"
-"""Under trainer.callbacks in the row's file."""
+"""Class of the callback that holds the rule, under trainer.callbacks in the row's file."""
 
 
 def is_flat(accuracies: Sequence[float], points: float, epochs: int, at_least: int) -> bool:
-    """Whether the best training accuracy of the last epochs is hardly above the best before them.
+    """Checks whether the best training accuracy of the last epochs is hardly above the best before them.
 
     The training accuracy decides, so that no test image has a say in when a run ends.
 
     Args:
-        accuracies: of each epoch so far, fractions of 1.
+        accuracies: training accuracy of each epoch so far, fractions of 1.
         points: the rise, in percentage points, below which a curve is flat.
-        epochs: that must have passed without such a rise.
-        at_least: epochs that are trained in any case.
+        epochs: number of epochs that must have passed without such a rise.
+        at_least: number of epochs that are trained in any case.
     """
     if len(accuracies) < max(at_least, epochs + 1):
         return False
@@ -24,7 +24,7 @@ def is_flat(accuracies: Sequence[float], points: float, epochs: int, at_least: i
 
 
 def rule(config: dict[str, Any]) -> dict[str, Any] | None:
-    """The arguments of `is_flat` in a row's or run's configuration; null where it trains a fixed number of epochs."""
+    """Finds the arguments of `is_flat` in a row's or run's configuration; null where the number of epochs is fixed."""
     callbacks = (config.get("trainer") or {}).get("callbacks") or []
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
         if isinstance(callback, dict) and callback.get("class_path") == CALLBACK:
@@ -33,11 +33,11 @@ def rule(config: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def flat_epoch(config: dict[str, Any], accuracies: Sequence[float]) -> int | None:
-    """The epoch with which a rule ends a run; null where there is none, or it does not hold yet.
+    """Finds the epoch with which a rule ends a run; null where there is none, or it does not hold yet.
 
     Args:
-        config: of the row or run.
-        accuracies: of the training, epoch by epoch.
+        config: configuration of the row or run.
+        accuracies: training accuracy of each epoch so far, fractions of 1.
     """
     if (arguments := rule(config)) is None:
         return None

@@ -18,7 +18,7 @@ GROUPS = ("trainer", "model", "data")
 
 
 def resolve(config: dict[str, Any]) -> dict[str, Any]:
-    """The groups of a configuration with the defaults of all that it leaves out, as a run's config.yaml has them."""
+    """Fills in the defaults of all that a configuration's groups leave out, as a run's config.yaml has them."""
     known = _defaults()
     return {
         "trainer": known["trainer"] | (config.get("trainer") or {}),
@@ -28,7 +28,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolve_class(value: Any) -> Any:
-    """A class and its arguments with their defaults; anything else as it is."""
+    """Fills in the defaults of a class, and of the classes among its arguments; leaves anything else as it is."""
     known = _defaults()
     if isinstance(value, str) and value in known:
         value = {"class_path": value}
@@ -42,12 +42,12 @@ def _resolve_class(value: Any) -> Any:
 
 
 def unknown_names(config: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
-    """Each name in a configuration that `fit` would not know, as its key and a sentence on it.
+    """Yields each name in a configuration that `fit` would not know, as its key and a sentence on it.
 
     Of torch, which may be newer than what is known here, only names that look mistyped; of others' classes, none.
 
     Args:
-        config: of a row; parts of it that are no mappings are passed over.
+        config: configuration of a row; parts of it that are no mappings are passed over.
     """
     known = _defaults()
     for group in ("trainer", "data"):

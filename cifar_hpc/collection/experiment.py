@@ -38,7 +38,7 @@ _MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
 
 
 def experiment(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings that make the experiment, flat, without those that say where and how fast it runs."""
+    """Picks the settings that make the experiment, flat, without those that say where and how fast it runs."""
     settings = flat({key: value for key, value in config.items() if key != "seed_everything"})
     found = {key: value for key, value in settings.items() if not _is_engine(key)}
     callbacks = found.pop("trainer.callbacks", None)
@@ -47,7 +47,7 @@ def experiment(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_engine(key: str) -> bool:
-    """Whether a key, with dots, says only where and how fast a run happens."""
+    """Checks whether a key, with dots, says only where and how fast a run happens."""
     group, *rest = key.split(".")
     if group == "trainer":
         return bool(rest) and rest[0] in _ENGINE_TRAINER_KEYS
@@ -57,18 +57,18 @@ def _is_engine(key: str) -> bool:
 
 
 def _class_path(callback: Any) -> str:
-    """The class that an item of `trainer.callbacks` names, alone or with arguments."""
+    """Finds the class that an item of `trainer.callbacks` names, alone or with arguments."""
     return str(callback.get("class_path") if isinstance(callback, dict) else callback)
 
 
 def kind_of_experiment(config: dict[str, Any]) -> Any:
-    """What rows have in common that train the same network in the same way, if perhaps for another number of epochs.
+    """Makes a key that rows share which train the same network in the same way, perhaps for another number of epochs.
 
     The shorter run is then the beginning of the longer one. Networks and schedules that look at the number of planned
     epochs are shared by rows of the same number only.
 
     Args:
-        config: of a row, as its file has it.
+        config: configuration of a row, as its file has it.
 
     Returns:
         Something that can be compared and looked up.
@@ -79,27 +79,27 @@ def kind_of_experiment(config: dict[str, Any]) -> Any:
 
 
 def _frozen(value: Any) -> Any:
-    """Plain data as something that can be looked up by."""
+    """Makes plain data hashable, so that it can be looked up by."""
     if isinstance(value, dict):
         return frozenset((key, _frozen(part)) for key, part in value.items())
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _looks_at_the_end(settings: dict[str, Any]) -> bool:
-    """Whether the learning rate may depend on how many epochs are planned: torch's own schedules cannot see that."""
+    """Checks whether the learning rate may depend on how many epochs are planned: torch's own schedules cannot."""
     schedule = settings.get("model.init_args.scheduler.class_path") or settings.get("model.init_args.scheduler")
     torchs_own = schedule is None or str(schedule).startswith("torch.optim.lr_scheduler.")
     return not torchs_own or settings.get("model.class_path") in _MODELS_THAT_LOOK_AT_THE_END
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Any]]:
-    """Keys whose values differ, with both values."""
+    """Finds the keys whose values differ, with both values."""
     keys = [*first, *(key for key in second if key not in first)]
     return {key: [first.get(key), second.get(key)] for key in keys if first.get(key) != second.get(key)}
 
 
 def resumed_changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
-    """What keeps a run with one configuration from going on with another.
+    """Finds what keeps a run with one configuration from going on with another.
 
     What only ended it may be lifted, where no schedule of learning rates is laid over the whole run.
 
@@ -116,7 +116,7 @@ def resumed_changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, li
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys; lists stay values."""
+    """Flattens nested mappings into one, with dotted keys; lists stay values."""
     if not isinstance(config, dict) or not config:
         return {prefix: config}
     return {

@@ -32,9 +32,9 @@ class Collection:
     """What lies in a folder of reports.
 
     Attributes:
-        folder: where.
-        reports: by id, in the order of collection.yaml.
-        rows: those whose files are sound, by id, sorted.
+        folder: path of the folder.
+        reports: the reports by id, in the order of collection.yaml.
+        rows: the rows whose files are sound, by id, sorted.
         problems: a sentence on each mistake in the other files.
     """
 
@@ -65,19 +65,19 @@ class Collection:
 
     @property
     def runs(self) -> Path:
-        """Where its new runs go."""
+        """The folder where its new runs go."""
         return Path("runs") if self.is_default else self.folder / "runs"
 
     def record_folders(self, committed_only: bool = False) -> list[Path]:
-        """Where its records lie: its own folders and the current one's; kept ones come first."""
+        """Lists the folders that hold its records, its own and the current one's; those of kept records come first."""
         results = [self.folder / "results", Path("results")]
         if not results[1].is_dir() and self.folder.resolve() == packaged().resolve():
-            results.append(self.folder.parent / "results")  # of the checkout
+            results.append(self.folder.parent / "results")  # a checkout's, where the command runs in another folder
         found = results if committed_only else [*results, self.folder / "runs", Path("runs")]
         return list({path.resolve(): path for path in reversed(found) if path.is_dir()}.values())[::-1]
 
     def row(self, name: str) -> Row:
-        """The row with this id.
+        """Finds the row with this id.
 
         Raises:
             UserError: if there is none, or its file is wrong.
@@ -99,7 +99,7 @@ class Collection:
         return read_row(path, self.reports)
 
     def relatives(self, row: Row) -> list[Row]:
-        """The rows that are one experiment with this one, itself among them: a run of one is evidence for all."""
+        """Finds the rows that are one experiment with this one, itself among them: a run of one is evidence for all."""
         return self._kinds[kind_of_experiment(row.config)] if row.trains else [row]
 
     @cached_property
@@ -111,7 +111,7 @@ class Collection:
         return kinds
 
     def printed_epochs(self, row: Row) -> tuple[int, ...]:
-        """The epochs of which any row of the experiment prints what was measured on the test set, in order.
+        """Lists the epochs of which any row of the experiment prints what was measured on the test set, in order.
 
         Those are the last epochs of its rows, and the epochs of printed logs with a test loss or accuracy.
         """
@@ -124,7 +124,7 @@ class Collection:
         return tuple(sorted(epochs))
 
     def smallest(self, setting: str | None = None) -> str:
-        """The id of the row with the smallest network, or of those whose data have a setting.
+        """Finds the id of the row with the smallest network, of those whose data have a setting if one is named.
 
         Raises:
             UserError: if there is none.
@@ -146,7 +146,7 @@ class Collection:
                 raise UserError(f"There is no report {name}; {near or f'the reports are {_listed(self.reports)}'}")
 
     def command(self, command: str, *arguments: object) -> str:
-        """A command line for the user, which works on this collection from the current folder."""
+        """Writes a command line for the user, which works on this collection from the current folder."""
         where = [] if self.is_default else ["--collection", self.folder]
         return shlex.join(map(str, ("python", "-m", "cifar_hpc", command, *where, *arguments)))
 
@@ -167,7 +167,7 @@ def choosing(folder: str | None) -> Iterator[None]:
 
 
 def chosen() -> Collection:
-    """The collection that the command works on.
+    """Reads the collection that the command works on.
 
     Raises:
         UserError: if there is none in the folder.
@@ -176,7 +176,7 @@ def chosen() -> Collection:
     folder = Path(named) if named else _default()
     if not (folder / INDEX).is_file():
         raise UserError(f"{folder} is no collection: it holds no {INDEX}; `init {folder}` makes one")
-    # Read again when a file has changed.
+    # A part of the key under which `_read` is cached, so that a changed file is read again.
     rows = _row_files(folder)
     files = (folder / INDEX, *rows, *_recipe_files(folder))
     state = tuple((path, _state(path)) for path in files)
@@ -184,7 +184,7 @@ def chosen() -> Collection:
 
 
 def _state(path: Path) -> tuple[int, int] | None:
-    """What changes when a file does; null for one that is not there, as a link may lead nowhere."""
+    """Returns what changes when a file does; null for one that is not there, as a link may lead nowhere."""
     try:
         found = path.stat()
     except OSError:
@@ -193,17 +193,17 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 def owner(path: Path) -> Path | None:
-    """The collection in whose folder a file lies, at any depth; null where there is none."""
+    """Finds the collection in whose folder a file lies, at any depth; null where there is none."""
     return next((parent for parent in path.absolute().parents if (parent / INDEX).is_file()), None)
 
 
 def is_here(collection: Collection) -> bool:
-    """Whether a collection is this folder's `reproductions`, as in a checkout."""
+    """Checks whether a collection is this folder's `reproductions`, as in a checkout."""
     return collection.folder.resolve() == Path("reproductions").resolve()
 
 
 def implied(files: Iterable[str]) -> str | None:
-    """The collection that a command line's files lie in, where none is named; null for the one taken anyway."""
+    """Finds the collection that a command line's files lie in, where none is named; null for the one taken anyway."""
     if not os.environ.get(VARIABLE):
         for file in files:
             found = owner(Path(file)) if os.path.exists(file) else None
@@ -213,16 +213,16 @@ def implied(files: Iterable[str]) -> str | None:
 
 
 def packaged() -> Path:
-    """The five reports: beside the package in a checkout, inside it when installed from a wheel."""
+    """Finds the folder of the five reports: beside the package in a checkout, inside it when installed from a wheel."""
     return _beside("reproductions")
 
 
 def configuration_file(name: str, flag: str = "-c", with_packaged: bool = False) -> Path:
-    """The file that `-c` means: one that is there, or a row, recipe or overlay by its name.
+    """Finds the file that `-c` means: one that is there, or a row, recipe or overlay by its name.
 
     Args:
-        name: as given.
-        flag: that it was given behind.
+        name: the name as given.
+        flag: the flag that it was given behind.
         with_packaged: whether rows of the packaged reports are looked for, behind the collection's own.
 
     Raises:
@@ -253,12 +253,12 @@ def _beside(name: str) -> Path:
 
 
 def overlays() -> dict[str, Path]:
-    """The packaged overlays and recipes, by name."""
+    """Finds the packaged overlays and recipes, by name."""
     return _named(_beside("configs"))
 
 
 def _named(folder: Path) -> dict[str, Path]:
-    """Overlays by name; one in the folder itself comes before one of the same name deeper down."""
+    """Finds overlays by name; one in the folder itself comes before one of the same name deeper down."""
     return {path.stem: path for pattern in ("*/*.yaml", "*.yaml") for path in sorted(folder.glob(pattern))}
 
 
@@ -276,12 +276,12 @@ def _row_files(folder: Path) -> list[Path]:
 
 
 def _not_hidden(paths: Iterable[Path]) -> list[Path]:
-    """Files that people wrote: not what editors and systems leave beside them."""
+    """Sorts the files that people wrote, without what editors and systems leave beside them."""
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _overlooked(folder: Path) -> Iterator[str]:
-    """A sentence on each file that looks like a row's and lies or is called where none is looked for."""
+    """Yields a sentence on each file that looks like a row's but has a place or name at which no row is looked for."""
     deeper = _recipe_files(folder)
     for path in (*_not_hidden(folder.glob("*.yml")), *deeper):
         try:
@@ -319,14 +319,14 @@ class _Index:
     """What collection.yaml holds.
 
     Args:
-        reports: by id.
+        reports: the reports by id.
     """
 
     reports: dict[str, Any]
 
 
 def _read_reports(path: Path, problems: list[str]) -> tuple[dict[str, Report], bool]:
-    """The reports of collection.yaml, and whether these are all.
+    """Reads the reports of collection.yaml, and tells whether these are all.
 
     A report with a mistake counts by its name alone, so that its rows are still read.
     """

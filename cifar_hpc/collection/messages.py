@@ -36,7 +36,7 @@ _TYPES = (
 
 
 def one_sentence(message: str) -> str:
-    """A message on one line, with single spaces."""
+    """Puts a message on one line, with single spaces."""
     return " ".join(message.split())
 
 
@@ -62,7 +62,7 @@ _ELSEWHERE = {
 
 
 def _near(key: str, known: Collection[str]) -> str:
-    """What was probably meant by a key that nobody has."""
+    """Guesses what was meant by a key that nobody has."""
     name = key.lstrip("-").partition("=")[0].replace("-", "_")
     last = name.rpartition(".")[2]
     if name == "ckpt_path" and "ckpt_path" not in known:
@@ -76,10 +76,10 @@ def _near(key: str, known: Collection[str]) -> str:
 
 
 def explain_parser_error(message: str, files: list[Path], arguments: list[str], known: Collection[str] = ()) -> str:
-    """One sentence from a jsonargparse message.
+    """Makes one sentence of a jsonargparse message.
 
     Args:
-        message: the parser's, of many lines.
+        message: the parser's message, of many lines.
         files: the configuration files of the command line, in order.
         arguments: the command line.
         known: the keys that there are.
@@ -133,7 +133,7 @@ def _unknown(key: str, files: list[Path], arguments: list[str], known: Collectio
 
 
 def _key(text: str) -> str:
-    """The dotted key that a message is about; it names each level apart."""
+    """Finds the dotted key that a message is about; the message names each level apart."""
     levels = re.findall(r'Parser key "([^"]+)"', text)
     if levels and levels[0].startswith("reproduction"):
         return ".".join(levels)
@@ -150,7 +150,7 @@ def _value(message: str) -> str:
 
 
 def place_of(key: str, files: list[Path], arguments: list[str]) -> str:
-    """What sets the key: a flag, or the last of the files that goes deepest towards it; a later file wins."""
+    """Finds what sets the key: a flag, or the last of the files that go deepest towards it."""
     parts = key.split(".")
     flags = [f"--{'.'.join(parts[:depth])}" for depth in range(1, len(parts) + 1)]
     if any(argument.partition("=")[0] in flags for argument in arguments):

@@ -15,7 +15,7 @@ from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of, shown
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
-"""Of CIFAR-10 and of CIFAR-100; both hold equally many images of each class (A. Krizhevsky, 2009)."""
+"""Numbers of images in CIFAR-10 and in CIFAR-100; both hold equally many of each class (A. Krizhevsky, 2009)."""
 
 METRICS = (
     "train_accuracy_percent",
@@ -133,8 +133,7 @@ class Setting:
 
     Args:
         origin: stated in the report, read from its authors' code, inferred, identified by `identify` as what printed
-        the
-            very numbers that are judged, or unknown.
+            the very numbers that are judged, or unknown.
         where: the place, or what it is inferred from, or what was chosen and why.
     """
 
@@ -181,10 +180,10 @@ class Report:
     """A report, as collection.yaml has it.
 
     Args:
-        title: of the report.
-        authors: as they stand on it.
-        year: of publication.
-        url: where it can be read.
+        title: title of the report.
+        authors: authors as they stand on it.
+        year: year of publication.
+        url: address where it can be read.
         tools: what it used to be fast, in words.
         mapping: each of those tools, and what is its like here.
         settings: origins that all rows of the report share; a row's own add to or replace them.
@@ -205,7 +204,7 @@ class Report:
 
 
 def no_id(text: str) -> str:
-    """What is wrong with the id of a report, in words behind it; empty if nothing is.
+    """Says what is wrong with the id of a report, in words behind it; empty if nothing is.
 
     It stands in names of files and of rows, on command lines and in links.
     """
@@ -220,9 +219,9 @@ class Row:
     """A row's file, read without instantiating anything.
 
     Attributes:
-        path: the YAML.
-        reproduction: its group, with the origins that all rows of its report share.
-        config: the whole content.
+        path: path of the YAML file.
+        reproduction: its group `reproduction`, with the origins that all rows of its report share.
+        config: the whole content of the file.
     """
 
     path: Path
@@ -274,7 +273,7 @@ def read_row(path: Path, reports: Mapping[str, Report] | None) -> Row:
 
     Args:
         path: the file.
-        reports: of the collection; null where nobody can say, as its index is broken.
+        reports: the collection's reports by id; null where nobody can say, as its index is broken.
 
     Raises:
         UserError: if the group `reproduction` is wrong; names each mistake with its line and key.
@@ -345,7 +344,7 @@ def _check_numbers(group: dict[str, Any], source: Source) -> None:
 
 
 def _whole(value: Any) -> int | None:
-    """A whole number, which may be a text; null for anything else."""
+    """Reads a whole number, which may be a text; null for anything else."""
     try:
         return None if isinstance(value, bool | float) else int(value)
     except (TypeError, ValueError):
@@ -405,13 +404,13 @@ def _check_experiment(source: Source) -> None:
 
 
 _NEEDED: dict[tuple[str, ...], type] = {("trainer", "max_epochs"): int, ("model", "class_path"): str}
-"""Of an experiment, what is asked for without training it."""
+"""Keys of an experiment whose values are asked for without training it, with their types."""
 
 
 def reported_values(reported: Reported) -> dict[str, Any]:
-    """The reported numbers without the curve, for tables and JSON."""
+    """Collects the reported numbers without the curve, for tables and JSON."""
     return {f.name: getattr(reported, f.name) for f in fields(reported) if f.name not in NO_NUMBERS}
 
 
 NO_NUMBERS = ("curve", "averaged_over", "averages")
-"""What is reported and is no number."""
+"""Fields of `Reported` that are no numbers."""

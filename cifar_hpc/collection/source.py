@@ -52,7 +52,7 @@ class Source:
         self.content: dict[str, Any] = content
 
     def line(self, keys: Keys) -> int:
-        """The line, from 1, of the deepest part of a key that is there."""
+        """Finds the line, from 1, of the deepest part of a key that is there."""
         node = self._node
         line = node.start_mark.line
         for key in keys:
@@ -72,7 +72,7 @@ class Source:
         """Notes a mistake.
 
         Args:
-            keys: of the value that is wrong.
+            keys: keys that lead to the value that is wrong.
             sentence: what is wrong with it, and what would be right; begins with the key's name.
         """
         self.mistakes.append(f"{self.path}:{self.line(keys)}: {sentence}")
@@ -83,7 +83,7 @@ class Source:
         Args:
             kind: the dataclass.
             value: the part.
-            keys: of the part.
+            keys: keys that lead to the part.
         """
         return build_and_tell(kind, value, lambda mistake: self.refuse(mistake.keys, str(mistake)), keys)
 
@@ -92,7 +92,7 @@ class Source:
         self.mistakes += [f"{self.path}:{line}: {told}" for line, told in self._repeated]
 
     def in_order(self) -> list[str]:
-        """The mistakes, each once, in the order of the file's lines."""
+        """Returns the mistakes, each once, in the order of the file's lines."""
         return sorted(dict.fromkeys(self.mistakes), key=self._line_told)
 
     def check(self) -> None:
@@ -109,7 +109,7 @@ class Source:
 
 
 def repeated_keys(root: Any) -> Iterator[tuple[int, str]]:
-    """Each key that stands twice in one mapping, as the line where it does and a sentence.
+    """Yields each key that stands twice in one mapping, as the line where it does and a sentence.
 
     Args:
         root: a node as PyYAML composes it; null for an empty text.

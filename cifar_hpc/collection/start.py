@@ -26,7 +26,7 @@ def command(folder: Path) -> int:
     """Makes a collection with one report of two rows, which shows how to write more.
 
     Args:
-        folder: may hold other files already.
+        folder: where it is made; may hold other files already.
 
     Raises:
         UserError: if one of the files is there already, or cannot be written.

@@ -55,7 +55,7 @@ class Printed(float):
 
 
 def _ascii(text: str) -> str:
-    """The same text, which may be a number as people print it: Python alone reads 1_0 or digits of other scripts.
+    """Returns the text if it may be a number as people print it: Python alone reads 1_0 or digits of other scripts.
 
     Raises:
         ValueError: if it can be none.
@@ -70,7 +70,7 @@ class Must:
     """What a value must be besides its type, as a part of `Annotated`.
 
     Attributes:
-        holds: whether it is so.
+        holds: tells whether a value is so.
         words: the same in words, behind "it must be".
     """
 
@@ -97,7 +97,7 @@ class MismatchError(Exception):
         return name_of(self.keys)
 
     def sentence(self) -> str:
-        """The mistake in words."""
+        """Says the mistake in words."""
         if self.value is ...:
             return f"{name_of(self.keys[:-1]) or 'the file'} misses the key {self.keys[-1]}"
         return f"{self.key} is {shown(self.value)}; it must be {self.right}"
@@ -107,7 +107,7 @@ class UnknownKeyError(MismatchError):
     """A mapping has a key that nobody asks for; `right` is what it may have."""
 
     def sentence(self) -> str:
-        """The mistake in words."""
+        """Says the mistake in words."""
         return f"{name_of(self.keys[:-1]) or 'the file'} has the key {self.keys[-1]}; {self.right}"
 
 
@@ -115,13 +115,13 @@ class NoTextError(MismatchError):
     """A key of a mapping is no text, though it may look like one; `right` is what YAML makes of it."""
 
     def sentence(self) -> str:
-        """The mistake in words."""
+        """Says the mistake in words."""
         where, key = name_of(self.keys[:-1]) or "the file", shown(self.value).strip('"')
         return f"{where} has the id {key}, which YAML reads as {self.right}; put the id {key} in quotes"
 
 
 Tell = Callable[[MismatchError], None]
-"""Is told each mistake."""
+"""A function that is told each mistake."""
 
 
 def build(kind: type[T], value: Any, strict: bool = True) -> T:
@@ -213,7 +213,7 @@ def _dataclass(kind: Any, value: dict[Any, Any], tell: Tell, keys: Keys, strict:
 
 
 def _first(parts: tuple[Any, ...], value: Any, tell: Tell, keys: Keys, strict: bool) -> Any:
-    """A value of the first type that it fits; where it fits none, the type that it comes closest to tells why."""
+    """Makes a value of the first type that it fits; where it fits none, the type that it comes closest to tells why."""
     refused = []
     for part in parts:
         mistakes: list[MismatchError] = []
@@ -231,7 +231,7 @@ def _first(parts: tuple[Any, ...], value: Any, tell: Tell, keys: Keys, strict: b
 
 
 def _right(kind: Any) -> str:
-    """What a type asks for, in words."""
+    """Says what a type asks for, in words."""
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     return _KINDS.get(get_origin(kind) or kind, "a mapping")
@@ -239,18 +239,18 @@ def _right(kind: Any) -> str:
 
 @cache
 def _fields(kind: type[Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Types of a dataclass' fields, and which of them must be given."""
+    """Returns the types of a dataclass' fields, and which of them must be given."""
     needed = tuple(f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING)
     return get_type_hints(kind, include_extras=True), needed
 
 
 def name_of(keys: Keys) -> str:
-    """A key as messages write it: `reported.curve[3].seconds`."""
+    """Writes a key as messages name it: `reported.curve[3].seconds`."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
 
 
 def shown(value: Any) -> str:
-    """A value as JSON has it, in plain ASCII and cut short, so that a message can hold what anybody wrote."""
+    """Writes a value as JSON has it, in plain ASCII and cut short, so that a message can hold what anybody wrote."""
     try:
         text = json.dumps(value, default=str)
     except (ValueError, TypeError, RecursionError):  # nothing that JSON could hold

@@ -10,7 +10,7 @@ from cifar_hpc.collection.typed import Keys, name_of
 from cifar_hpc.errors import UserError
 
 Check = Callable[[Source, Keys, Any], bool]
-"""Notes what is wrong with an item, given the file and its keys; whether the item can be used."""
+"""A function that notes what is wrong with an item, given the file and its keys, and tells whether it can be used."""
 
 
 def read_lists(path: Path, kinds: dict[str, type[Any]], check: Check) -> tuple[dict[str, list[Any]], list[str]]:
@@ -19,7 +19,7 @@ def read_lists(path: Path, kinds: dict[str, type[Any]], check: Check) -> tuple[d
     Args:
         path: the file, which may be missing.
         kinds: for each top-level key, which may be missing, the dataclass of its items.
-        check: of an item whose types are right.
+        check: checks an item whose types are right.
 
     Returns:
         The items by top-level key, and a sentence on each mistake.
@@ -47,7 +47,7 @@ def read_lists(path: Path, kinds: dict[str, type[Any]], check: Check) -> tuple[d
 
 
 def knows_report(collection: Collection, source: Source, keys: Keys, report: str) -> bool:
-    """Whether an item's report is one of the collection; notes it if not."""
+    """Checks whether an item's report is one of the collection; notes it if not."""
     if report not in collection.reports:
         known = ", ".join(collection.reports)
         source.refuse((*keys, "report"), f"{name_of(keys)}.report is {report}; it must be one of {known}")
@@ -55,7 +55,7 @@ def knows_report(collection: Collection, source: Source, keys: Keys, report: str
 
 
 def knows_rows(collection: Collection, source: Source, keys: Keys, names: Iterable[str]) -> bool:
-    """Whether an item names sound rows only; notes those that do not exist (of broken ones their files tell)."""
+    """Checks whether an item names sound rows only; notes those that do not exist (of broken ones their files tell)."""
     names, files = list(names), {file.stem for file in collection.row_files}
     for name in dict.fromkeys(names):
         if name not in files:

@@ -34,11 +34,11 @@ class CIFARArrays:
     """One dataset in memory (or mapped into it).
 
     Attributes:
-        dataset: which one.
-        train_images: shape (N, 32, 32, 3).
-        train_labels: shape (N,), fine labels for CIFAR-100.
-        test_images: shape (M, 32, 32, 3).
-        test_labels: shape (M,).
+        dataset: facts of the dataset.
+        train_images: training images, shape (N, 32, 32, 3).
+        train_labels: training labels, shape (N,); fine labels for CIFAR-100.
+        test_images: test images, shape (M, 32, 32, 3).
+        test_labels: test labels, shape (M,).
     """
 
     dataset: Dataset
@@ -48,7 +48,7 @@ class CIFARArrays:
     test_labels: UInt8Array
 
     def sha256(self) -> str:
-        """Digest of pixels and labels; about 0.1 s for a whole dataset."""
+        """Computes a digest of pixels and labels; takes about 0.1 s for a whole dataset."""
         digest = hashlib.sha256()
         for name in _ARRAYS:
             digest.update(np.ascontiguousarray(getattr(self, name)).data)
@@ -56,7 +56,7 @@ class CIFARArrays:
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """Where datasets live: `root`, else the variable CIFAR_HPC_DATA, else the user's cache folder."""
+    """Chooses the folder where datasets live: `root`, else CIFAR_HPC_DATA, else the user's cache folder."""
     if root is not None:
         return Path(root).expanduser()
     if os.environ.get("CIFAR_HPC_DATA"):
@@ -95,7 +95,7 @@ def check_content(arrays: CIFARArrays, origin: str) -> None:
 
 
 def is_stored(name: str, root: str | os.PathLike[str] | None = None) -> bool:
-    """Whether a canonical copy of the dataset lies under the root (its content is not read)."""
+    """Checks whether a canonical copy of the dataset lies under the root (its content is not read)."""
     return (data_root(root) / name / "manifest.json").is_file()
 
 
@@ -139,7 +139,7 @@ def store(arrays: CIFARArrays, root: str | os.PathLike[str] | None, origin: str)
 
 
 def lock(name: str, root: str | os.PathLike[str] | None = None) -> FileLock:
-    """A lock that two processes fetching the same dataset share.
+    """Makes a lock that two processes fetching the same dataset share.
 
     Raises:
         UserError: if the root cannot be written.
@@ -157,7 +157,7 @@ def lock(name: str, root: str | os.PathLike[str] | None = None) -> FileLock:
 
 
 def fetch_command(name: str, root: str | os.PathLike[str] | None = None) -> str:
-    """The command that brings a dataset to a root."""
+    """Writes the command that brings a dataset to a root."""
     return f"python -m cifar_hpc data fetch --dataset {name}" + (
         "" if root is None else f" --root {shlex.quote(str(root))}"
     )
@@ -192,7 +192,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None, check: bool = Tr
 
 
 def _map(file: Path) -> UInt8Array:
-    """One array's file; copy-on-write keeps the pages shared between processes, yet lets torch take it as its own."""
+    """Maps one array's file; copy-on-write keeps pages shared between processes, yet lets torch take it as its own."""
     if not file.is_file():
         raise UserError(f"{file.name} is missing")
     # Not np.load, which takes archives and pickles under this name too.

@@ -25,7 +25,7 @@ class BatchTransform:
         padding_mode: what these pixels are: `constant` for zeros, `reflect` for the image mirrored at its border.
         horizontal_flip: whether the draws' flips are applied.
         mean: per channel, of pixels in [0, 1]; None for no normalisation.
-        std: per channel, likewise.
+        std: per channel, of pixels in [0, 1]; None for no normalisation.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BatchTransform:
 
         Args:
             images: shape (B, H, W, 3), uint8.
-            draws: of these images, in this order; None for no augmentation.
+            draws: random choices for these images, in this order; None for no augmentation.
 
         Returns:
             Shape (B, 3, H, W), float32, in channels_last memory format.
@@ -61,7 +61,7 @@ class BatchTransform:
         return self._normalise(images).permute(0, 3, 1, 2)
 
     def _normalise(self, images: Tensor) -> Tensor:
-        """Pixels / 255, less the mean, by the deviation, in torchvision's order and therefore with its rounding."""
+        """Divides by 255, less the mean, by the deviation, in torchvision's order and therefore with its rounding."""
         batch, height, width, channels = images.shape
         # Flat, with mean and deviation repeated for every pixel: an inner loop of three channels is not vectorised.
         scaled = images.reshape(batch, -1).to(torch.float32).div_(255)
@@ -73,7 +73,7 @@ class BatchTransform:
 
 @cache
 def _repeated(values: tuple[float, ...], pixels: int, device: torch.device) -> Tensor:
-    """The channels' values, once for each pixel."""
+    """Repeats the channels' values for each pixel."""
     return torch.tensor(values, device=device).repeat(pixels)
 
 
@@ -94,7 +94,7 @@ def pad(images: Tensor, pixels: int, mode: PaddingMode) -> Tensor:
 
 
 def crop(padded: Tensor, draws: Draws, padding: int) -> Tensor:
-    """Crops of the original size from padded images on the CPU, by copying whole rows.
+    """Takes crops of the original size from padded images on the CPU, by copying whole rows.
 
     Args:
         padded: shape (B, H + 2 * padding, W + 2 * padding, C), uint8, on the CPU.
@@ -120,7 +120,7 @@ def crop(padded: Tensor, draws: Draws, padding: int) -> Tensor:
 
 
 def crop_by_gather(padded: Tensor, draws: Draws, padding: int) -> Tensor:
-    """The same on any device, pixel by pixel: quick on a GPU, which has a thread for each."""
+    """Takes the same crops as `crop`, on any device, pixel by pixel: quick on a GPU, which has a thread for each."""
     sizes = (len(padded), padded.shape[1] - 2 * padding, padded.shape[2] - 2 * padding)
     image, row, column = (torch.arange(size, device=padded.device) for size in sizes)
     top, left = draws.top.to(padded.device), draws.left.to(padded.device)
@@ -128,7 +128,7 @@ def crop_by_gather(padded: Tensor, draws: Draws, padding: int) -> Tensor:
 
 
 def mirror(images: Tensor, draws: Draws) -> Tensor:
-    """Images (B, H, W, C), those that the draws say flipped left to right."""
+    """Flips left to right those of the images (B, H, W, C) that the draws say."""
     chosen = draws.flip.nonzero().squeeze(1).to(images.device)
     flipped = images.index_select(0, chosen).flip(2)
     source = torch.arange(len(images), device=images.device)

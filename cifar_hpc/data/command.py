@@ -66,7 +66,7 @@ def verify(name: str, root: Path | None) -> None:
 
 
 def official_md5s(content: CIFARArrays) -> dict[str, str]:
-    """MD5s of CIFAR-10's official binary files, rebuilt from the arrays."""
+    """Computes the MD5s of CIFAR-10's official binary files, rebuilt from the arrays."""
     parts = [
         (
             f"data_batch_{i + 1}.bin",
@@ -117,7 +117,7 @@ def info(name: str, root: Path | None, out: Path, json_file: str | None) -> None
 
 
 def describe(content: CIFARArrays) -> dict[str, Any]:
-    """Counts and statistics; pixels as fractions of 255, population deviation."""
+    """Counts images, and computes mean and population deviation of the pixels as fractions of 255."""
     names = content.dataset.class_names
     counts = {
         split: dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
@@ -145,7 +145,7 @@ def describe(content: CIFARArrays) -> dict[str, Any]:
 
 
 def class_chart(content: CIFARArrays) -> Any:
-    """Bars of how many training images each class has."""
+    """Draws bars of how many training images each class has."""
     from matplotlib.figure import Figure
 
     names = content.dataset.class_names
@@ -163,7 +163,7 @@ def class_chart(content: CIFARArrays) -> Any:
 
 
 def sample_grid(content: CIFARArrays) -> Any:
-    """The first ten training images of each class, a row a class."""
+    """Draws the first ten training images of each class, a row a class."""
     from matplotlib.figure import Figure
 
     names = content.dataset.class_names

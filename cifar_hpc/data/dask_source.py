@@ -45,5 +45,5 @@ class DaskTensor:
         return torch.from_numpy(np.asarray(self.array[chosen].compute(scheduler="threads")))
 
     def to(self, device: torch.device) -> Tensor:
-        """Everything at once, as a tensor on a device."""
+        """Computes everything at once, as a tensor on a device."""
         return torch.from_numpy(np.asarray(self.array.compute())).to(device)

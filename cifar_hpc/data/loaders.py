@@ -40,7 +40,7 @@ class ImageSet:
 
     Attributes:
         images: shape (N, H, W, 3), uint8; a tensor, or Dask's chunks of one.
-        labels: shape (N,), uint8; likewise.
+        labels: shape (N,), uint8; a tensor, or Dask's chunks of one.
         indices: shape (M,), which of the N belong to the set; None for all.
     """
 
@@ -52,7 +52,7 @@ class ImageSet:
         return len(self.labels) if self.indices is None else len(self.indices)
 
     def to(self, device: torch.device) -> "ImageSet":
-        """The same set on another device."""
+        """Copies the set to another device."""
         return ImageSet(self.images.to(device), self.labels.to(device), self.indices)
 
 
@@ -62,7 +62,7 @@ class Share:
 
     Attributes:
         batch_size: images in a global batch.
-        rank: this process.
+        rank: number of this process, from 0.
         world_size: number of processes.
     """
 
@@ -71,12 +71,12 @@ class Share:
     world_size: int = 1
 
     def batches(self, images: int) -> Iterator[slice]:
-        """For each global batch of an epoch, the positions that are this process's."""
+        """Yields, for each global batch of an epoch, the positions that are this process's."""
         for start in range(0, images, self.batch_size):
             yield slice(start + self.rank, min(start + self.batch_size, images), self.world_size)
 
     def count(self, images: int) -> int:
-        """Number of global batches; the last may be smaller, and is never dropped."""
+        """Counts the global batches; the last may be smaller, and is never dropped."""
         return -(-images // self.batch_size)
 
 
@@ -86,7 +86,7 @@ class GlobalBatches:
     Its attribute `sampler` is where Lightning looks for something to tell the epoch to.
 
     Args:
-        order: draws for each epoch.
+        order: makes the draws of each epoch.
         share: batch size and this process's part.
     """
 
@@ -107,7 +107,7 @@ class GlobalBatches:
             yield draws.indices.tolist()
 
     def draws(self) -> Iterator[Draws]:
-        """The draws of each batch of the epoch."""
+        """Yields the draws of each batch of the epoch."""
         epoch = self.sampler.draw()
         for positions in self.share.batches(self.sampler.images):
             yield epoch.take(positions)
@@ -117,9 +117,9 @@ class BatchLoader:
     """Gathers and augments whole batches from an image set in memory, several at once where they are small.
 
     Args:
-        images: the set.
-        batches: which of them make each batch.
-        transform: from uint8 to network input.
+        images: the image set.
+        batches: which of the images make each batch.
+        transform: turns uint8 images into network input.
     """
 
     def __init__(self, images: ImageSet, batches: GlobalBatches, transform: BatchTransform) -> None:
@@ -146,7 +146,7 @@ class BatchLoader:
 
 
 def _in_groups(batches: Iterator[Draws]) -> Iterator[list[Draws]]:
-    """Consecutive batches, as many as make up `_PREPARED_AT_ONCE` images."""
+    """Groups consecutive batches, as many as make up `_PREPARED_AT_ONCE` images."""
     together: list[Draws] = []
     images = 0
     for draws in batches:
@@ -171,7 +171,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _take(images: Tensor | DaskTensor, indices: Tensor) -> Tensor:
-    """Some of the images; `index_select` copies each whole, which indexing with a tensor does not."""
+    """Takes some of the images; `index_select` copies each whole, which indexing with a tensor does not."""
     return images.index_select(0, indices) if isinstance(images, Tensor) else images[indices]
 
 
@@ -182,7 +182,7 @@ def torchvision_transform(
     std: tuple[float, ...] | None,
     padding_mode: PaddingMode = "constant",
 ) -> transforms.Compose:
-    """The same preparation in torchvision's own transforms, as published scripts write it."""
+    """Makes the same preparation as `BatchTransform` of torchvision's own transforms, as published scripts write it."""
     steps: list[object] = []
     if crop_padding:
         steps.append(transforms.RandomCrop(32, padding=crop_padding, padding_mode=padding_mode))
@@ -219,7 +219,7 @@ def _collate(items: list[tuple[Tensor, int, int]]) -> Batch:
 def torchvision_loader(
     images: ImageSet, batches: GlobalBatches, transform: transforms.Compose, num_workers: int
 ) -> "DataLoader[tuple[Tensor, int, int]]":
-    """The plain DataLoader that people write, with our order of images; it draws crops and flips itself."""
+    """Makes the plain DataLoader that people write, with our order of images; it draws crops and flips itself."""
     return DataLoader(
         _TorchvisionImages(images, transform),
         batch_sampler=batches,

@@ -32,12 +32,12 @@ class Draws:
     flip: Tensor
 
     def take(self, positions: slice) -> "Draws":
-        """The draws of one batch."""
+        """Takes the draws of one batch."""
         return Draws(self.indices[positions], self.top[positions], self.left[positions], self.flip[positions])
 
     @classmethod
     def join(cls, parts: "list[Draws]") -> "Draws":
-        """The draws of several batches, one after the other."""
+        """Joins the draws of several batches, one after the other."""
         columns = zip(*((part.indices, part.top, part.left, part.flip) for part in parts), strict=True)
         return cls(*(torch.cat(column) for column in columns))
 
@@ -72,7 +72,7 @@ class EpochOrder:
         self.epoch = epoch
 
     def draw(self) -> Draws:
-        """The draws of the chosen epoch, the same at every call."""
+        """Makes the draws of the chosen epoch, the same at every call."""
         n, p = self.images, self.crop_padding
         if not self.shuffle:
             return Draws(torch.arange(n), torch.full((n,), p), torch.full((n,), p), torch.zeros(n, dtype=torch.bool))
@@ -86,19 +86,19 @@ class EpochOrder:
         return replace(draws, flip=self._alternated(draws.indices)) if self.alternating_flip else draws
 
     def _alternated(self, indices: Tensor) -> Tensor:
-        """Flips that two consecutive epochs never share: K. Jordan, arXiv:2404.00498."""
+        """Makes flips that two consecutive epochs never share: K. Jordan, arXiv:2404.00498."""
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, _NO_EPOCH))
         first = torch.rand(self.images, generator=generator) < 0.5
         return first[indices] ^ bool(self.epoch % 2)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of its own for every epoch of every run; neighbouring pairs give unrelated streams."""
+    """Makes a seed for each epoch of each run; neighbouring pairs give unrelated streams."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def holdout_split(images: int, holdout: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The training and hold-out indices of scikit-learn's `train_test_split`.
+    """Splits indices into training and hold-out as scikit-learn's `train_test_split` does.
 
     The same as `train_test_split(range(images), test_size=holdout, random_state=seed)`, which many
     notebooks use (a permutation whose head is the hold-out), without the dependency.

@@ -14,7 +14,7 @@ from cifar_hpc.errors import UserError, one_line
 LARGEST_FILE = 400 << 20
 """Bytes; the largest official file, CIFAR-100's train, has 155 million, and copies of it up to twice as many."""
 _MOST_OPERATIONS = 2_000_000
-"""Of a pickle; the largest official file, CIFAR-100's train, takes some 400,000, most of them for file names."""
+"""Most operations of a pickle; the largest official file, CIFAR-100's train, takes some 400,000, most for names."""
 
 # What the official files, and copies made with today's NumPy, are written in: nothing that repeats what is there.
 _OPERATIONS = {
@@ -36,7 +36,7 @@ class Array:
         self.state = state
 
     def values(self) -> npt.NDArray[np.uint8]:
-        """The array, which must be of unsigned bytes.
+        """Makes the array, which must be of unsigned bytes.
 
         Raises:
             ValueError: if it is not, or if its shape and content do not agree.
@@ -82,7 +82,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
     def _encode(self, text: Any, encoding: Any) -> bytes:
-        """How Python 3 writes bytes in the older protocols."""
+        """Encodes a text, as which Python 3 writes bytes in the older protocols."""
         if not (isinstance(text, str) and encoding in ("latin1", b"latin1")):
             raise pickle.UnpicklingError("it asks for an encoding other than latin1")
         self.encoded += len(text)
@@ -96,7 +96,7 @@ def read_pickle(path: Path, most_bytes: int = LARGEST_FILE) -> dict[bytes, Any]:
 
     Args:
         path: the file.
-        most_bytes: that it may have.
+        most_bytes: size that it may have, in bytes.
 
     Raises:
         UserError: if the file is too large or truncated, is no pickle of a dict, or asks for anything but arrays.

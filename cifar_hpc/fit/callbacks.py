@@ -23,7 +23,7 @@ class EpochSeed(EpochCallback):
     stopped. Each process gets a stream of its own.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, seed: int) -> None:
@@ -42,8 +42,8 @@ class Converged(EpochCallback):
 
     Args:
         points: the rise, in percentage points, below which the curve is flat.
-        epochs: that must have passed without such a rise.
-        at_least: epochs that are trained in any case.
+        epochs: number of epochs that must have passed without such a rise.
+        at_least: number of epochs that are trained in any case.
     """
 
     def __init__(self, points: float, epochs: PositiveInt, at_least: PositiveInt) -> None:
@@ -67,7 +67,7 @@ class Converged(EpochCallback):
         trainer.should_stop = trainer.should_stop or self.holds
 
     def state_dict(self) -> dict[str, Any]:
-        """The curve so far."""
+        """Returns the curve so far."""
         return {"accuracies": list(self.accuracies)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -87,24 +87,24 @@ class CurvePoints(EpochCallback):
             self._take_off(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts them back."""
+        """Puts the loggers back."""
         self._put_back(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes them off before the means of an epoch that was cut short are logged."""
+        """Takes the loggers off before the means of an epoch that was cut short are logged."""
         if not is_whole_epoch(trainer):
             self._take_off(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts them back."""
+        """Puts the loggers back."""
         self._put_back(trainer)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes them off: the curves have the last epoch already."""
+        """Takes the loggers off: the curves have the last epoch already."""
         self._take_off(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts them back, for pictures."""
+        """Puts the loggers back, for pictures."""
         self._put_back(trainer)
 
     def _take_off(self, trainer: Trainer) -> None:
@@ -123,9 +123,9 @@ class Announcement(EpochCallback):
         title: the first line.
         what: what is trained on what.
         changed: what of the experiment is not the row's or recipe's own; empty where nothing is.
-        precision: of the run, and why.
+        precision: precision of the run, and why it is the one.
         kernels: why they are not ours; empty where nothing is to be said.
-        resuming: from where; empty for a new run.
+        resuming: which checkpoint the run goes on from; empty for a new run.
     """
 
     def __init__(self, title: str, what: str, changed: str, precision: Precision, kernels: str, resuming: str) -> None:
@@ -133,7 +133,7 @@ class Announcement(EpochCallback):
         self.changed, self.precision = changed, precision
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Prints them, once every process is in its place."""
+        """Prints the lines, once every process is in its place."""
         if stage != "fit" or not trainer.is_global_zero:
             return
         device = trainer.strategy.root_device.type

@@ -60,5 +60,5 @@ class CheckpointFile(TorchCheckpointIO):
 
 
 def is_whole_epoch(trainer: Trainer) -> bool:
-    """Whether the epoch that ends has seen all its batches: a limit of steps or time can cut one short."""
+    """Checks whether the epoch that ends has seen all its batches: a limit of steps or time can cut one short."""
     return bool(trainer.fit_loop.epoch_loop.batch_progress.is_last_batch)

@@ -120,7 +120,7 @@ class CIFARCLI(LightningCLI):
         self._check_network()
 
     def _check_network(self) -> None:
-        """A network with fewer outputs than classes breaks at its first batch; with more, the averages are wrong."""
+        """Refuses outputs other than the classes: fewer break a batch, more make averages wrong; and another size."""
         key, dataset = "model.init_args.num_classes", self.datamodule.dataset
         outputs = self.plain_config["model"].get("init_args", {}).get("num_classes", dataset.classes)
         if outputs != dataset.classes:
@@ -144,7 +144,7 @@ class CIFARCLI(LightningCLI):
 
 
 def help_of(command: str, part: str) -> str:
-    """The long help of a command, or a part of it."""
+    """Makes the long help of a command, or a part of it."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         CIFARCLI(command, ["--help"])
@@ -152,12 +152,12 @@ def help_of(command: str, part: str) -> str:
 
 
 def config_text(cli: CIFARCLI) -> str:
-    """A run's configuration as YAML that `fit -c` takes again."""
+    """Writes a run's configuration as YAML that `fit -c` takes again."""
     return yaml.safe_dump(cli.plain_config, sort_keys=False, allow_unicode=True)
 
 
 def count_processes(cli: CIFARCLI) -> int:
-    """Number of processes that will train."""
+    """Counts the processes that will train."""
     if cli.launch is not None:
         return cli.launch.world_size
     everything = torch.cuda.device_count() if cli.plain_config["trainer"]["accelerator"] != "cpu" else 1
@@ -177,7 +177,7 @@ def make_trainer(
         settings: its flags.
         config: the run's configuration, for those who read its logs.
         run_dir: where it logs to; null for a Trainer that logs nothing.
-        callbacks: behind those that the flags name.
+        callbacks: callbacks that come behind those that the flags name.
         launch: what a launcher started; None without one.
 
     Raises:
@@ -208,6 +208,6 @@ def make_trainer(
 
 
 def _can_draw_graph(settings: dict[str, Any]) -> bool:
-    """Drawing runs the network on fp32 images in one process; ZeRO needs all of them, `bf16-true` other images."""
+    """Checks whether drawing works, on fp32 images in one process: ZeRO needs them all, `bf16-true` other images."""
     draws = (None, 32, "32", "32-true", "16-mixed", "bf16-mixed")
     return settings["precision"] in draws and "deepspeed" not in str(settings["strategy"])

@@ -45,7 +45,7 @@ _OURS = {
 
 
 def help_asked(arguments: list[str]) -> str | None:
-    """Which help a command line asks for: empty for the first screen, a group, or null for none.
+    """Finds which help a command line asks for: empty for the first screen, a group, or null for none.
 
     Raises:
         UserError: if there is no such group.
@@ -60,7 +60,7 @@ def help_asked(arguments: list[str]) -> str | None:
 
 
 def flags(command: str) -> list[tuple[tuple[str, ...], str]]:
-    """The flags that the first screen names, each with what its value is called; empty where it takes none."""
+    """Lists the flags that the first screen names, each with what its value is called; empty where it takes none."""
     found: list[tuple[tuple[str, ...], str]] = [(("-c", "--config"), "ROW|OVERLAY"), (("-h", "--help"), "")]
     for text, _ in (*_OURS[command], _RUN):
         flag, _, value = text.partition(" ")
@@ -69,7 +69,7 @@ def flags(command: str) -> list[tuple[tuple[str, ...], str]]:
 
 
 def first_screen(command: str) -> str:
-    """The help of a command in one screen.
+    """Writes the help of a command in one screen.
 
     Args:
         command: `fit`, `validate`, `test` or `predict`.
@@ -91,10 +91,10 @@ def first_screen(command: str) -> str:
 
 
 def part_of_help(text: str, part: str) -> str:
-    """The lines of Lightning's long help that are about one group of keys.
+    """Picks the lines of Lightning's long help that are about one group of keys.
 
     Args:
-        text: all of it.
+        text: the whole help.
         part: one of `GROUPS`.
     """
     if part == "all":
@@ -112,7 +112,7 @@ def part_of_help(text: str, part: str) -> str:
 
 
 def greeting() -> str:
-    """What to do first, and what is here already."""
+    """Says what to do first, and what is here already."""
     runs = len(list(Path("runs").glob("*/*/result.json")))
     collection = chosen()
     kept = sum(len(list(folder.glob("*/*/result.json"))) for folder in collection.record_folders(committed_only=True))
@@ -137,7 +137,7 @@ def _width() -> int:
 
 
 def _columns(options: list[tuple[str, str]]) -> list[str]:
-    """Names to the left, what they do to the right, wrapped to the terminal."""
+    """Lays out names to the left, what they do to the right, wrapped to the terminal."""
     left = min(34, max(len(name) for name, _ in options) + 4)
     lines = []
     for name, text in options:

@@ -45,7 +45,7 @@ def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Cal
     Args:
         command: `fit`, `validate`, `test` or `predict`.
         config: the whole configuration.
-        cores: that this process may use.
+        cores: number of cores that this process may use.
         place: names what set a key, the command line or a file.
 
     Raises:
@@ -59,14 +59,14 @@ def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Cal
 
 
 def is_smoke(config: Mapping[str, Any]) -> bool:
-    """Whether a run sees less than the whole dataset: it shows that something works, and is evidence of nothing."""
+    """Checks whether a run sees a part of the dataset alone: it shows that something works, and is no evidence."""
     trainer = config["trainer"]
     cut = not all(takes_all(trainer[key]) for key in _SHARES)
     return bool(cut or config["data"]["sample"] or trainer["fast_dev_run"] or trainer["overfit_batches"])
 
 
 def _limits(command: str, trainer: Any, data: Any, cores: int) -> list[tuple[str, bool, str]]:
-    """Each key with whether its value is allowed and what would be right."""
+    """Lists each key with whether its value is allowed and what would be right."""
     epochs, clip, time = trainer["max_epochs"], trainer["gradient_clip_val"], trainer["max_time"]
     duration = "days, hours, minutes and seconds, such as 00:01:30:00, of more than nothing"
     most = max(MANY, 4 * cores)
@@ -107,7 +107,7 @@ def _limits(command: str, trainer: Any, data: Any, cores: int) -> list[tuple[str
 
 
 def _is_share(value: float | None) -> bool:
-    """Whether a number of batches, or a share of them, is left; null stands for all.
+    """Checks whether a number of batches, or a share of them, is left; null stands for all.
 
     The parser makes floats of both: up to 1.0 it is a share, so that 1 is all batches and not one of them.
     """
@@ -115,7 +115,7 @@ def _is_share(value: float | None) -> bool:
 
 
 def _are_devices(value: Any, accelerator: str) -> bool:
-    """Whether it is a number of devices, or on GPUs all of them or a list of their numbers."""
+    """Checks whether a value is a number of devices, or on GPUs all of them or a list of their numbers."""
     text = str(value).strip("[]").replace(" ", "")
     if accelerator == "cpu":
         return text == "auto" or (text.isdecimal() and int(text) > 0)

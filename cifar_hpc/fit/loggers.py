@@ -10,7 +10,7 @@ from cifar_hpc.fit.trainer import as_list
 
 
 def run_loggers(asked: Any, config: dict[str, Any], run_dir: Path, draw_graph: bool) -> Any:
-    """What the Trainer gets as its flag `logger`.
+    """Makes what the Trainer gets as its flag `logger`.
 
     The texts that are given to a logger may have {run_dir}, {row} and {seed}, which are known only now: a file that
     serves every row can so give each run a name and a place of its own.
@@ -32,7 +32,7 @@ def run_loggers(asked: Any, config: dict[str, Any], run_dir: Path, draw_graph: b
 
 
 def _named(logger: Any, written: Any, names: dict[str, Any]) -> Any:
-    """The logger with names in the place of braces; itself where its configuration has none."""
+    """Puts names in the place of a logger's braces; returns the logger itself where its configuration has none."""
     group = written if isinstance(written, dict) else {}
     given = {**(group.get("init_args") or {}), **(group.get("dict_kwargs") or {})}
     filled = {key: _filled(value, names) for key, value in given.items()}

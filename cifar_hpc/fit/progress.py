@@ -16,14 +16,14 @@ class Pace:
     """The pace of this process since it began to train.
 
     Args:
-        trainer: which begins now.
+        trainer: the Trainer, which begins now.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer, self._first, self._start = trainer, trainer.current_epoch, time.perf_counter()
 
     def left(self, done: float) -> str:
-        """Time to the end of training as minutes and seconds, after so many epochs; empty where no end is set."""
+        """Estimates the minutes and seconds to the end of training, after so many epochs; empty where no end is set."""
         last = self._trainer.max_epochs
         if not last or last <= done or done <= self._first:
             return ""
@@ -32,7 +32,7 @@ class Pace:
 
 
 def of_epochs(trainer: Trainer) -> str:
-    """Which epoch, from 1, of how many."""
+    """Says which epoch it is, from 1, of how many."""
     last = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
     return f"epoch {trainer.current_epoch + 1}{last}"
 

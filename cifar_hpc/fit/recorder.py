@@ -60,12 +60,12 @@ class RunFacts:
     Attributes:
         row: id of the row; null for a recipe.
         recipe: name of the recipe; null for a row.
-        seed: of the run.
-        planned_epochs: of the row, whatever this run was told.
+        seed: seed of the run.
+        planned_epochs: number of epochs of the row, whatever this run was told.
         curve_epochs: epochs whose values the report prints.
-        printed_epochs: of which a row of the same experiment prints a number about the test set.
+        printed_epochs: epochs of which a row of the same experiment prints a number about the test set.
         model_class_path: import path of the network.
-        trainable_parameters: of the whole network, of which ZeRO leaves each process a part.
+        trainable_parameters: number of those of the whole network, of which ZeRO leaves each process a part.
         config_sha256: digest of the run's config.yaml.
         changed_from_row: experiment settings that differ from the row's, as [row's, run's].
     """
@@ -237,7 +237,7 @@ class Recorder(EpochCallback):
         self._write(trainer, "partial" if stopped else "failed")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know of the epochs before it."""
+        """Returns what a resumed run must know of the epochs before it."""
         running = 0.0 if self._fit_start is None else time.perf_counter() - self._fit_start
         return {
             "curve": [asdict(point) for point in self.curve],
@@ -314,7 +314,7 @@ class Recorder(EpochCallback):
         write_json(self.run_dir / "result.json", as_json(result))
 
     def _epochs(self, trainer: Trainer) -> Epochs:
-        """Epochs planned and done; a rule that has ended the run has planned as many, of those that it might have."""
+        """Counts epochs planned and done; where the row's rule has ended the run, as many were planned as were done."""
         done, most = len(self.curve), self.facts.planned_epochs
         ended = done < most and _is_converged(trainer)
         return Epochs(done, done, most) if ended else Epochs(most, done)
@@ -332,7 +332,7 @@ class Recorder(EpochCallback):
     def _selected(self, kept: dict[str, Any] | None) -> Selected | None: ...
 
     def _selected(self, kept: dict[str, Any] | None) -> Selected | None:
-        """The record's words for what was kept of an epoch."""
+        """Puts what was kept of an epoch into the record's words."""
         if kept is None:
             return None
         point = self.curve[kept["epoch"] - 1] if 0 < kept["epoch"] <= len(self.curve) else None
@@ -346,12 +346,12 @@ class Recorder(EpochCallback):
 
 
 def _is_converged(trainer: Trainer) -> bool:
-    """Whether the row's own rule says that the run is whole."""
+    """Checks whether the row's own rule says that the run is whole."""
     return any(isinstance(c, Converged) and c.holds for c in trainer.callbacks)  # type: ignore[attr-defined]
 
 
 def _why_ended(trainer: Trainer, done: int) -> str | None:
-    """What ended a run before its last epoch; null where it went to its end."""
+    """Says what ended a run before its last epoch; null where it went to its end."""
     if done >= (trainer.max_epochs or 0) or _is_converged(trainer):
         return None
     if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
@@ -365,18 +365,18 @@ def _why_ended(trainer: Trainer, done: int) -> str | None:
 
 
 def _whole_evaluations(trainer: Trainer, pl_module: Classifier) -> dict[str, Evaluation]:
-    """The evaluations at the end of this epoch that looked at every image of their set."""
+    """Picks the evaluations at the end of this epoch that looked at every image of their set."""
     sets = trainer.datamodule.evaluation_sets  # type: ignore[attr-defined]
     return {name: found for name, found in pl_module.evaluations.items() if len(found.labels) == len(sets[name])}
 
 
 def _if_like(kept: dict[str, Any] | None, last: dict[str, Any]) -> dict[str, Any] | None:
-    """Answers of an epoch, where they are about as many images as the last epoch's."""
+    """Returns an epoch's answers if they are about as many images as the last epoch's; else null."""
     return kept if kept is not None and len(kept["label"]) == len(last["label"]) else None
 
 
 def _keep(epoch: int, evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation in types that a checkpoint may hold."""
+    """Puts an evaluation into types that a checkpoint may hold."""
     return {
         "epoch": epoch,
         "metrics": dict(evaluation.metrics),
@@ -390,7 +390,7 @@ def _keep(epoch: int, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _arrays(kept: dict[str, Any] | None, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of predictions.npz: answers for each test image and, beside the last epoch's, its label."""
+    """Makes arrays of predictions.npz: answers for each test image and, beside the last epoch's, its label."""
     if kept is None:
         return {}
     arrays = {f"{prefix}{name}": kept[name].numpy() for name in ("class", "rank", "confidence", "loss")}
@@ -398,7 +398,7 @@ def _arrays(kept: dict[str, Any] | None, prefix: str = "") -> dict[str, np.ndarr
 
 
 def _now(pl_module: LightningModule) -> float:
-    """Wall clock in seconds, once the device has done all it was given."""
+    """Reads the wall clock in seconds, once the device has done all it was given."""
     if pl_module.device.type == "cuda":
         torch.cuda.synchronize(pl_module.device)
     return time.perf_counter()

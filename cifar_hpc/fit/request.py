@@ -56,10 +56,10 @@ class Request:
     Attributes:
         config: everything, as the parser has it.
         plain: the same as plain data, without what belongs to one run.
-        base: of the row or recipe alone, with which a run is compared; null where there is none.
+        base: plain data of the row or recipe alone, with which a run is compared; null where there is none.
         files: configuration files, in order.
         arguments: the command line.
-        precision: which one and why.
+        precision: the precision, and why it is the one.
         why_stock: why the run cannot take our kernels; empty where it can.
     """
 
@@ -72,15 +72,15 @@ class Request:
     why_stock: str
 
     def place(self, key: str) -> str:
-        """What sets a key: the command line, or a file."""
+        """Finds what sets a key: the command line, or a file."""
         return place_of(key, self.files, self.arguments)
 
     def changed(self) -> dict[str, list[Any]]:
-        """Experiment settings that differ from the row's or recipe's own, as [its value, the run's value]."""
+        """Finds experiment settings that differ from the row's or recipe's own, as [its value, the run's value]."""
         return {} if self.base is None else differences(experiment(self.base), experiment(self.plain))
 
     def told_changes(self) -> str:
-        """One line on what is changed, and by what; empty where nothing is."""
+        """Tells in one line what is changed, and by what; empty where nothing is."""
         changed = list(self.changed().items())
         told = [f"{key} {_brief(new)} instead of {_brief(old)} ({self.place(key)})" for key, (old, new) in changed]
         more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
@@ -91,7 +91,7 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
     """Parses and checks a command line.
 
     Args:
-        parser: of the command.
+        parser: parser of the command.
         command: `fit`, `validate`, `test` or `predict`.
         arguments: what follows it.
         launch: what a launcher started; None without one.
@@ -135,7 +135,7 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
 
 
 def with_files(arguments: list[str]) -> list[str]:
-    """A command line with the files in place of the names that it gives behind -c.
+    """Puts files in the place of the names that a command line gives behind -c.
 
     Raises:
         UserError: if nothing is called so.
@@ -153,7 +153,7 @@ def with_files(arguments: list[str]) -> list[str]:
 
 
 def _config_files(arguments: list[str]) -> tuple[list[Path], bool]:
-    """The configuration files that a command line names, in order, and whether it sets nothing else of a run."""
+    """Finds the configuration files that a command line names, in order, and whether it sets nothing else of a run."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("-c", "--config", action="append", default=[], type=Path)
     for key in ("run_dir", "resume", "ckpt_path", "output"):
@@ -166,7 +166,7 @@ def _config_files(arguments: list[str]) -> tuple[list[Path], bool]:
 
 
 def _base_files(contents: dict[Path, dict[str, Any]], row: str | None) -> list[Path]:
-    """The files that make the row or recipe by themselves; those behind them, and flags, change it."""
+    """Picks the files that make the row or recipe by themselves; those behind them, and flags, change it."""
     if row is not None:
         return [chosen().row(row).path]
     files = list(contents)
@@ -175,7 +175,7 @@ def _base_files(contents: dict[Path, dict[str, Any]], row: str | None) -> list[P
 
 
 def _named(content: dict[str, Any], key: str) -> bool:
-    """Whether a file's group `reproduction` names a row or recipe."""
+    """Checks whether a file's group `reproduction` names a row or recipe."""
     group = content.get("reproduction")
     return isinstance(group, dict) and bool(group.get(key))
 
@@ -184,8 +184,8 @@ def parse_files(parser: LightningArgumentParser, files: list[Path], required: bo
     """Parses files alone, with defaults filled in.
 
     Args:
-        parser: of a command.
-        files: that make a configuration.
+        parser: parser of a command.
+        files: files that make a configuration.
         required: whether they must be a whole one; else null is returned where they are none.
 
     Raises:
@@ -236,14 +236,14 @@ def instantiate(parser: LightningArgumentParser, request: Request) -> Namespace:
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """What an error goes back to; jsonargparse wraps what a class raises, once for each level."""
+    """Finds what an error goes back to; jsonargparse wraps what a class raises, once for each level."""
     while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
         error = error.__cause__ or error.__context__ or error
     return error
 
 
 def _class_paths(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Each key of a configuration that names a class, with its import path."""
+    """Yields each key of a configuration that names a class, with its import path."""
     if isinstance(content, dict):
         if isinstance(content.get("class_path"), str):
             yield key, content["class_path"]
@@ -255,7 +255,7 @@ def _class_paths(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _check_dots(path: Path, content: Any) -> None:
-    """The parser takes `trainer.max_epochs: 3` for the nested key, which may stand beside it: the later would win."""
+    """Refuses a key `trainer.max_epochs`, which the parser takes for the nested one: of both the later would win."""
     if isinstance(content, dict):
         for key, inner in content.items():
             if "." in str(key):
@@ -264,7 +264,7 @@ def _check_dots(path: Path, content: Any) -> None:
 
 
 def _check_seed(seed: Any, place: str) -> None:
-    """Lightning would take `true` for 0 and draw a seed of its own in other cases."""
+    """Refuses what is no seed: Lightning would take `true` for 0, and draw a seed of its own in other cases."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UserError(
             f"{place}: seed_everything is {seed}; it must be a whole number of at least 0 and below 2**32, from which "
@@ -273,7 +273,7 @@ def _check_seed(seed: Any, place: str) -> None:
 
 
 def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
-    """A parsed configuration as plain data, without what belongs to one run."""
+    """Turns a parsed configuration into plain data, without what belongs to one run."""
     # Parsing has just checked it, and JSON is quick to read: together a third of the time.
     dumped: dict[str, Any] = json.loads(parser.dump(config, skip_none=False, skip_validation=True, format="json"))
     return {key: value for key, value in dumped.items() if key not in _RUN_KEYS}
@@ -297,6 +297,6 @@ def _check_hardware(config: dict[str, Any], contents: dict[Path, dict[str, Any]]
 
 
 def _brief(value: Any) -> str:
-    """A setting in few words."""
+    """Writes a setting in few words."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"

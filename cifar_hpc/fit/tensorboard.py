@@ -98,7 +98,7 @@ class TensorBoardExtras(EpochCallback):
 
 
 def confusion_figure(evaluation: Evaluation, names: tuple[str, ...]) -> Any:
-    """The confusion matrix as a matplotlib figure; counts are written in where they fit."""
+    """Draws the confusion matrix as a matplotlib figure; counts are written in where they fit."""
     from matplotlib.figure import Figure
 
     matrix = MulticlassConfusionMatrix(len(names))
@@ -124,7 +124,7 @@ def confusion_figure(evaluation: Evaluation, names: tuple[str, ...]) -> Any:
 
 
 def mistakes_figure(evaluation: Evaluation, data: CIFARDataModule) -> Any:
-    """The wrongly classified test images of which the network was surest."""
+    """Draws the wrongly classified test images of which the network was surest."""
     from matplotlib.figure import Figure
 
     wrong = (evaluation.predicted != evaluation.labels).nonzero().flatten()
@@ -148,12 +148,12 @@ def mistakes_figure(evaluation: Evaluation, data: CIFARDataModule) -> Any:
 
 
 def tensorboard_logger(trainer: Trainer) -> TensorBoardLogger | None:
-    """The first logger of a run that writes for TensorBoard; null where there is none."""
+    """Finds the first logger of a run that writes for TensorBoard; null where there is none."""
     return next((logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
 
 
 def event_files(folder: Path) -> list[Path]:
-    """TensorBoard's files in a folder."""
+    """Finds TensorBoard's files in a folder."""
     return sorted(folder.glob("events.out.tfevents.*"))
 
 
@@ -172,6 +172,6 @@ def forget_after(file: Path, epoch: int) -> None:
 
 
 def _writer(trainer: Trainer) -> Any:
-    """TensorBoard's writer on the process that logs; None elsewhere or with another logger."""
+    """Finds TensorBoard's writer on the process that logs; None elsewhere or with another logger."""
     logger = tensorboard_logger(trainer)
     return logger.experiment if trainer.is_global_zero and logger is not None else None

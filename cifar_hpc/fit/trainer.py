@@ -63,7 +63,7 @@ class Trainer(LightningTrainer):
             rank_zero_warn(f"{why}: kernels stock instead of ours.")
             kernels = "stock"
         self.kernels, self.threads = kernels, threads
-        self.processes: list[dict[str, Any]] = []  # cores and threads of each, once they run
+        self.processes: list[dict[str, Any]] = []  # filled by `Place` once all processes run, for the record
         if kernels == "ours":
             kwargs["callbacks"] = [FasterKernels(), *as_list(kwargs.get("callbacks"))]
             kwargs["profiler"] = NoProfiler()
@@ -106,11 +106,11 @@ class Trainer(LightningTrainer):
 
 
 def as_list(value: Any) -> list[Any]:
-    """A flag that takes nothing, one thing or several."""
+    """Makes a list of a flag that takes nothing, one thing or several."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def runs_on_cpu(settings: Mapping[str, Any]) -> bool:
-    """Whether a Trainer with these settings takes the CPU."""
+    """Checks whether a Trainer with these settings takes the CPU."""
     accelerator = settings.get("accelerator", "auto")
     return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())

@@ -63,7 +63,7 @@ def train(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path | N
         cli: the parsed command.
         siblings: the processes that a launcher started.
         run_dir: the run's directory.
-        checkpoint: to go on from; null for a run that begins.
+        checkpoint: the checkpoint to go on from; null for a run that begins.
     """
     with siblings.together("trainer"):
         digest = hashlib.sha256((run_dir / "config.yaml").read_bytes()).hexdigest()
@@ -135,7 +135,7 @@ def _flags_that_fit() -> Iterator[None]:
 
 
 def run_callbacks(cli: CIFARCLI, run_dir: Path, config_sha256: str) -> list[Callback]:
-    """The callbacks that every run has.
+    """Makes the callbacks that every run has.
 
     Args:
         cli: the parsed command.
@@ -195,7 +195,7 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
 
 
 def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
-    """The checkpoint to evaluate, and the file for predictions."""
+    """Chooses the checkpoint to evaluate, and the file for predictions."""
     checkpoint: Path | None = cli.config["ckpt_path"]
     if checkpoint is None:
         folder = cli.config["run_dir"] or run_directory.runs() / cli.place / f"seed{cli.seed}"
@@ -213,7 +213,7 @@ def _choose_evaluation(cli: CIFARCLI, command: str) -> tuple[Path, Path | None]:
 
 
 def _gather_columns(batches: list[dict[str, torch.Tensor]], world_size: int) -> dict[str, torch.Tensor]:
-    """The predictions of all processes, column by column."""
+    """Gathers the predictions of all processes, column by column."""
     mine = {key: torch.cat([batch[key] for batch in batches]).cpu() for key in batches[0]}
     everyone: list[Any] = [mine] * world_size
     if world_size > 1:
@@ -237,7 +237,7 @@ def _announcement(cli: CIFARCLI, run_dir: Path, checkpoint: Path | None) -> Anno
 
 
 def _program(name: str) -> str:
-    """A program of this environment as the user can call it, whether or not the environment is active."""
+    """Finds a program of this environment as the user can call it, whether or not the environment is active."""
     if shutil.which(name):
         return name
     path = Path(sys.executable).parent / name

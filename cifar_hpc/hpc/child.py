@@ -61,7 +61,7 @@ def watch(process: "subprocess.Popen[str]", folder: Path, enough: Callable[[int]
     """Waits for a process of `fit`, and ends it as soon as it has done enough.
 
     Args:
-        process: of `fit`.
+        process: the process of `fit`.
         folder: the run's directory.
         enough: told the number of epochs behind the newest checkpoint, says whether to end.
         every: seconds between two looks.
@@ -74,13 +74,13 @@ def watch(process: "subprocess.Popen[str]", folder: Path, enough: Callable[[int]
 
 
 def saved_epochs(folder: Path) -> int:
-    """Epochs behind the newest checkpoint of a run; a checkpoint appears under its name when it is whole."""
+    """Counts the epochs behind the newest checkpoint of a run; a checkpoint appears under its name when it is whole."""
     names = (path.stem.removeprefix("epoch") for path in folder.glob("checkpoints/epoch*.ckpt"))
     return max((int(name) for name in names if name.isdigit()), default=0)
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
-    """The epochs in a run's result.json so far; none where it is not there yet."""
+    """Reads the epochs in a run's result.json so far; none where it is not there yet."""
     try:
         points: list[dict[str, Any]] = json.loads((folder / "result.json").read_text(encoding="utf-8"))["curve"]
         return points

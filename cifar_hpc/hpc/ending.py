@@ -29,7 +29,7 @@ class Stopped(BaseException):
     """A signal asked this process to end. Like KeyboardInterrupt, no `except Exception` takes it.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -101,7 +101,7 @@ def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
         raise KeyboardInterrupt(f"interrupted {how_to_go_on(trainer, run_dir)}") from interrupted
     except Stopped as stopped:
         if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that Lightning started
+            trainer.strategy.launcher.kill(signal.SIGTERM)  # its processes may have got no signal
         status = 128 + stopped.signal
         if not trainer.is_global_zero:
             raise SystemExit(status) from stopped

@@ -45,7 +45,7 @@ class Launch:
 
 
 def find_launch() -> Launch | None:
-    """This process's place in what a launcher started; None when it was started alone.
+    """Finds this process's place in what a launcher started; None when it was started alone.
 
     torchrun comes first, as it may run under Slurm; then mpirun, which may as well.
 
@@ -91,7 +91,7 @@ def _mpirun(env: Mapping[str, str]) -> Launch:
 
 
 def _mpi_meeting_point(rank: int) -> tuple[str, int]:
-    """Name of process 0's host and a port that is free there, told to all by MPI."""
+    """Asks MPI to tell all processes the name of process 0's host and a port that is free there."""
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: it is there, but MPI's own library is not
@@ -131,13 +131,13 @@ def _srun(env: Mapping[str, str]) -> Launch:
 
 
 def tasks_per_node(text: str) -> list[int]:
-    """Slurm's short form of tasks on each host, `2(x3),1`, written out: [2, 2, 2, 1]."""
+    """Writes out Slurm's short form of tasks on each host: `2(x3),1` as [2, 2, 2, 1]."""
     parts = [re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part) for part in text.split(",")]
     return [int(part[1]) for part in parts if part for _ in range(int(part[2] or 1))]
 
 
 def first_host(nodelist: str) -> str:
-    """The first host of Slurm's short form of a list, `node[03-07,9],other`: node03."""
+    """Finds the first host of Slurm's short form of a list: node03 in `node[03-07,9],other`."""
     first = re.match(r"([^\[,]+)(?:\[(\w+)[^\]]*\])?", nodelist)
     return first[1] + (first[2] or "") if first else nodelist
 
@@ -148,8 +148,8 @@ def check_trainer(settings: Mapping[str, Any], launch: Launch | None, cores: int
     Args:
         settings: the group `trainer` of the configuration.
         launch: what a launcher started; None without one.
-        cores: that this process may use.
-        gpus: that this process may use.
+        cores: number of cores that this process may use.
+        gpus: number of GPUs that this process may use.
 
     Raises:
         UserError: if they differ, or if more devices are asked for than there are; for processes that nobody has
@@ -182,7 +182,7 @@ def check_trainer(settings: Mapping[str, Any], launch: Launch | None, cores: int
 
 
 def count_devices(devices: Any) -> int | None:
-    """Number of devices that a Trainer's flag asks for; None where it leaves that to what is there."""
+    """Counts the devices that a Trainer's flag asks for; None where it leaves that to what is there."""
     if isinstance(devices, list):
         return len(devices)
     return None if devices in ("auto", -1, "-1") else int(devices) if str(devices).isdigit() else None

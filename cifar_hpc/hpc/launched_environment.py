@@ -23,7 +23,7 @@ class LaunchedEnvironment(ClusterEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """The launcher did."""
+        """True: the launcher has created all processes."""
         return True
 
     @property
@@ -38,27 +38,27 @@ class LaunchedEnvironment(ClusterEnvironment):
 
     @staticmethod
     def detect() -> bool:
-        """Never by itself: it is passed to the Trainer."""
+        """Returns False: the environment is passed to the Trainer, and not for Lightning to find by itself."""
         return False
 
     def world_size(self) -> int:
-        """Number of all processes."""
+        """Returns the number of all processes."""
         return self.launch.world_size
 
     def set_world_size(self, size: int) -> None:
-        """The launcher has decided."""
+        """Does nothing: the launcher has decided how many processes there are."""
 
     def global_rank(self) -> int:
-        """Number of this process among all."""
+        """Returns the number of this process among all."""
         return self.launch.rank
 
     def set_global_rank(self, rank: int) -> None:
-        """The launcher has decided."""
+        """Does nothing: the launcher has decided which number this process has."""
 
     def local_rank(self) -> int:
-        """Number of this process on its host."""
+        """Returns the number of this process on its host."""
         return self.launch.local_rank
 
     def node_rank(self) -> int:
-        """Number of the host."""
+        """Returns the number of the host."""
         return self.launch.rank // self.launch.local_size

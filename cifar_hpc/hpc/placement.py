@@ -17,8 +17,8 @@ class Placement:
     """A process's share of its machine.
 
     Attributes:
-        cores: that it is bound to; None where it stays where the system or its launcher put it.
-        threads: intra-op threads; None for torch's own choice.
+        cores: numbers of the cores that it is bound to; None where it stays where the system or its launcher put it.
+        threads: number of intra-op threads; None for torch's own choice.
     """
 
     cores: tuple[int, ...] | None
@@ -59,12 +59,12 @@ def plan(usable: list[list[int]], index: int, threads: int | None, bind: bool) -
 
 
 def usable_core_numbers() -> list[int]:
-    """Cores that this process may use; empty where the system does not tell."""
+    """Lists the cores that this process may use; empty where the system does not tell."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def machine() -> str:
-    """The same text for processes on one machine, whatever they call their host."""
+    """Identifies this machine, by one text for all processes on it, whatever they call their host."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -72,7 +72,7 @@ def machine() -> str:
 
 
 def _place_in_machine(core: int) -> tuple[int, int, int]:
-    """Socket, physical core and number, so that hyperthreads of one core fall to one process."""
+    """Finds socket, physical core and number, by whose order hyperthreads of one core fall to one process."""
     topology = Path(f"/sys/devices/system/cpu/cpu{core}/topology")
     try:
         socket, physical = (int((topology / name).read_text()) for name in ("physical_package_id", "core_id"))

@@ -46,7 +46,7 @@ class Siblings:
         self._store = _connect(launch) if launch and launch.world_size > 1 else None
 
     def share(self, topic: str, value: Any) -> list[Any]:
-        """What each process says on a topic, in the order of ranks. All must ask.
+        """Collects what each process says on a topic, in the order of ranks. All must ask.
 
         Args:
             topic: a name used once.
@@ -70,7 +70,7 @@ class Siblings:
 
     @contextmanager
     def together(self, step: str) -> Iterator[None]:
-        """A step that all processes take or none: when one refuses, all end with its status, and it alone speaks."""
+        """Has all processes take a step or none: when one refuses, all end with its status, and it alone speaks."""
         refusal: Exception | None = None
         try:
             yield
@@ -85,7 +85,7 @@ class Siblings:
             raise SystemExit(2)
 
     def _take_leave(self, step: str) -> None:
-        """Process 0, which may hold the store, ends after the others have read what it said."""
+        """Keeps process 0, which may hold the store, until the others have read what it said."""
         if self._store is None:
             return
         with suppress(RuntimeError):  # a process that is gone already has no more to read

@@ -12,7 +12,7 @@ class ZeroStrategy(DeepSpeedStrategy):
     """Lightning's DeepSpeedStrategy for networks whose weights are in channels_last order.
 
     Args:
-        stage: of ZeRO: 1 shares out the optimiser's state, 2 the gradients too, 3 the parameters too.
+        stage: stage of ZeRO: 1 shares out the optimiser's state, 2 the gradients too, 3 the parameters too.
         kwargs: see Lightning's strategy.
     """
 
@@ -27,7 +27,7 @@ class CPUZeroStrategy(ZeroStrategy):
     """ZeRO without Lightning's check for CUDA, which DeepSpeed itself does not need.
 
     Args:
-        stage: of ZeRO.
+        stage: stage of ZeRO.
     """
 
     def __init__(self, stage: int) -> None:
@@ -41,7 +41,7 @@ class CPUZeroStrategy(ZeroStrategy):
         return torch.device("cpu", self.local_rank)
 
     def setup_environment(self) -> None:
-        """What Lightning does behind its check."""
+        """Does what Lightning does behind its check."""
         super(DeepSpeedStrategy, self).setup_environment()
 
     def setup_distributed(self) -> None:

@@ -104,7 +104,7 @@ class Airbench(Classifier):
             self.network.whitening.fit(batch.images)
 
     def configure_optimizers(self) -> Any:
-        """One optimiser for the filters and one for all else, with their schedules.
+        """Makes one optimiser for the filters and one for all else, with their schedules.
 
         Raises:
             UserError: if an optimiser refuses a setting, or has a rate of 0, by which weight decay is divided.
@@ -133,7 +133,7 @@ class Airbench(Classifier):
         return [filters, others], schedules
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One step of both optimisers."""
+        """Takes one step of both optimisers."""
         batch = as_batch(batch)
         epoch_steps = int(self.trainer.num_training_batches)
         self._epochs_done = self.current_epoch + batch_idx / epoch_steps
@@ -150,20 +150,20 @@ class Airbench(Classifier):
         return loss
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy with smoothed labels, of images jittered and scaled down, and the logits."""
+        """Computes mean cross-entropy with smoothed labels, of images jittered and scaled down, and the logits."""
         train_bias = self._epochs_done < self.whitening_bias_epochs
         logits = self.network(self.jitter(self.scale_down(batch.images)), train_bias).float()
         return F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits
 
     def scale_down(self, images: Tensor) -> Tensor:
-        """Images (B, 3, R, R) of the epoch's resolution R, from (B, 3, 32, 32)."""
+        """Scales images (B, 3, 32, 32) down to the epoch's resolution R: (B, 3, R, R)."""
         resolution = self.resolutions[min(self.current_epoch, len(self.resolutions) - 1)]
         if resolution == images.shape[-1]:
             return images
         return F.interpolate(images, size=(resolution, resolution), mode="bilinear", align_corners=False)
 
     def jitter(self, images: Tensor) -> Tensor:
-        """The images, each brighter or darker and with more or less contrast; same shape."""
+        """Makes each image brighter or darker, and gives it more or less contrast; same shape."""
         if not self.brightness and not self.contrast:
             return images
         shift, change = torch.rand(2, len(images), 1, 1, 1, device=images.device) * 2 - 1

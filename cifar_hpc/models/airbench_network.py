@@ -51,7 +51,7 @@ class Conv3x3(nn.Module):
     weight in channels_last order, so that nothing is copied.
 
     Args:
-        channels: of the input.
+        channels: channels of the input.
         width: channels of the output, at least as many.
     """
 
@@ -73,14 +73,14 @@ class Conv3x3(nn.Module):
 
 
 def _batch_norm(width: int) -> nn.BatchNorm2d:
-    """Batch norm without a trained scale, whose running statistics forget fast, as the run is short."""
+    """Makes batch norm without a trained scale, whose running statistics forget fast, as the run is short."""
     norm = nn.BatchNorm2d(width, eps=1e-12, momentum=0.4434)
     norm.weight.requires_grad = False
     return norm
 
 
 def _group(channels: int, width: int) -> nn.Sequential:
-    """Halves height and width. Pooling comes before batch norm, which then works on a quarter of the pixels."""
+    """Builds layers that halve height and width; pooling comes before batch norm, to leave it a quarter of the work."""
     return nn.Sequential(
         Conv3x3(channels, width),
         nn.MaxPool2d(2),

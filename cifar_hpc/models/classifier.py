@@ -24,7 +24,7 @@ def build_optimizer(make: OptimizerCallable, parameters: Any, argument: str = "o
     Args:
         make: makes it from the parameters.
         parameters: tensors, or groups of them.
-        argument: of the network, that `make` was given as.
+        argument: name of the network's argument that `make` was given as.
 
     Raises:
         UserError: if the optimiser refuses a setting.
@@ -65,7 +65,7 @@ class Classifier(LightningModule):
         self._sums = torch.zeros(0)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and, where the report has one, the schedule."""
+        """Makes the optimiser and, where the report has one, the schedule."""
         optimizer = build_optimizer(self.make_optimizer, self.parameters())
         if self.make_scheduler is None:
             return optimizer
@@ -78,7 +78,7 @@ class Classifier(LightningModule):
         self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of one batch, a `Batch` or images and labels, added to the epoch's running means."""
+        """Computes the loss of one batch, a `Batch` or images and labels, and adds it to the epoch's running means."""
         batch = as_batch(batch)
         loss, logits = self.training_loss(batch)
         # Summed up on the device, many steps at once: a small step never waits for its metrics.
@@ -88,7 +88,7 @@ class Classifier(LightningModule):
         return loss
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy of one batch, and the logits (B, num_classes); networks may add to the loss."""
+        """Computes mean cross-entropy of one batch, and the logits (B, num_classes); networks may add to the loss."""
         logits = self(batch.images)
         return F.cross_entropy(logits, batch.labels), logits
 
@@ -98,7 +98,7 @@ class Classifier(LightningModule):
         self._log_epoch("train", {name: metrics[name] for name in ("loss", "accuracy")})
 
     def train_metrics(self) -> dict[str, float]:
-        """Loss (nats), accuracy (fraction of 1) and number of images of the epoch so far, over all processes."""
+        """Computes loss (nats), accuracy (fraction of 1) and image count of the epoch so far, over all processes."""
         self._sum_up()
         totals = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
         loss, correct, images = (float(total) for total in totals)
@@ -131,7 +131,7 @@ class Classifier(LightningModule):
         self._finish_evaluations()
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Class and confidence of each image of a batch, with its place in the dataset where the batch tells it."""
+        """Predicts each image's class, with its confidence, and its place in the dataset where the batch tells it."""
         images = batch if isinstance(batch, Tensor) else batch[0]
         confidence, predicted = self(images).float().softmax(1).max(1)
         place = {"index": batch.indices} if isinstance(batch, Batch) else {}
@@ -142,7 +142,7 @@ class Classifier(LightningModule):
         self._collect(name, batch, self(batch.images).float())
 
     def _places(self, name: str) -> range:
-        """Places for images that do not tell theirs, in the order of Lightning's and torch's samplers."""
+        """Makes places for images that do not tell theirs, in the order of Lightning's and torch's samplers."""
         done, everyone = self._answers[name].count if name in self._answers else 0, self.trainer.world_size
         return _FROM_0[done * everyone + self.trainer.global_rank :: everyone]
 
@@ -170,11 +170,11 @@ class Classifier(LightningModule):
 
 
 def as_batch(batch: Any, places: range = _FROM_0) -> Batch:
-    """A batch of anybody's loader, images (B, 3, H, W) and labels (B,), as one of ours.
+    """Turns a batch of anybody's loader, images (B, 3, H, W) and labels (B,), into one of ours.
 
     Args:
         batch: a `Batch`, or a tuple or list that begins with images and labels.
-        places: of the images in their dataset, where the batch does not tell them.
+        places: places of the images in their dataset, where the batch does not tell them.
     """
     if isinstance(batch, Batch):
         return batch
@@ -184,7 +184,7 @@ def as_batch(batch: Any, places: range = _FROM_0) -> Batch:
 
 
 def _set_name(loaders: Any, index: int, default: str) -> str:
-    """What an evaluated set is called: as its loader's key has it, else by what is done with it."""
+    """Names an evaluated set: as its loader's key has it, else by what is done with it."""
     if isinstance(loaders, Mapping):
         return str(list(loaders)[index])
     return f"{default}_{index}" if isinstance(loaders, list | tuple) and len(loaders) > 1 else default

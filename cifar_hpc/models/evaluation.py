@@ -83,13 +83,13 @@ class CollectedAnswers(Metric):
         getattr(self, name).append(values.detach())
 
     def compute(self) -> dict[str, Tensor]:
-        """All answers, in dataset order, on the CPU."""
+        """Joins all answers, in dataset order, on the CPU."""
         joined = {name: self._joined(name) for name in self._defaults}
         order = joined["indices"].argsort()
         return {name: values[order] for name, values in joined.items()}
 
     def evaluation(self) -> Evaluation:
-        """The evaluation of everything added, on all processes together.
+        """Evaluates everything added, on all processes together.
 
         Raises:
             RuntimeError: if an image was counted twice.
@@ -108,7 +108,7 @@ class CollectedAnswers(Metric):
 
 
 def logits_over_views(network: Callable[[Tensor], Tensor], images: Tensor, plain: Tensor) -> Tensor:
-    """Test-time augmentation: a mean of the logits over six views of each image.
+    """Averages the logits over six views of each image: test-time augmentation.
 
     The views are the image and its shifts by one pixel up and left, and down and right (with the border reflected),
     each as it is and mirrored. The unshifted pair counts one half, either shifted pair a quarter: K. Jordan,
@@ -132,7 +132,7 @@ def logits_over_views(network: Callable[[Tensor], Tensor], images: Tensor, plain
 
 
 def macro_metrics(predicted: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
-    """Accuracy and macro precision, recall and F1, by torchmetrics, as fractions of 1.
+    """Computes accuracy and macro precision, recall and F1, by torchmetrics, as fractions of 1.
 
     Args:
         predicted: shape (N,), classes.

@@ -25,7 +25,7 @@ _INCEPTION_4 = (
 )
 _INCEPTION_5 = ((832, 256, 160, 320, 32, 128, 128), (832, 384, 192, 384, 48, 128, 128))
 _AUXILIARY_WEIGHT = 0.3
-"""Of each auxiliary loss in training (section 5 of the paper)."""
+"""Weight of each auxiliary loss in training (section 5 of the paper)."""
 
 
 def _convolution(channels: int, width: int, size: int) -> nn.Sequential:
@@ -38,7 +38,7 @@ class Inception(nn.Module):
     """Four branches side by side: 1×1, 3×3, two 3×3 in place of 5×5, pooling.
 
     Args:
-        channels: of the input.
+        channels: channels of the input.
         one: width of the 1×1 branch.
         reduce_three: width of the 1×1 before the 3×3.
         three: width of the 3×3.
@@ -69,7 +69,7 @@ class AuxiliaryHead(nn.Module):
     """The paper's classifier on an intermediate stage (section 5).
 
     Args:
-        channels: of the stage.
+        channels: channels of the stage.
         num_classes: number of classes.
     """
 
@@ -107,7 +107,7 @@ class GoogLeNet(Classifier):
         self.stage5 = nn.Sequential(*(Inception(*widths) for widths in _INCEPTION_5))
         self.pool = GlobalAveragePooling()
         self.output = nn.Linear(1024, num_classes)
-        # Behind 4a and 4d, as in the paper.
+        # The keys are places in `stage4`: the paper has its heads behind 4a and 4d (section 5).
         self.heads = nn.ModuleDict(
             {"0": AuxiliaryHead(512, num_classes), "3": AuxiliaryHead(528, num_classes)} if auxiliary else {}
         )
@@ -125,7 +125,7 @@ class GoogLeNet(Classifier):
         return loss, logits
 
     def _all_logits(self, images: Tensor) -> list[Tensor]:
-        """The network's logits, then those of the auxiliary heads."""
+        """Computes the network's logits, then those of the auxiliary heads."""
         x = F.max_pool2d(self.stage3(self.stem(images)), 3, stride=2, padding=1)  # (B, 480, 16, 16)
         others = []
         for i, block in enumerate(self.stage4):

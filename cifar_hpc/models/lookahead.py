@@ -11,7 +11,7 @@ class Lookahead:
     """The slow weights of a network: an average of its weights and of its batch-norm statistics.
 
     Args:
-        network: whose state is averaged; the slow weights start as what it holds now.
+        network: network whose state is averaged; the slow weights start as what it holds now.
         decay: part of the slow weights that is kept when they move towards the fast ones, in [0, 1).
     """
 
@@ -28,5 +28,5 @@ class Lookahead:
             fast.copy_(self.slow[name])
 
     def _fast(self) -> dict[str, Tensor]:
-        """The network's own tensors; counters are no weights."""
+        """Picks the network's own tensors; counters are no weights."""
         return {name: value for name, value in self.network.state_dict().items() if value.is_floating_point()}

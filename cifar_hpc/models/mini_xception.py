@@ -15,12 +15,12 @@ from cifar_hpc.models.pooling import GlobalAveragePooling
 
 
 def _keras_batch_norm(width: int) -> nn.BatchNorm2d:
-    """Keras' defaults: momentum 0.99, which torch counts from the other end, and epsilon 1e-3."""
+    """Makes batch norm with Keras' defaults: momentum 0.99, which torch counts from the other end, and epsilon 1e-3."""
     return nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
 
 
 def _separable(channels: int, width: int) -> nn.Sequential:
-    """Keras' SeparableConv2D: depthwise 3×3 without bias, then pointwise 1×1 with bias."""
+    """Makes Keras' SeparableConv2D: depthwise 3×3 without bias, then pointwise 1×1 with bias."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
         nn.Conv2d(channels, width, 1),

@@ -29,7 +29,7 @@ def load_data_alone() -> None:
 
 
 def newest_sound_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of a run's last whole epoch that can be read; what is damaged or not ours is passed over.
+    """Finds the checkpoint of a run's last whole epoch that can be read; passes over what is damaged or not ours.
 
     It is chosen by what it holds: a name is anybody's.
     """
@@ -38,7 +38,7 @@ def newest_sound_checkpoint(folder: Path) -> Path | None:
 
 
 def _epochs_done(checkpoint: Path) -> int:
-    """The epochs behind a checkpoint of ours that can be read whole, and was written at an epoch's end; else 0."""
+    """Counts the epochs behind a checkpoint of ours, if it can be read whole and ends with an epoch; else 0."""
     parts = deepspeed_parts(checkpoint)
     files = sorted(checkpoint.rglob("*.pt")) if parts else [checkpoint]
     try:
@@ -58,7 +58,7 @@ def _epochs_done(checkpoint: Path) -> int:
 
 
 def _load(file: Path) -> Any:
-    """A file's tensors and plain data."""
+    """Loads a file's tensors and plain data."""
     import torch
 
     return torch.load(file, map_location="cpu", weights_only=True)
@@ -74,18 +74,18 @@ def allow_deepspeeds_classes() -> None:
 
 
 def _latest(checkpoint: Path) -> str:
-    """The subfolder that DeepSpeed's file `latest` names, from which it loads."""
+    """Reads which subfolder DeepSpeed's file `latest` names, from which DeepSpeed loads."""
     file = checkpoint / "latest"
     return file.read_text().strip() if file.is_file() else "checkpoint"
 
 
 def deepspeed_parts(checkpoint: Path) -> int:
-    """Number of processes whose optimiser states a DeepSpeed folder holds; 0 for any other checkpoint."""
+    """Counts the processes whose optimiser states a DeepSpeed folder holds; 0 for any other checkpoint."""
     return len(list(checkpoint.glob("*/*optim_states.pt"))) if checkpoint.is_dir() else 0
 
 
 def checkpoint_weights(checkpoint: Path) -> dict[str, Any]:
-    """The network's weights in a checkpoint, put together where DeepSpeed left a part with each process.
+    """Reads the network's weights in a checkpoint, and joins the parts that DeepSpeed left with each process.
 
     Raises:
         UserError: if it is no checkpoint of ours, or DeepSpeed's and DeepSpeed is not installed.

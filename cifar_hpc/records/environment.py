@@ -15,7 +15,7 @@ _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse"
 
 @cache
 def software() -> dict[str, Any]:
-    """Versions of everything that could change a number, and the commit of this package."""
+    """Looks up the versions of everything that could change a number, and the commit of this package."""
     found: dict[str, Any] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -26,7 +26,7 @@ def software() -> dict[str, Any]:
 
 
 def git_state(package: Path) -> dict[str, Any]:
-    """Commit and cleanliness of the checkout that `package` lies in, or that its wheel was built from; else nulls.
+    """Finds commit and cleanliness of the checkout that `package` lies in or its wheel was built from; else nulls.
 
     A package installed into a virtual environment inside somebody else's checkout is not of that checkout:
     git must track its files.
@@ -53,20 +53,20 @@ def git_state(package: Path) -> dict[str, Any]:
 
 
 def _built_from(note: Path) -> dict[str, Any]:
-    """What the build noted in the wheel (hatch_build.py)."""
+    """Reads what the build noted in the wheel (hatch_build.py)."""
     commit, dirty, _ = note.read_text(encoding="utf-8").strip().partition(".dirty") if note.is_file() else ("", "", "")
     return {"git_commit": commit or None, "git_dirty": bool(dirty) if commit else None}
 
 
 def cited_version() -> str:
-    """The version with its commit, as a user can quote it: 0.2.0+g1234567890ab, .dirty where files were changed."""
+    """Writes the version with its commit, as a user can quote it: 0.2.0+g1234567890ab, .dirty if files were changed."""
     state = git_state(Path(__file__).parents[1])
     commit = f"+g{state['git_commit'][:12]}" if state["git_commit"] else ""
     return __version__ + commit + ".dirty" * bool(state["git_dirty"])
 
 
 def hardware(trainer: Any) -> dict[str, Any]:
-    """What this run really uses.
+    """Looks up what this run really uses.
 
     Args:
         trainer: the Trainer, set up for its strategy.
@@ -96,7 +96,7 @@ def hardware(trainer: Any) -> dict[str, Any]:
 
 
 def _strategy(strategy: Any) -> str:
-    """Lightning's name of a strategy, with the stage of ZeRO."""
+    """Finds Lightning's name of a strategy, with the stage of ZeRO."""
     name = str(getattr(strategy, "strategy_name", type(strategy).__name__))
     stage = (getattr(strategy, "config", None) or {}).get("zero_optimization", {}).get("stage")
     return name if stage is None else f"{name}_stage_{stage}"

@@ -21,7 +21,7 @@ epoch with test-time augmentation, and of epochs for which a report prints a num
 _KINDS = {"class": np.integer, "confidence": np.floating, "loss": np.floating, "rank": np.integer}
 
 MOST_BYTES = 2**28
-"""Of a file, packed and unpacked: two thousand epochs' answers to ten thousand images take less."""
+"""Largest size of a file, packed and unpacked: two thousand epochs' answers to ten thousand images take less."""
 _MOST_ARRAYS = 10_000
 _MOST_CLASSES = 256
 
@@ -78,7 +78,7 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an npz, of which nothing is unpacked before it is known to be no more than a test set's answers."""
+    """Reads the arrays of an npz, after a look whether its size is no more than that of a test set's answers."""
     if not path.exists():
         raise UserError(f"{path} is missing; it holds the predictions from which the metrics follow")
     try:

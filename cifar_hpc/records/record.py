@@ -13,13 +13,13 @@ from cifar_hpc.collection.typed import MismatchError, Must, build, shown
 from cifar_hpc.errors import UserError
 
 SCHEMA = 2
-"""Of records that are written; those of schema 1, before December 2026, are read still."""
+"""Schema of records that are written; those of schema 1, before December 2026, are read still."""
 
 QUIET = 0.1
 """The most of the cores' time that others may have had for a run's seconds to tell of the row."""
 
 _MOST_BYTES = 2**25
-"""Of a record: ten thousand epochs take a seventh of it."""
+"""Largest size of a record: ten thousand epochs take a seventh of it."""
 
 Status = Literal["complete", "partial", "failed"]
 Tier = Literal["full", "prefix", "smoke"]
@@ -39,9 +39,9 @@ class Epochs:
     """How far a run went.
 
     Attributes:
-        planned: of the row, whatever the run was told; where its rule ended the run, those that it came to.
-        done: that were trained.
-        most: that a row's rule might have let it train, where it ended the run before; null for other runs.
+        planned: epochs of the row, whatever the run was told; where its rule ended the run, those that it came to.
+        done: epochs that were trained.
+        most: epochs that a row's rule might have let it train, where it ended the run before; null for other runs.
     """
 
     planned: Epoch
@@ -54,9 +54,9 @@ class DatasetFacts:
     """What a run was trained and tested on.
 
     Attributes:
-        name: of the dataset.
-        train_images: that were trained on.
-        test_images: that were tested on.
+        name: name of the dataset.
+        train_images: number of images that were trained on.
+        test_images: number of images that were tested on.
         sha256: digest of the dataset; see `cifar_hpc.data.datasets.Dataset`.
     """
 
@@ -72,7 +72,7 @@ class ModelFacts:
 
     Attributes:
         class_path: import path of its class.
-        trainable_parameters: how many.
+        trainable_parameters: number of its trainable parameters.
     """
 
     class_path: str
@@ -90,10 +90,10 @@ class Selected:
         recall: macro average on the test set.
         f1: macro average on the test set.
         test_loss: on the test set; null where the run diverged.
-        train_accuracy: in the epoch.
-        train_loss: in the epoch; null where the run diverged.
+        train_accuracy: on the training images, during the epoch.
+        train_loss: on the training images, during the epoch; null where the run diverged.
         top5_accuracy: on the test set; since schema 2.
-        test_accuracy_tta: with test-time augmentation, for networks that have it.
+        test_accuracy_tta: on the test set, with test-time augmentation, for networks that have it.
     """
 
     epoch: Count
@@ -113,9 +113,9 @@ class Selection:
     """The epochs that rules choose.
 
     Attributes:
-        last: the last one, tested after the training; null until then.
-        best_test: with the best accuracy on the test set.
-        best_holdout: with the best accuracy on training images set aside; null where there are none.
+        last: the last epoch, tested after the training; null until then.
+        best_test: the epoch with the best accuracy on the test set.
+        best_holdout: the epoch with the best accuracy on training images set aside; null where there are none.
     """
 
     last: Selected | None
@@ -124,7 +124,7 @@ class Selection:
 
     @property
     def chosen(self) -> dict[str, Selected]:
-        """The epochs that there are, by the rule."""
+        """The epochs that were chosen, by the name of the rule."""
         return {f.name: found for f in fields(self) if (found := getattr(self, f.name)) is not None}
 
 
@@ -139,8 +139,8 @@ class Point:
         test_loss: after the epoch.
         test_accuracy: after the epoch.
         train_seconds: wall clock of the epoch without evaluations.
-        eval_seconds: of the epoch's evaluations.
-        learning_rate: at the epoch's start.
+        eval_seconds: wall clock of the epoch's evaluations.
+        learning_rate: learning rate at the epoch's start.
         top5_accuracy: after the epoch; this and the macro averages since schema 2.
         precision: macro average after the epoch.
         recall: macro average after the epoch.
@@ -170,12 +170,12 @@ class Times:
     """Seconds of wall clock.
 
     Attributes:
-        fit_seconds: of the whole fit.
-        train_seconds: of the curve's epochs.
-        eval_seconds: of the curve's evaluations.
-        first_epoch_seconds: of the first epoch's training, which warms up.
-        images_per_second: that were trained on.
-        test_seconds: of the test after the fit.
+        fit_seconds: time of the whole fit.
+        train_seconds: time of the curve's epochs.
+        eval_seconds: time of the curve's evaluations.
+        first_epoch_seconds: time of the first epoch's training, which warms up.
+        images_per_second: number of images that were trained on in a second.
+        test_seconds: time of the test after the fit.
         load: the share of the cores' time that others had, a fraction of 1.
     """
 
@@ -230,10 +230,10 @@ class Result:
     """The content of result.json.
 
     Attributes:
-        schema: of the record.
+        schema: number of the record's schema.
         row: id of the row; null for a recipe.
         recipe: name of a recipe that is no row.
-        seed: of the run.
+        seed: seed of the run.
         status: whether the run ended and was tested.
         ended: what ended it before its last epoch; null where it went to its end, or goes on.
         tier: `full`, `prefix` (the report prints a curve to compare with) or `smoke`.
@@ -337,11 +337,11 @@ class Record(Result):
         return kept | {f"printed.{epoch}": selected for epoch, selected in self.printed.items()}
 
     def last(self, key: str) -> float | None:
-        """A value of the last epoch, a fraction of 1 or a loss; null where there is none."""
+        """Looks up a value of the last epoch, a fraction of 1 or a loss; null where there is none."""
         return None if self.selection.last is None else getattr(self.selection.last, key)
 
     def at(self, epoch: int) -> Point | None:
-        """An epoch of the curve; null where it does not reach."""
+        """Finds an epoch of the curve; null where the curve does not reach it."""
         return self.curve[epoch - 1] if 0 < epoch <= len(self.curve) else None
 
 
@@ -356,7 +356,7 @@ _CUT_SHORT = {
 
 
 def as_json(value: Any) -> Any:
-    """A result as plain data; what is null and need not be there is left out."""
+    """Turns a result into plain data; what is null and need not be there is left out."""
     if is_dataclass(value):
         pairs = ((f, getattr(value, f.name)) for f in fields(value))
         return {f.name: as_json(v) for f, v in pairs if v is not None or f.default is MISSING}
@@ -405,7 +405,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _contradiction(record: Record) -> str:
-    """What within a record cannot be; empty where nothing is odd."""
+    """Says what within a record cannot be; empty where nothing is odd."""
     done, curve = record.epochs.done, record.curve
     if [point.epoch for point in curve] != list(range(1, done + 1)):
         return f"curve must hold one mapping for each of the {done} epochs that are done, with ascending numbers from 1"
@@ -427,7 +427,7 @@ def _contradiction(record: Record) -> str:
 
 
 def _odd_time(record: Record) -> str:
-    """A time that does not follow from the curve's; empty where all do."""
+    """Says which time does not follow from the curve's; empty where all do."""
     curve, time = record.curve, record.time
     train, evaluation = sum(point.train_seconds for point in curve), sum(point.eval_seconds for point in curve)
     follows = {
@@ -448,29 +448,29 @@ def _odd_time(record: Record) -> str:
 
 
 def _depth(value: Any) -> int:
-    """Levels of nesting."""
+    """Counts the levels of nesting."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(_depth, parts), default=0)
 
 
 def find_record_files(name: str = "", committed_only: bool = False) -> list[Path]:
-    """The records of a row or recipe, or all that there are: kept ones first, then, if they are wanted, runs."""
+    """Finds the records of a row or recipe, or all that there are: kept ones first, then, if they are wanted, runs."""
     folders = chosen().record_folders(committed_only)
     return [path for folder in folders for path in sorted((folder / name).rglob("result.json"))]
 
 
 def takes_all(limit: float | None) -> bool:
-    """Whether a Trainer's `limit_*_batches` leaves nothing out: null and 1.0 do; 1, a whole number, is one batch."""
+    """Checks whether a Trainer's `limit_*_batches` leaves nothing out: null and 1.0 do; 1, as integer, is a batch."""
     return limit is None or (type(limit) is not int and limit == 1.0)
 
 
 def tier(whole: bool, done: int, planned: int, printed: Iterable[int]) -> Tier:
-    """How much of its row a run is.
+    """Tells how much of its row a run is.
 
     Args:
         whole: whether it saw all images of the dataset.
-        done: epochs.
-        planned: epochs.
+        done: number of epochs that were trained.
+        planned: number of epochs of the row.
         printed: epochs of the log that the report prints, with which a run that has not done all can be compared.
     """
     if not whole:

@@ -18,7 +18,7 @@ _LOCK = ".lock"
 
 
 def runs() -> Path:
-    """Where new runs go: `runs` here, or in the folder of a collection of one's own."""
+    """Returns the folder where new runs go: `runs` here, or in the folder of a collection of one's own."""
     return chosen().runs
 
 
@@ -27,7 +27,7 @@ def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
 
     Args:
         name: id of the row or name of the recipe, with `/smoke` behind it for runs on a part of the dataset.
-        seed: of the run.
+        seed: seed of the run.
         run_dir: the user's choice; null for `runs/<name>/seed<seed>`, with `-2`, `-3`, … behind it when
             that is taken.
 
@@ -98,7 +98,7 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def find_unfinished(name: str, seed: int, run_dir: Path | None) -> Path | None:
-    """The newest run of this name and seed that did not complete, or the one in `run_dir`.
+    """Finds the newest run of this name and seed that did not complete, or the one in `run_dir`.
 
     Raises:
         UserError: if the run in `run_dir` is complete.
@@ -111,18 +111,18 @@ def find_unfinished(name: str, seed: int, run_dir: Path | None) -> Path | None:
 
 
 def newest(name: str, seed: int, *statuses: str) -> Path | None:
-    """The run of this name and seed that was last written to, of those with one of these statuses."""
+    """Finds the run of this name and seed that was last written to, of those with one of these statuses."""
     folders = [f for pattern in (f"seed{seed}", f"seed{seed}-*") for f in (runs() / name).glob(pattern)]
     return max((f for f in folders if status(f) in statuses), key=lambda f: f.stat().st_mtime, default=None)
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run has begun in a folder: its settings are the first thing that it writes."""
+    """Checks whether a run has begun in a folder: its settings are the first thing that it writes."""
     return (folder / "config.yaml").exists()
 
 
 def status(folder: Path) -> str | None:
-    """The status in a run's result.json; null where there is none yet."""
+    """Reads the status in a run's result.json; null where there is none yet."""
     try:
         return str(json.loads((folder / "result.json").read_text())["status"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -135,7 +135,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _finite(content: Any) -> Any:
-    """The content with null for numbers that JSON has no word for: the loss of a run that diverged."""
+    """Replaces by null the numbers that JSON has no word for: the loss of a run that diverged."""
     if isinstance(content, dict):
         return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

@@ -26,13 +26,13 @@ _ENGINE: dict[str, Any] = {
 
 
 def commands(verdict: RowVerdict, records: Sequence[Record], row: Row, collection: Collection) -> tuple[str, ...]:
-    """What would make a verdict's records again, and judge them.
+    """Writes the commands that would make a verdict's records again, and judge them.
 
     Args:
-        verdict: on the row.
-        records: of the verdict.
+        verdict: the verdict on the row.
+        records: the verdict's records.
         row: the row.
-        collection: whose row it is.
+        collection: the collection whose row it is.
     """
     flags = [f"--{key} {shlex.quote(str(value))}" for key, (_, value) in verdict.changed.items()]
     if verdict.tier == "prefix":
@@ -50,7 +50,7 @@ def commands(verdict: RowVerdict, records: Sequence[Record], row: Row, collectio
 
 
 def engine(record: Record, row: Row) -> tuple[str, ...]:
-    """What a run's command line had behind the row: the name of an overlay that says it all, else flags.
+    """Finds what a run's command line had behind the row: the name of an overlay that says it all, else flags.
 
     Empty where the run took the row as it is, or keeps no configuration.
     """

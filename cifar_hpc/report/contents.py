@@ -41,7 +41,7 @@ class Number:
     Attributes:
         metric: its key under `reproduction.reported`.
         reported: as printed, in percent or seconds.
-        judgement: by the records that decide the row; null where there are none.
+        judgement: what the records say of it that decide the row; null where there are none.
         impossible: whether an impossible combination has it.
     """
 
@@ -61,15 +61,15 @@ class Confusion:
     """How often each class was taken for each other one, over all records of a group.
 
     Attributes:
-        names: of the classes.
-        percent: shape (C, C), of the true class' images; the row is the true class.
+        names: names of the classes.
+        percent: shape (C, C), share of the true class' images; the row is the true class.
     """
 
     names: tuple[str, ...]
     percent: npt.NDArray[np.float64]
 
     def most_confused(self, count: int) -> list[tuple[str, str, float]]:
-        """The commonest mistakes: true class, predicted class, percent."""
+        """Finds the commonest mistakes: true class, predicted class, percent."""
         mistakes = self.percent - np.diag(self.percent.diagonal())
         largest = np.argsort(-mistakes, axis=None, kind="stable")[:count]
         places = [divmod(int(place), len(self.names)) for place in largest]
@@ -81,11 +81,11 @@ class VerdictEvidence:
     """Records that were judged together.
 
     Attributes:
-        verdict: on the row.
-        records: of the verdict.
-        confusion: null where no predictions are kept.
+        verdict: the verdict on the row.
+        records: the verdict's records.
+        confusion: how often they confuse the classes; null where no predictions are kept.
         machines: what they ran on.
-        commands: that would make them again, and judge them.
+        commands: commands that would make them again, and judge them.
     """
 
     verdict: RowVerdict
@@ -101,10 +101,10 @@ class RowSection:
 
     Attributes:
         row: its file.
-        numbers: that the report prints for it.
-        evidence: the records that decide it first.
-        findings: about this row alone.
-        collection: whose row it is.
+        numbers: numbers that the report prints for it.
+        evidence: records that were judged together, those that decide it first.
+        findings: findings about this row alone.
+        collection: the collection whose row it is.
     """
 
     row: Row
@@ -135,7 +135,7 @@ class RowSection:
 
     @property
     def first_command(self) -> str:
-        """What would make the first evidence; empty where nothing can be trained."""
+        """The command that would make the first evidence; empty where nothing can be trained."""
         return self.collection.command("fit", "-c", self.row.reproduction.name) if self.row.trains else ""
 
 
@@ -146,9 +146,9 @@ class ReportSection:
     Attributes:
         name: its id.
         report: title, authors and the like.
-        rows: in the order of their ids.
-        findings: about several rows, or about the text.
-        claims: across rows, judged.
+        rows: its rows in the order of their ids.
+        findings: findings about several rows, or about the text.
+        claims: its claims across rows, judged.
         refused: what is wrong with files of its rows, which are not among `rows`.
     """
 
@@ -171,7 +171,7 @@ class ReportSection:
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
-        """About the report and about its rows, strongest first."""
+        """Findings about the report and about its rows, strongest first."""
         found = (*self.findings, *(finding for row in self.rows for finding in row.findings))
         return tuple(sorted(found, key=lambda finding: get_args(Strength).index(finding.strength)))
 
@@ -196,10 +196,10 @@ class Recipe:
     """Runs of a recipe that is no row: nothing is reported, so nothing is judged.
 
     Attributes:
-        name: of the recipe.
-        seeds: of the runs.
-        accuracies: on the test set, percent.
-        fit_seconds: wall clock.
+        name: name of the recipe.
+        seeds: seeds of the runs.
+        accuracies: accuracies of the runs on the test set, percent.
+        fit_seconds: wall clock of the runs.
         machines: what they ran on.
     """
 
@@ -215,10 +215,10 @@ class Contents:
     """The whole page.
 
     Attributes:
-        reports: with their rows.
-        recipes: that are no rows.
+        reports: the reports with their rows.
+        recipes: runs of recipes that are no rows.
         problems: files that were left out, and why.
-        collection: whose reports these are.
+        collection: the collection whose reports these are.
     """
 
     reports: tuple[ReportSection, ...]
@@ -271,7 +271,7 @@ def gather() -> Contents:
 
 
 def _refused(problems: Sequence[str], collection: Collection) -> dict[str, tuple[str, ...]]:
-    """The problems with files of rows, by the report that the file's name begins with."""
+    """Groups the problems with files of rows by the report that the file's name begins with."""
     found: dict[str, list[str]] = {}
     for path in set(collection.row_files) - {row.path for row in collection.rows.values()}:
         named = [name for name in collection.reports if path.stem.startswith(f"{name}_")]
@@ -282,7 +282,7 @@ def _refused(problems: Sequence[str], collection: Collection) -> dict[str, tuple
 
 
 def count_states(rows: Sequence[RowSection]) -> dict[str, int]:
-    """How many of the numbers are in each state, of the rows that can be trained."""
+    """Counts the numbers in each state, of the rows that can be trained."""
     counted = Counter(number.state for row in rows if row.row.trains for number in row.numbers)
     return {state: counted[state] for state in STATES}
 
@@ -326,7 +326,7 @@ def _confusion(records: Sequence[Record]) -> Confusion | None:
 
 
 def _machines(records: Sequence[Record]) -> tuple[str, ...]:
-    """What the records ran on, each machine once."""
+    """Lists what the records ran on, each machine once."""
     return tuple(dict.fromkeys(_machine(record) for record in records))
 
 

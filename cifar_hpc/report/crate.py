@@ -28,7 +28,7 @@ _KINDS = {
     "predictions.npz": ("application/zip", "class and confidence of every test image"),
     "config.yaml": ("application/yaml", "every setting of the run"),
 }
-"""What is packed of a run's folder: media type and meaning."""
+"""Files that are packed of a run's folder: media type and meaning."""
 _METRICS = {"test_accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "f1"}
 """Keys of a record's selected epoch, and what model cards call them."""
 
@@ -60,8 +60,8 @@ def write_crate(
 
     Args:
         out: the folder, which must be new or empty.
-        title: of the collection.
-        reports: by id, with the title, authors, year and url that are known.
+        title: title of the crate.
+        reports: the reports by id, with the title, authors, year and url that are known.
         rows: the file of each row, by id.
         records: result.json of each run that is packed, in `<name>/<run>/`.
 
@@ -131,7 +131,7 @@ def _facts(path: Path, kind: str, name: str | None = None) -> dict[str, Any]:
 
 
 def _citation(title: str, reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """CITATION.cff of the crate: itself, and the reports whose rows were run."""
+    """Writes CITATION.cff of the crate: itself, and the reports whose rows were run."""
     references = []
     for name, report in reports.items():
         reference = {"type": "report", "title": report.get("title") or name}
@@ -154,7 +154,7 @@ def _citation(title: str, reports: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _model_indices(records: Sequence[Path]) -> dict[str, str]:
-    """The `model-index` of each row: what each of its runs measured at its last epoch, as fractions of 1."""
+    """Writes the `model-index` of each row: what each of its runs measured at its last epoch, as fractions of 1."""
     results = defaultdict(list)
     for record in records:
         content = json.loads(record.read_text(encoding="utf-8"))

@@ -39,11 +39,11 @@ class Duration:
     """How long a row takes on a machine where it was measured.
 
     Attributes:
-        epoch_seconds: of training and evaluation, in one epoch.
-        epochs: of the row.
-        measured_epochs: whose mean this is.
-        row: whose record this is.
-        record: the file.
+        epoch_seconds: time of training and evaluation in one epoch.
+        epochs: number of epochs of the row.
+        measured_epochs: number of epochs whose mean this is.
+        row: id of the row whose record was measured.
+        record: path of the record.
         machine: what it was measured on, in words.
     """
 
@@ -56,16 +56,16 @@ class Duration:
 
     @property
     def row_seconds(self) -> float:
-        """The whole row."""
+        """Seconds that the whole row takes."""
         return self.epoch_seconds * self.epochs
 
 
 def durations(rows: Sequence[Row], found: Found) -> dict[str, Duration | None]:
-    """How long each row takes that trains anything, by its id; null where nothing was measured.
+    """Computes how long each row takes that trains anything, by its id; null where nothing was measured.
 
     Args:
         rows: all rows.
-        found: records.
+        found: the records.
     """
     trained = [row for row in rows if row.trains]
     own = {row.reproduction.name: _records(row, found) for row in trained}
@@ -77,20 +77,20 @@ def durations(rows: Sequence[Row], found: Found) -> dict[str, Duration | None]:
 
 
 def _records(row: Row, found: Found) -> list[Record]:
-    """The records of whole epochs of this row, as it is."""
+    """Finds the records of whole epochs of this row, as it is."""
     whole = {"trainer.max_epochs"}
     return [r for r in found.of(row.reproduction.name) if set(r.changed_from_row) <= whole and _timed(r)]
 
 
 def _work(row: Row) -> tuple[Any, ...]:
-    """What an epoch's time depends on, besides the machine."""
+    """Picks what an epoch's time depends on, besides the machine."""
     model = row.config["model"]
     settings = {key: value for key, value in model.get("init_args", {}).items() if key != "scheduler"}
     return model["class_path"], settings, row.config["data"]
 
 
 def _timed(record: Record) -> list[Point]:
-    """The epochs that count."""
+    """Picks the epochs that count: without the first, which warms up, unless it is the only one."""
     return record.curve[1:] or record.curve
 
 
@@ -112,7 +112,7 @@ def _duration(row: Row, record: Record) -> Duration:
 
 
 def page(found: dict[str, Duration | None]) -> str:
-    """The whole page as Markdown."""
+    """Writes the whole page as Markdown."""
     lines = ["| row | epochs × an epoch | the whole row | measured on | record |", "|---|---:|---:|---|---|"]
     for row, duration in found.items():
         if duration is None:
@@ -127,7 +127,7 @@ def page(found: dict[str, Duration | None]) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """Seconds in the unit that fits, with two digits or so."""
+    """Writes seconds in the unit that fits, with two digits or so."""
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f} {unit}"

@@ -8,19 +8,19 @@ _CELL_ENDS = re.compile(r"(?<!\\)\|")
 
 
 def escape(text: str) -> str:
-    """Text on one line that is no HTML, ends no cell of a table and is no link."""
+    """Puts text on one line that is no HTML, ends no cell of a table and is no link."""
     told = printable(" ".join(text.split())).replace("<", "&lt;").replace("](", "]\\(")
     return _CELL_ENDS.sub(r"\\|", told)
 
 
 def between(page: str, begin: str, end: str, text: str) -> str:
-    """The page with other lines between two marks.
+    """Replaces the lines between two marks of a page.
 
     Args:
-        page: the whole of it.
+        page: the whole page.
         begin: the mark in front of the lines.
         end: the mark behind them.
-        text: the lines.
+        text: the new lines.
 
     Raises:
         ValueError: if the page lacks a mark.

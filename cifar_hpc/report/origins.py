@@ -19,7 +19,7 @@ ORIGINS = {
 
 
 def page(collection: Collection) -> str:
-    """The whole page as Markdown."""
+    """Writes the whole page as Markdown."""
     lines = [
         "# The reports, setting by setting",
         "",

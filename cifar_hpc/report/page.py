@@ -41,10 +41,10 @@ class RowPlots:
     """The figures of one row; null where there is nothing to draw.
 
     Attributes:
-        intervals: measured against reported.
-        accuracy: by epoch, the printed log and ours.
-        loss: likewise.
-        confusion: of many classes.
+        intervals: measured numbers against reported ones.
+        accuracy: accuracy by epoch, in the printed log and in our runs.
+        loss: loss by epoch, in the printed log and in our runs.
+        confusion: confusion matrix of many classes.
     """
 
     intervals: Plot | None
@@ -54,7 +54,7 @@ class RowPlots:
 
     @property
     def drawn(self) -> list[Plot]:
-        """Those that there are."""
+        """The figures that there are."""
         return [plot for plot in (self.intervals, self.accuracy, self.loss, self.confusion) if plot is not None]
 
 
@@ -112,7 +112,7 @@ def command(out: Path, csv_file: str | None) -> int:
 
 
 def draw(section: RowSection) -> RowPlots:
-    """The figures of a row, from the records that decide it or else the next best; none where nothing is comparable.
+    """Draws a row's figures, from the records that decide it or else the next best; none where nothing is comparable.
 
     A printed log on its own says nothing new, and those of three hundred rows took half a minute of a core to draw.
     """
@@ -131,7 +131,7 @@ def draw(section: RowSection) -> RowPlots:
 
 
 def draw_claims(report: ReportSection) -> list[Plot]:
-    """The figures of a report's claims: speed-ups and leads in accuracy."""
+    """Draws the figures of a report's claims: speed-ups and leads in accuracy."""
     ratios = plots.claims(f"{report.name}-speed-ups", report.claims, "ratio")
     leads = plots.claims(f"{report.name}-leads", report.claims, "lead")
     return [plot for plot in (ratios, leads) if plot is not None]
@@ -140,13 +140,13 @@ def draw_claims(report: ReportSection) -> list[Plot]:
 def render(
     template: str, contents: Contents, row_plots: dict[str, RowPlots], claim_plots: dict[str, list[Plot]]
 ) -> str:
-    """One page.
+    """Fills in the template of one page.
 
     Args:
         template: file under `templates/`.
-        contents: of the page.
-        row_plots: by row.
-        claim_plots: by report.
+        contents: what the page shows.
+        row_plots: figures of each row, by its id.
+        claim_plots: figures of each report's claims, by its id.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cifar_hpc.report"),
@@ -174,7 +174,7 @@ def render(
 
 
 def sentence(contents: Contents) -> str:
-    """The answer to the page's title, in one sentence."""
+    """Answers the page's title in one sentence."""
     counts, rows = contents.counts, [row for report in contents.reports for row in report.rows]
     printed, measured = sum(len(row.numbers) for row in rows), sum(counts.values()) - counts[NOT_RUN]
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count and state != NOT_RUN)
@@ -197,7 +197,7 @@ def _bracketed(text: str) -> str:
 
 
 def beyond(contents: Contents) -> str:
-    """Findings and claims in two sentences."""
+    """Sums up findings and claims in two sentences."""
     strengths = contents.strengths
     found = ", ".join(f"{count} {strength}" for strength, count in sorted(strengths.items()))
     verdicts = Counter(claim.verdict for report in contents.reports for claim in report.claims)
@@ -210,7 +210,7 @@ def beyond(contents: Contents) -> str:
 
 
 def report_sentence(report: ReportSection) -> str:
-    """One report in one sentence."""
+    """Sums up one report in one sentence."""
     told = ", ".join(f"{count} {state}" for state, count in report.counts.items() if count)
     numbers = _counted(sum(len(row.numbers) for row in report.rows), "number")
     rows = _counted(len(report.rows), "row")
@@ -218,17 +218,17 @@ def report_sentence(report: ReportSection) -> str:
 
 
 def value(number: float | None, metric: str) -> str:
-    """A number in its unit: percentages with two decimals, seconds with at most two and thousands apart."""
+    """Formats a number in its unit: percentages with two decimals, seconds with at most two and thousands apart."""
     if number is None:
         return "–"
     return f"{number:.2f} %" if metric in METRICS else f"{round(number, 2):,} s"
 
 
 def _as_markdown(found: Any) -> Any:
-    """Whatever a Markdown template puts in: text from files is escaped unless the template says that it is safe."""
+    """Escapes text from files that a Markdown template puts in, unless the template says that it is safe."""
     return found if isinstance(found, Markup) or not isinstance(found, str) else Markup(markdown.escape(found))
 
 
 def _as_html(found: Any) -> Any:
-    """Whatever an HTML template puts in, which jinja2 escapes: text without control characters."""
+    """Spells out control characters in text that an HTML template puts in; the rest jinja2 escapes."""
     return found if isinstance(found, Markup) or not isinstance(found, str) else printable(found)

@@ -76,12 +76,12 @@ class Plot:
 
 
 def intervals(name: str, numbers: Sequence[Number], labels: dict[str, str], margin: float) -> Plot | None:
-    """Measured minus reported: a thick bar for the mean's 95 % interval, a thin one for a run's, a band for the margin.
+    """Draws measured minus reported: thick bars for the mean's 95 % interval, thin for a run's, a band for the margin.
 
     Args:
-        name: of the plot.
-        numbers: of one row; those that cannot be compared are left out.
-        labels: of the metrics.
+        name: name of the plot.
+        numbers: numbers of one row; those that cannot be compared are left out.
+        labels: labels of the metrics.
         margin: half-width of what counts as the same, percentage points.
     """
     judged = [(number, number.judgement) for number in numbers if number.judgement]
@@ -125,13 +125,13 @@ def _half_width(judgement: Judgement) -> str:
 
 
 def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Sequence[Record]) -> Plot | None:
-    """The printed curve and that of every record in one plot.
+    """Draws the printed curve and that of every record in one plot.
 
     Args:
-        name: of the plot.
+        name: name of the plot.
         quantity: `accuracy` (percent) or `loss` (nats).
         printed: the report's log; may be empty.
-        records: of one row.
+        records: records of one row.
     """
     ends: list[tuple[float, float, str, str]] = []
     with drawing(2.5, left=0.4, right=1.1) as (figure, axes):
@@ -168,7 +168,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
 
 
 def many_classes(name: str, found: Confusion) -> Plot:
-    """A confusion matrix of more classes than a table could hold."""
+    """Draws a confusion matrix of more classes than a table could hold."""
     with drawing(3.1, left=0.25, right=0.8, top=0.1) as (figure, axes):
         image = axes.imshow(found.percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         axes.set(xlabel="predicted class, in the dataset's order", ylabel="true class", xticks=[], yticks=[])
@@ -178,11 +178,11 @@ def many_classes(name: str, found: Confusion) -> Plot:
 
 
 def claims(name: str, judged: Sequence[JudgedClaim], unit: Literal["ratio", "lead"]) -> Plot | None:
-    """What a report says is so many times as fast, or so many points better, and what was measured.
+    """Draws what a report says is so many times as fast, or so many points better, and what was measured.
 
     Args:
-        name: of the plot.
-        judged: claims of one report.
+        name: name of the plot.
+        judged: judged claims of one report.
         unit: `ratio` of seconds, drawn to a logarithmic scale, or `lead` in accuracy, percentage points.
     """
     drawn = [claim for claim in judged if claim.measured is not None and claim.quantity.startswith(unit)]
@@ -223,14 +223,14 @@ def claims(name: str, judged: Sequence[JudgedClaim], unit: Literal["ratio", "lea
 
 
 def _told_claim(claim: JudgedClaim) -> str:
-    """A claim in few words: a longer line would not fit."""
+    """Puts a claim in few words: a longer line would not fit."""
     reported = "" if claim.reported is None else f", reported {claim.reported:.3g}"
     return f"{claim.verdict.removesuffix(' by its own report')}: measured {claim.measured:.3g}{reported}"
 
 
 @contextmanager
 def drawing(height: float, left: float = 0.1, right: float = 0.1, top: float = 0.25) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one system of axes; sizes in inches. Fixed edges take half the time of a computed layout."""
+    """Makes a figure with one system of axes; sizes in inches. Fixed edges take half the time of a computed layout."""
     bottom = 0.45
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, height))
@@ -259,8 +259,8 @@ def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Writes each line's name at its end, moved apart where two would touch.
 
     Args:
-        axes: with all lines drawn.
-        ends: of the lines, as (x, y, name, colour).
+        axes: the axes, with all lines drawn.
+        ends: ends of the lines, as (x, y, name, colour).
     """
     low, high = axes.get_ylim()
     gap = 0.09 * (high - low)

@@ -78,7 +78,7 @@ def _read(readme: Path) -> str:
 
 
 def describe(row: Row, found: Found) -> dict[str, Any]:
-    """A row as plain data, with the evidence among what was found."""
+    """Describes a row as plain data, with the evidence among what was found."""
     group = row.reproduction
     return {
         "id": group.row,
@@ -94,7 +94,7 @@ def describe(row: Row, found: Found) -> dict[str, Any]:
 
 
 def best_evidence(row: Row, found: Found) -> dict[str, Any] | None:
-    """The verdicts of the strongest records, whole runs before prefixes; runs with other settings are no evidence."""
+    """Picks the verdicts of the strongest records, whole runs before prefixes; runs with other settings are none."""
     verdicts = judge_row(row.reproduction, found.evidence(row), found.records)
     best = next((verdict for verdict in verdicts if not verdict.changed), None)
     if best is None:
@@ -113,7 +113,7 @@ def best_evidence(row: Row, found: Found) -> dict[str, Any] | None:
 
 
 def summary(verdict: RowVerdict) -> str:
-    """The evidence in a few words."""
+    """Puts the evidence in a few words."""
     accuracy = verdict.judgements.get("test_accuracy_percent") or verdict.judgements.get("train_accuracy_percent")
     if accuracy is None or accuracy.measured is None:
         return f"{verdict.tier}, nothing reported to compare"
@@ -141,7 +141,7 @@ def show(described: list[dict[str, Any]]) -> None:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    """A row's line: name, network, printed accuracy, measured one, how far it is judged."""
+    """Makes a row's line: name, network, printed accuracy, measured one, how far it is judged."""
     printed = (m for m in ("test_accuracy_percent", "train_accuracy_percent") if row["reported"][m] is not None)
     metric = next(printed, "")
     reported = row["reported"].get(metric)
@@ -152,7 +152,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
 
 
 def _state(row: dict[str, Any], metric: str) -> tuple[float | None, str]:
-    """The measured number where it can be held against the row's printed one, and how far the row is judged."""
+    """Finds the measured number where it can be held against the row's printed one, and how far the row is judged."""
     evidence = row["evidence"]
     if not row["model"]:
         return None, "nothing to run: for `audit` alone"
@@ -174,7 +174,7 @@ def _state(row: dict[str, Any], metric: str) -> tuple[float | None, str]:
 
 
 def markdown(described: list[dict[str, Any]]) -> str:
-    """The README's table."""
+    """Writes the README's table."""
     lines = ["| row | network | metric | reported | measured | verdict |", "|---|---|---|---:|---:|---|"]
     for row in described:
         evidence = row["evidence"]
@@ -200,7 +200,7 @@ def _timed(duration: dict[str, Any] | None) -> str:
 
 
 def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:
-    """What was measured and the verdict, as the README's table has them."""
+    """Says what was measured and the verdict, as the README's table has them."""
     if evidence is None or metric not in evidence["measured"]:
         return "", _NO_EVIDENCE
     half, verdict = evidence["half_widths"][metric], evidence["verdicts"][metric]
@@ -220,7 +220,7 @@ def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:
 
 
 def with_table(readme: str, described: list[dict[str, Any]]) -> str:
-    """The README's text with its table brought up to date."""
+    """Brings the table in the README's text up to date."""
     return between(readme, _BEGIN, _END, markdown(described))
 
 

@@ -13,7 +13,7 @@ STRENGTHS = ("impossible", "contradicts", "unlikely", "unusual")
 
 
 def table(contents: Contents) -> str:
-    """One line for each report, that fits the terminal: of the rules that do not, it says how many there are."""
+    """Writes a line for each report that fits the terminal: of the rules that do not, it says how many there are."""
     width = min(28, max(map(len, ("report", *(report.name for report in contents.reports)))) + 2)
     lines = [f"{'report':<{width}}{'rows':>4}{'held':>6}{'off':>5}{'open':>6}  findings"]
     for report in contents.worst_first:
@@ -28,10 +28,10 @@ def table(contents: Contents) -> str:
 
 
 def told(report: ReportSection, room: int | None = None) -> str:
-    """A report's findings in few words: what cannot be read, how many of which strength, the rules that made them.
+    """Sums up a report's findings: what cannot be read, how many of which strength, the rules that made them.
 
     Args:
-        report: of the collection.
+        report: a report of the collection.
         room: columns to spare; null for any number.
     """
     unreadable = f"{len(report.refused)} mistake{'s' * (len(report.refused) > 1)} in files" if report.refused else ""

@@ -13,7 +13,7 @@ _LARGEST_INT = 2**31 - 1
 
 
 def keep_memory() -> bool:
-    """Sets it for this process, at any time, without a restart; no result depends on it.
+    """Has glibc keep this process's memory, at any time, without a restart; no result depends on it.
 
     Returns:
         Whether the C library is glibc and took the setting.

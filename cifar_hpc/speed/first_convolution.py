@@ -52,14 +52,14 @@ class _RoundedAnswers(torch.autograd.Function):
     def forward(
         ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, how: tuple[Any, ...]
     ) -> Tensor:
-        """A convolution of images that need no gradient."""
+        """Convolves images that need no gradient."""
         ctx.save_for_backward(images, weight)
         ctx.has_bias, ctx.how = bias is not None, how
         return F.conv2d(images, weight, bias, *how).to(dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor | None, None, None]:
-        """Gradients of weight and bias, from images rounded as the gradient of the answers is."""
+        """Computes the gradients of weight and bias, from images rounded as the gradient of the answers is."""
         images, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.how
         _, of_weight, of_bias = torch.ops.aten.convolution_backward(

@@ -12,7 +12,7 @@ def prefer_fused(optimizer: Any) -> None:
     """Takes torch's fused kernel for the steps, where the configuration leaves the choice to torch.
 
     Args:
-        optimizer: any, before its first step; DeepSpeed's hold torch's.
+        optimizer: any optimiser, before its first step; DeepSpeed's hold torch's.
     """
     optimizer = getattr(optimizer, "optimizer", optimizer)
     if type(optimizer) in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
@@ -29,7 +29,7 @@ def spare_copies_of_gradients(optimizer: Optimizer) -> None:
     The view, whose axes are in the order of the memory, needs none. Weights, momenta and results stay what they were.
 
     Args:
-        optimizer: any; those that are not fused are left alone.
+        optimizer: any optimiser; those that are not fused are left alone.
     """
     gather = getattr(optimizer, "_init_group", None)
     if gather is None or not optimizer.defaults.get("fused"):
@@ -62,7 +62,7 @@ class DirectAdam:
     other settings are read at each step, as schedules change them.
 
     Args:
-        optimizer: one that `direct` accepts.
+        optimizer: an optimiser that `direct` accepts.
     """
 
     def __init__(self, optimizer: torch.optim.Adam) -> None:
@@ -76,7 +76,7 @@ class DirectAdam:
                 weight.grad = None
 
     def step(self, closure: Callable[[], Any]) -> Any:
-        """One step after `closure`, which leaves gradients behind; returns what it returns."""
+        """Takes one step after `closure`, which leaves gradients behind; returns what it returns."""
         found = closure()
         if any(weight.grad is None for group in self._groups for weight in group.weights):
             self._optimizer.step()
@@ -88,12 +88,12 @@ class DirectAdam:
 
 
 def direct(optimizer: Optimizer) -> "Optimizer | DirectAdam":
-    """The quick way to take an optimiser's steps, where there is one; else the optimiser itself.
+    """Finds the quick way to take an optimiser's steps, where there is one; else returns the optimiser itself.
 
     It holds until somebody loads a state into the optimiser, or gives it hooks or parameters.
 
     Args:
-        optimizer: any, after its first step, which makes its state.
+        optimizer: any optimiser, after its first step, which makes its state.
     """
     # Here and not above: without these names nothing of this room may break (private_names.py).
     from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks

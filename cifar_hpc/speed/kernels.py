@@ -61,7 +61,7 @@ def profiled(profiler: Any) -> str:
 
 
 def needs_stock(config: dict[str, Any]) -> str:
-    """Why a run cannot take the faster ways; empty where it can.
+    """Says why a run cannot take the faster ways; empty where it can.
 
     Args:
         config: a run's whole configuration.

@@ -21,14 +21,14 @@ PRIVATE_NAMES = {
     "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop.advance": "step_loop.py replaces it",
     "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop.update_lr_schedulers": "step_loop.py calls it",
 }
-"""By name, as `pkgutil.resolve_name` takes them: what needs it."""
+"""What needs each name; the names are as `pkgutil.resolve_name` takes them."""
 
 LOOP_ATTRIBUTES = ("_results", "_batches_that_stepped", "batch_progress", "automatic_optimization")
 """What step_loop.py reads from Lightning's loop over the steps of an epoch."""
 
 
 def missing(loop: object | None = None) -> str:
-    """The first private name that the installed torch or Lightning lacks; empty where all are there.
+    """Finds the first private name that the installed torch or Lightning lacks; empty where all are there.
 
     Args:
         loop: Lightning's loop over the steps of an epoch, to be looked at too.

@@ -20,16 +20,16 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
 _Pair = tuple[int, int]
-"""Of rows and of columns."""
+"""A number for the rows, and one for the columns, of a kernel or image."""
 
 _LARGEST_POINTWISE = 8
 """Pixels of an image's longer side up to which a 1 × 1 convolution in bf16 is faster as a matrix product."""
 
 _LARGEST_GATHERED = 4
-"""Pixels of the answer's longer side up to which larger kernels are."""
+"""Pixels of the answer's longer side up to which a larger kernel in bf16 is faster so, with a stride above 1."""
 
 _FEWEST_PAIRS_GATHERED = 2**17
-"""Pairs of an input and an output channel from which on they are with a stride of 1, too."""
+"""Pairs of an input and an output channel from which on it is faster so with a stride of 1, too."""
 
 
 def use_matrix_products_on_small_images(network: nn.Module) -> None:
@@ -69,7 +69,7 @@ class SmallImageConv2d(nn.Conv2d):
 
 
 def _pays_as_pointwise(layer: nn.Conv2d, x: Tensor) -> bool:
-    """Whether a layer multiplies each pixel by a matrix, and a matrix product does so sooner."""
+    """Checks whether a layer multiplies each pixel by a matrix, and a matrix product does so sooner."""
     if layer.kernel_size != (1, 1) or layer.padding != (0, 0):
         return False
     one_pixel = _outputs(*_shape(layer), *x.shape[2:]) == (1, 1)
@@ -77,7 +77,7 @@ def _pays_as_pointwise(layer: nn.Conv2d, x: Tensor) -> bool:
 
 
 def _pays_to_gather(layer: nn.Conv2d, x: Tensor) -> bool:
-    """Whether a matrix product of a layer's windows and its kernel is faster than oneDNN's convolution."""
+    """Checks whether a matrix product of a layer's windows and its kernel is faster than oneDNN's convolution."""
     if x.dtype != torch.bfloat16 or layer.kernel_size == (1, 1):
         return False
     largest = max(_outputs(*_shape(layer), *x.shape[2:]))
@@ -87,14 +87,14 @@ def _pays_to_gather(layer: nn.Conv2d, x: Tensor) -> bool:
 
 
 def _shape(layer: nn.Conv2d) -> tuple[_Pair, _Pair, _Pair]:
-    """Kernel, stride and padding of a layer."""
+    """Returns the sizes of a layer's kernel, stride and padding."""
     assert not isinstance(layer.padding, str)
     return layer.kernel_size, layer.stride, layer.padding  # type: ignore[return-value]
 
 
 @cache
 def _outputs(kernel: _Pair, stride: _Pair, padding: _Pair, height: int, width: int) -> _Pair:
-    """Rows and columns of a layer's answer to an image."""
+    """Computes the rows and columns of a layer's answer to an image."""
     rows, columns = (
         (size + 2 * padding[axis] - kernel[axis]) // stride[axis] + 1 for axis, size in enumerate((height, width))
     )
@@ -102,7 +102,7 @@ def _outputs(kernel: _Pair, stride: _Pair, padding: _Pair, height: int, width: i
 
 
 def _as_images(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
-    """Rows of channels, one for each pixel (B·H·W, C), as images (B, C, H, W) in channels_last order.
+    """Views rows of channels, one for each pixel (B·H·W, C), as images (B, C, H, W) in channels_last order.
 
     A single pixel gets the strides that torch's other operations give it: batch norm's backward pass is many times
     slower on two tensors whose strides differ, though only where nothing is strided over.
@@ -117,8 +117,8 @@ class _Windows:
     """Which taps of the kernel meet the image's pixels, for each output pixel.
 
     Attributes:
-        height: output rows.
-        width: output columns.
+        height: number of output rows.
+        width: number of output columns.
         taps: for each output pixel, in rows, the slices of the kernel's rows and columns that lie on the image.
     """
 
@@ -129,7 +129,7 @@ class _Windows:
 
 @cache
 def _windows(kernel: _Pair, stride: _Pair, padding: _Pair, height: int, width: int) -> _Windows | None:
-    """The windows of a layer on an image; None if some window misses a pixel."""
+    """Computes the windows of a layer on an image; None if some window misses a pixel."""
     axes = []
     outputs = _outputs(kernel, stride, padding, height, width)
     for axis, size in enumerate((height, width)):
@@ -143,7 +143,7 @@ def _windows(kernel: _Pair, stride: _Pair, padding: _Pair, height: int, width: i
 class _WholeImageConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, windows: _Windows) -> Tensor:
-        """One matrix product: (B, H·W·in) by (H·W·in, H'·W'·out)."""
+        """Takes one matrix product: (B, H·W·in) by (H·W·in, H'·W'·out)."""
         batch, channels, height, width = x.shape
         kernel = weight.permute(0, 2, 3, 1)  # (out, rows, columns, in)
         # Gathered in the precision of x: where that is bf16, the unused taps are never rounded at all.
@@ -161,7 +161,7 @@ class _WholeImageConvolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
-        """Gradients of image, weight and bias; taps that met no pixel get zero."""
+        """Computes the gradients of image, weight and bias; taps that met no pixel get zero."""
         pixels, matrix, weight = ctx.saved_tensors
         blocks = len(ctx.windows.taps)
         gradient = gradient.permute(0, 2, 3, 1).reshape(len(pixels), -1)
@@ -182,7 +182,7 @@ class _GatheredConvolution(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
     ) -> Tensor:
-        """One matrix product: (B·H'·W', rows·columns·in) by (rows·columns·in, out)."""
+        """Takes one matrix product: (B·H'·W', rows·columns·in) by (rows·columns·in, out)."""
         kernel = weight.to(x.dtype)
         windows = _gather(x, weight.shape[2:], stride, padding)
         ctx.save_for_backward(windows, kernel)
@@ -194,7 +194,7 @@ class _GatheredConvolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
-        """Gradients of image, weight and bias; oneDNN's convolution for the image's is as fast as any other way."""
+        """Computes the gradients of image, weight and bias; for the image's, nothing beats oneDNN's convolution."""
         windows, kernel = ctx.saved_tensors
         of_image = None
         if ctx.needs_input_grad[0]:
@@ -207,7 +207,7 @@ class _GatheredConvolution(torch.autograd.Function):
 
 
 def _gather(x: Tensor, kernel: torch.Size, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-    """The windows of padded images (B, C, H, W): shape (B, H', W', rows, columns, C), contiguous."""
+    """Gathers the windows of padded images (B, C, H, W): shape (B, H', W', rows, columns, C), contiguous."""
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
     windows = padded.unfold(1, kernel[0], stride[0]).unfold(2, kernel[1], stride[1])
     return windows.permute(0, 1, 2, 4, 5, 3).contiguous()

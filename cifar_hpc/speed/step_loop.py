@@ -51,7 +51,7 @@ class StepLoop(_TrainingEpochLoop):
         super().advance(data_fetcher)
 
     def _nothing_listens(self, data_fetcher: _DataFetcher) -> bool:
-        """Whether Lightning would do nothing between steps but count them."""
+        """Checks whether Lightning would do nothing between steps but count them."""
         trainer = self.trainer
         module, precision = trainer.lightning_module, trainer.precision_plugin
         return (
@@ -107,7 +107,7 @@ class StepLoop(_TrainingEpochLoop):
 
 
 def _take_step(strategy: Any, module: LightningModule, optimizer: Any, batch: Any, batch_idx: int) -> Any:
-    """One step of the optimiser; the loss, detached."""
+    """Takes one step of the optimiser, and returns the loss, detached."""
 
     def closure() -> Any:
         loss = strategy.training_step(batch, batch_idx)
@@ -123,5 +123,5 @@ def _step_hooks(callbacks: list[Callback], name: str) -> list[Any]:
 
 
 def _listens(callback: Callback, hook: str) -> bool:
-    """Whether a callback has a hook of its own; None, as in EpochCallback, is none."""
+    """Checks whether a callback has a hook of its own; None, as in EpochCallback, is none."""
     return callable(getattr(callback, hook)) and is_overridden(hook, callback, Callback)

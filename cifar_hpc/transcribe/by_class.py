@@ -20,7 +20,7 @@ _LINE = re.compile(rf"\s*(\S.*?)\s+(?:({_SHARE})\s+({_SHARE})\s+)?({_SHARE})\s+(
 
 
 def without_reports(text: str) -> str:
-    """A text with empty lines where `classification_report` printed something; the same if that stands nowhere."""
+    """Empties the lines in which `classification_report` printed something; returns a text without such as it is."""
     lines, within = text.splitlines(keepends=True), False
     for at, line in enumerate(lines):
         within = _HEAD.fullmatch(line) is not None or (within and (not line.strip() or bool(_LINE.fullmatch(line))))
@@ -32,9 +32,9 @@ def read_report(path: Path, text: str, number: int | None) -> Table:
     """Reads what `classification_report` prints, whatever stands around it.
 
     Args:
-        path: of the file, for messages.
-        text: of it.
-        number: which of several, from 1.
+        path: path of the file, for messages.
+        text: text of the file.
+        number: which of several reports, from 1.
 
     Raises:
         UserError: if there is none, or several and none is named.
@@ -53,7 +53,7 @@ def read_report(path: Path, text: str, number: int | None) -> Table:
 
 
 def line_of_averages(table: Table) -> int | None:
-    """The line that is the row's; null where the table is not by class."""
+    """Finds the line that is the row's; null where the table is not by class."""
     names = [_name(line) for line in table.lines]
     return next((names.index(name) for name in _AVERAGES if name in names), None)
 
@@ -61,7 +61,7 @@ def line_of_averages(table: Table) -> int | None:
 def row_of(
     table: Table, keys: Sequence[str | None], cells: Mapping[tuple[int, int], PrintedNumber]
 ) -> tuple[FoundRow, list[str]]:
-    """The row of a table by class, of which only accuracy, averages and images are a row's; with notes."""
+    """Makes the row of a table by class, of which only accuracy, averages and images are a row's; with notes."""
     at = line_of_averages(table)
     assert at is not None
     line = table.lines[at]
@@ -81,7 +81,7 @@ def row_of(
 
 
 def _test_set(table: Table, averages: Line) -> tuple[dict[str, Any] | None, list[str]]:
-    """Images of each class, as the column `support` counts them; with notes."""
+    """Reads the images of each class, as the column `support` counts them; with notes."""
     column = next((i for i, name in enumerate(table.columns) if name.lower() == "support"), None)
     if column is None:
         return None, []
@@ -98,7 +98,7 @@ def _name(line: Line) -> str:
 
 
 def _count(cell: str) -> int:
-    """A whole number, which pandas prints as 1000.0; 0 for anything else."""
+    """Reads a whole number, which pandas prints as 1000.0; 0 for anything else."""
     try:
         found = read(cell)
     except UnreadableError:

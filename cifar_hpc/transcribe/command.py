@@ -31,18 +31,18 @@ class Request:
         table: the file.
         report: id of the report.
         where: the table's place in the report; empty for the file's name.
-        form: of `FORMATS`; null to tell by the text.
+        form: format of the file, of `FORMATS`; null to tell by the text.
         number: which of several tables, from 1.
-        encoding: of a file that is no UTF-8.
-        columns: `NAME=KEY` each.
-        units: `percent`, `fraction`, or `NAME=` one of them.
-        decimal: comma or point.
-        kind: rows or curve.
+        encoding: encoding of a file that is no UTF-8.
+        columns: what columns are, each as `NAME=KEY`.
+        units: units of values: `percent`, `fraction`, or `NAME=` one of them.
+        decimal: what stands before decimals, comma or point.
+        kind: what the table's lines are, rows or a curve.
         brackets: what numbers in brackets behind others are, std or ignore.
-        runs: over how many the report takes its means.
-        images: of the test set.
-        classes: of the test set.
-        class_images: of each class, or one number for all.
+        runs: number of runs over which the report takes its means.
+        images: number of images in the test set.
+        classes: number of classes in the test set.
+        class_images: number of images of each class, or one number for all.
         base: file or name of a row whose experiment the rows take over.
         replace: whether files that were transcribed before are replaced.
     """
@@ -154,7 +154,7 @@ def command(request: Request) -> int:
 
 
 def _read(request: Request) -> tuple[list[FoundRow], list[str]]:
-    """The rows of the file, numbered, and what a reader should know of how they were found."""
+    """Reads the rows of the file, numbered, and what a reader should know of how they were found."""
     choices = Choices(
         dict(_pairs(request.columns, "--columns")),
         dict(_units(request.units)),
@@ -171,13 +171,13 @@ def _read(request: Request) -> tuple[list[FoundRow], list[str]]:
 
 
 def _told(path: Path, name: Names, row: FoundRow) -> str:
-    """A row's line on the terminal."""
+    """Writes a row's line for the terminal."""
     numbers = ", ".join(f"{key} {digits}" for key, digits in row.reported.items())
     return f"{path} ({name.label}): {numbers}{f'; {len(row.curve)} epochs' if row.curve else ''}"
 
 
 def _agreed(test_set: dict[str, Any] | None, row: FoundRow) -> dict[str, Any] | None:
-    """The test set that the flags name, or else the table's support.
+    """Picks the test set that the table's support counts, or else the one that the flags name.
 
     Raises:
         UserError: if both do, and do not agree.
@@ -188,7 +188,7 @@ def _agreed(test_set: dict[str, Any] | None, row: FoundRow) -> dict[str, Any] | 
 
 
 def _tables(request: Request) -> list[Table]:
-    """The file's table, or the trainings of its log."""
+    """Reads the file's table, or the trainings of its log."""
     path = request.table
     text = read_text(path, request.encoding)
     form = request.form
@@ -210,7 +210,7 @@ def _tables(request: Request) -> list[Table]:
 
 
 def _form(path: Path, text: str) -> str:
-    """Which of `FORMATS` a text has."""
+    """Tells which of `FORMATS` a text has."""
     if is_markdown(text):
         return "markdown"
     rest = by_class.without_reports(text)
@@ -239,7 +239,7 @@ def _units(given: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _test_set(request: Request) -> dict[str, Any] | None:
-    """The group of that name, from the flags."""
+    """Makes the group `test_set` from the flags; null where they name none."""
     images, classes, each = request.images, request.classes, list(request.class_images)
     if images is None and classes is None and not each:
         return None
@@ -256,7 +256,7 @@ def _test_set(request: Request) -> dict[str, Any] | None:
 
 
 def _base(request: Request, collection: Collection) -> dict[str, Any] | None:
-    """The experiment of another row."""
+    """Reads the experiment of the row that --base names; null where it names none."""
     if request.base is None:
         return None
     path = folder.configuration_file(request.base, "--base", with_packaged=True)

@@ -24,8 +24,8 @@ class Curves:
     """Makes a row of each training.
 
     Args:
-        path: of the file, for messages.
-        table: with a line for each epoch.
+        path: path of the file, for messages.
+        table: a table with a line for each epoch.
         keys: what each column is.
         cells: the numbers, by line and column, in our units.
 
@@ -46,7 +46,7 @@ class Curves:
         self.several: dict[str, None] = {}
 
     def rows(self) -> list[FoundRow]:
-        """A row for each training that has a value."""
+        """Makes a row for each training that has a value."""
         groups: dict[str, list[int]] = defaultdict(list)
         nowhere = []
         for number, line in enumerate(self.table.lines):
@@ -78,7 +78,7 @@ class Curves:
         return row
 
     def _epochs(self, label: str, numbers: Sequence[int]) -> dict[int, int]:
-        """The epoch of each line as printed; tells of those that stand twice, and of an order that is none."""
+        """Reads the epoch of each line as printed; tells of those that stand twice, and of an order that is none."""
         epochs = {n: int(Decimal(self.cells[n, self.at].digits)) for n in numbers}
         place = {n: self.table.lines[n].place for n in numbers}
         if behind := [(a, b) for a, b in pairwise(numbers) if epochs[b] < epochs[a]]:
@@ -97,7 +97,7 @@ class Curves:
         return epochs
 
     def _values(self, epochs: Mapping[int, int]) -> Values:
-        """The values of whole epochs, counted from 1."""
+        """Collects the values of whole epochs, counted from 1."""
         values: Values = {}
         for column, key in self.columns.items():
             own: dict[int, dict[str, None]] = defaultdict(dict)

@@ -38,14 +38,14 @@ class Names:
 
 
 def names_of(row: FoundRow, report: str, where: str, table: Path, alone: bool) -> Names:
-    """What a row is called.
+    """Names a row.
 
     Args:
         row: the row.
         report: id of its report.
-        where: the table's place in it; empty for the file's name.
-        table: the file.
-        alone: whether the file has no other.
+        where: the table's place in the report; empty for the file's name.
+        table: the file that was read.
+        alone: whether the file has no other row.
     """
     of = f"{'run' if row.is_training else 'row'} {row.number}"
     own = _slug(where or table.stem)
@@ -58,7 +58,7 @@ def names_of(row: FoundRow, report: str, where: str, table: Path, alone: bool) -
 
 
 def _slug(text: str) -> str:
-    """A part of an id: `Table 2` gives table2."""
+    """Makes a part of an id: `Table 2` gives table2."""
     return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[^\W\d_])[ _]+(?=\d)", "", text.lower())).strip("_")
 
 
@@ -69,13 +69,13 @@ def text_of(
     test_set: Mapping[str, Any] | None,
     base: Mapping[str, Any] | None,
 ) -> str:
-    """A row's file.
+    """Writes the text of a row's file.
 
     Args:
         row: what it holds.
         table: the file that was read.
         names: what the row is called.
-        test_set: the group of that name; null for none.
+        test_set: the group `test_set`; null for none.
         base: the experiment of another row; null for none.
     """
     printed = [line.rstrip() for line in row.text.splitlines()]
@@ -108,12 +108,12 @@ def text_of(
 
 
 def _number(digits: str) -> str:
-    """A number for YAML: as a text where a number would not keep its digits."""
+    """Writes a number for YAML: as a text where a number would not keep its digits."""
     return digits if digits in (repr(float(digits)), str(int(float(digits)))) else f'"{digits}"'
 
 
 def _quoted(text: str) -> str:
-    """A text for YAML, quoted where it must be."""
+    """Writes a text for YAML, quoted where it must be."""
     plain = re.fullmatch(r"[A-Za-z][\w-]*", text) and yaml.safe_load(text) == text
     return text if plain else yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10**6).strip()
 
@@ -128,10 +128,10 @@ def write(collection: Collection, report: str, table: Path, files: Mapping[Path,
     """Writes the rows' files, and the report into collection.yaml where it is new.
 
     Args:
-        collection: where to.
-        report: its id.
+        collection: the collection to write to.
+        report: id of the report.
         table: the file that was read.
-        files: their texts by path.
+        files: texts of the rows' files by path.
         replace: whether files that were made of the same table before are replaced, and kept beside.
 
     Raises:
@@ -170,7 +170,7 @@ def write(collection: Collection, report: str, table: Path, files: Mapping[Path,
 
 
 def _is_of(path: Path, report: str, table: Path) -> bool:
-    """Whether a row of the report was made of a table."""
+    """Checks whether a row of the report was made of a table."""
     text = path.read_text(encoding="utf-8", errors="replace")
     return f"\n{_MARK} {table.name}, " in f"\n{text}" and f"\n  report: {_quoted(report)}\n" in text
 
@@ -191,7 +191,7 @@ def _check_replaced(there: Sequence[Path], report: str, table: Path, replace: bo
 
 
 def _beside(path: Path) -> Path:
-    """Where what a file held before is kept: ROW.yaml.before, or with a number behind it."""
+    """Names the file that keeps what a file held before: ROW.yaml.before, or with a number behind it."""
     names = (path.with_name(f"{path.name}.before{number if number > 1 else ''}") for number in count(1))
     return next(name for name in names if not name.exists())
 
@@ -206,7 +206,7 @@ def _undo(touched: list[Path], kept: Mapping[Path, Path]) -> None:
 
 
 def _with_report(index: Path, text: str, report: str) -> str:
-    """collection.yaml with one report more."""
+    """Adds a report to the text of collection.yaml."""
     entry = [f"  {_quoted(report)}:", f"    title: {_quoted(report)}"]
     lines = text.splitlines()
     if "reports: {}" in lines:

@@ -18,7 +18,7 @@ class Choices:
         units: percent or fraction, by column; under the empty name for all columns of which it is not certain.
         decimal: what stands before decimals.
         kind: whether its lines are rows or epochs.
-        runs: over how many the report takes its means.
+        runs: number of runs over which the report takes its means.
         brackets: what a number in brackets behind another is: its standard deviation, or nothing that is taken.
     """
 
@@ -35,15 +35,15 @@ class FoundRow:
     """A row as the table has it.
 
     Attributes:
-        number: of the line in the table, or of the training in the log, from 1.
+        number: number of the line in the table, or of the training in the log, from 1.
         label: what the table calls it; empty where it does not.
-        place: of its lines in the file.
+        place: place of its lines in the file.
         text: its lines as printed.
         reported: digits by key.
         averages: macro, weighted or micro, where the head says so.
         curve: digits by key of each epoch, in order.
         is_training: whether the table or log is of this training's epochs.
-        test_set: the group of that name, where the table counts the images; null where it does not.
+        test_set: the group `test_set`, where the table counts the images; null where it does not.
     """
 
     number: int
@@ -58,17 +58,17 @@ class FoundRow:
 
 
 def listed(items: Iterable[str], most: int = 5) -> str:
-    """Items parted by commas; of more than a few the first, and how many more there are."""
+    """Lists items parted by commas; of more than a few the first, and how many more there are."""
     every = list(dict.fromkeys(items))
     return ", ".join(every[:most]) + f" and {len(every) - most} more" * (len(every) > most)
 
 
 def summed_up(lines: Sequence[str], what: str) -> list[str]:
-    """Lines to print: of very many the first, and how many more there are.
+    """Shortens lines to print: of very many it keeps the first, and says how many more there are.
 
     Args:
         lines: all of them.
-        what: they are, in words behind their number.
+        what: what they are, in words behind their number.
     """
     told = list(islice(lines, MOST_TOLD))
     return told + [f"and {len(lines) - MOST_TOLD:,} more {what}"] * (len(lines) > MOST_TOLD)

@@ -14,8 +14,8 @@ class Labels:
     """The labels of a table's lines.
 
     Args:
-        table: whose.
-        columns: of the label.
+        table: the table.
+        columns: places of the label's columns, from 0.
         merged: whether an empty cell is the one above it even where there is one such column; of several it always is.
 
     Attributes:
@@ -40,7 +40,7 @@ class Labels:
             self.notes.append(f"empty cells of {name} are taken as merged and filled from above: {listed(places)}")
 
     def of(self, number: int) -> str:
-        """What the label's columns say of a line; a number with its column's name; empty where they say nothing."""
+        """Joins what the label's columns say of a line, a number with its column's name; empty if they say nothing."""
         parts = []
         for column, text in zip(self.columns, self.cells[number], strict=True):
             name, bare = self.table.columns[column], is_numeric(text) and not any(c.isalpha() for c in text)
@@ -49,7 +49,7 @@ class Labels:
         return ", ".join(parts)
 
     def of_row(self, number: int) -> str:
-        """The label of a row of its own: without one, the first cell under its head, else its number."""
+        """Finds the label of a row of its own: without one, the first cell under its head, else its number."""
         line, name = self.table.lines[number], self.table.columns[0]
         first = "" if self.columns or is_blank(line.cells[0]) else f"{name} {clean(line.cells[0])}".strip()
         label = self.of(number) or first
@@ -63,7 +63,7 @@ class Labels:
 
 
 def repeated(rows: Sequence[FoundRow]) -> list[str]:
-    """A note on the labels that several rows have."""
+    """Makes a note on the labels that several rows have."""
     by_label = defaultdict(list)
     for row in rows:
         by_label[row.label].append(f"row {row.number}")

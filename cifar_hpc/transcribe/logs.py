@@ -61,8 +61,8 @@ class _Log:
         self.runs: list[_Run] = []
         self.epoch: int | None = None
         self.split = ""
-        self.steps: int | None = None  # of the Keras bar that this epoch has filled
-        self.count: re.Match[str] | None = None  # of images, in the line before
+        self.steps: int | None = None  # a full Keras bar with another number is an evaluation's
+        self.count: re.Match[str] | None = None  # with fewer images than here another pass begins
         self.phase = 0
         self.keras = self.of_steps = self.results = self.unmarked = False
 
@@ -91,7 +91,7 @@ class _Log:
 
 
 def looks_like_log(text: str) -> bool:
-    """Whether lines of a text name an epoch or fill a bar, and print values by name."""
+    """Checks whether lines of a text name an epoch or fill a bar, and print values by name."""
     lines = [line for _, line in _screen(text)]
     marks = (_EPOCH.search, _KERAS.match, _BAR.match, _TUTORIAL.match, _COUNT.search)
     named = any(mark(line) for line in lines for mark in marks)
@@ -99,7 +99,7 @@ def looks_like_log(text: str) -> bool:
 
 
 def read_log(text: str) -> list[Table]:
-    """The trainings in a log, each as a table with a line for each epoch."""
+    """Reads the trainings in a log, each as a table with a line for each epoch."""
     log = _Log()
     for at, line in _screen(text):
         _read_line(log, at, line)
@@ -107,7 +107,7 @@ def read_log(text: str) -> list[Table]:
 
 
 def _screen(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that a terminal showed, with their numbers in the file."""
+    """Yields the lines that a terminal showed, with their numbers in the file."""
     for at, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         shown = ""
         for part in re.split(r"[\r\b]+", _COLOURS.sub("", line)):
@@ -146,7 +146,7 @@ def _read_line(log: _Log, at: int, line: str) -> None:
 
 
 def _read_bar(log: _Log, at: int, line: str, bar: re.Match[str], of_epoch: bool) -> None:
-    """A bar of tqdm, which Lightning's is too; what stands behind a full one is the epoch's."""
+    """Reads a bar of tqdm, which Lightning's is too; what stands behind a full one is the epoch's."""
     if bar["at"] != bar["of"] or re.search("sanity|dataloader", bar["head"], re.I):
         return
     split = SPLIT_WORD.search(bar["head"])
@@ -159,7 +159,7 @@ def _read_bar(log: _Log, at: int, line: str, bar: re.Match[str], of_epoch: bool)
 
 
 def _read_keras(log: _Log, at: int, line: str, found: re.Match[str]) -> None:
-    """A bar of Keras, or its one line an epoch; a second full one in an epoch is an evaluation."""
+    """Reads a bar of Keras, or its one line an epoch; a second full one in an epoch is an evaluation."""
     done, steps = int(found[1]), int(found[2])
     log.keras = True
     if done != steps or re.search(r"\bETA\b", found[3]):
@@ -176,7 +176,7 @@ def _read_keras(log: _Log, at: int, line: str, found: re.Match[str]) -> None:
 
 
 def _read_plain(log: _Log, at: int, line: str, rest: str) -> None:
-    """A line that a script prints."""
+    """Reads a line that a script prints."""
     if alone := re.fullmatch(rf"\W*{SPLIT_WORD.pattern}\w*\W*", rest, re.I):
         log.split = _part(alone[1])
         return
@@ -202,8 +202,8 @@ def _count(log: _Log, counts: re.Match[str]) -> None:
     """Goes to the test behind the training, of scripts that count the images so far: each pass begins with few again.
 
     Args:
-        log: so far.
-        counts: right answers, images and, where there is a bar, steps and all steps.
+        log: the log so far.
+        counts: a match of right answers, images and, where there is a bar, steps and all steps.
     """
     before, bar = log.count, counts[3] is not None
     log.count = counts
@@ -221,7 +221,7 @@ def _count(log: _Log, counts: re.Match[str]) -> None:
 
 
 def _means_of_last_step(rest: str) -> Iterator[tuple[str, str]]:
-    """What stands in brackets behind a step's values is the mean so far: at the last step the epoch's."""
+    """Yields the means so far, in brackets behind the last step's values: at that step they are the epoch's."""
     steps = _OF_STEPS.search(rest)
     if steps is None or int(steps[1]) < int(steps[2]) - 1:
         return
@@ -235,7 +235,7 @@ def _means_of_last_step(rest: str) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(text: str, split: str) -> Iterator[tuple[str, str]]:
-    """Names and their values in a line; a name without a part of the data takes the one named before it."""
+    """Yields names and their values in a line; a name without a part of the data takes the one named before it."""
     found: list[tuple[str, str, str]] = []  # the part in the text, the name, the value
     end = 0
     for pair in _PAIR.finditer(text):
@@ -271,12 +271,12 @@ def _pairs(text: str, split: str) -> Iterator[tuple[str, str]]:
 
 
 def _part(word: str) -> str:
-    """One word for each part of the data."""
+    """Gives each part of the data one word."""
     return {"tr": "train", "va": "val", "te": "test"}[word.lower()[:2]]
 
 
 def _percent(hits: str, of: str) -> str:
-    """How many of a power of ten, in percent, with all digits of the count."""
+    """Turns hits out of a power of ten into percent, with all digits of the count."""
     places = len(of) - 3
     return f"{int(hits) / 10**places:.{max(places, 0)}f}"
 

@@ -97,11 +97,11 @@ class PrintedNumber:
     """A number as it is printed.
 
     Attributes:
-        digits: with a point before the decimals and nothing between thousands.
-        unit: of `UNITS`; empty where the cell has none.
-        std: behind a ±, written likewise.
+        digits: its digits, with a point before the decimals and nothing between thousands.
+        unit: unit of `UNITS`; empty where the cell has none.
+        std: digits of the standard deviation, written in the same way; null where the cell has none.
         beside: footnote marks and differences, which are no part of it.
-        approximate: whether the cell says about.
+        approximate: whether the cell says that the number is approximate, as by "about" or ~.
     """
 
     digits: str
@@ -112,7 +112,7 @@ class PrintedNumber:
 
 
 def clean(text: str) -> str:
-    """A cell or header without the markup of Markdown, HTML and LaTeX around it."""
+    """Strips a cell or header of the markup of Markdown, HTML and LaTeX around it."""
     text = html.unescape(text)
     for written, plain in _WRITTEN.items():
         text = text.replace(written, plain)
@@ -125,23 +125,23 @@ def clean(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether a cell prints nothing."""
+    """Checks whether a cell prints nothing."""
     return clean(text).lower() in BLANK
 
 
 def is_numeric(text: str) -> bool:
-    """Whether a cell begins as a number does, or is a time."""
+    """Checks whether a cell begins as a number does, or is a time."""
     return re.match(rf"\(?\s*[<>]?\s*{_NUMBER}", _ABOUT.sub("", clean(text), count=1)) is not None
 
 
 def holds_spread(text: str) -> bool:
-    """Whether a cell has a number and its deviation, behind a ± or in brackets."""
+    """Checks whether a cell has a number and its deviation, behind a ± or in brackets."""
     cell = clean(text)
     return "±" in cell or _BRACKETS.fullmatch(_MARKS.sub("", cell)) is not None
 
 
 def takes_decimal_comma(cells: Iterable[str]) -> bool:
-    """Whether a table writes 86,21 for 86.21, as far as its own numbers show.
+    """Checks whether a table writes 86,21 for 86.21, as far as its own numbers show.
 
     Raises:
         UnreadableError: if they do not show, or show both.
@@ -166,7 +166,7 @@ def read(text: str, comma: bool = False, brackets: str | None = None) -> Printed
     """Reads one cell.
 
     Args:
-        text: of the cell.
+        text: text of the cell.
         comma: whether a comma stands before the decimals.
         brackets: what a number in brackets behind another is, of `Choices`; null where nobody said.
 
@@ -206,7 +206,7 @@ def read(text: str, comma: bool = False, brackets: str | None = None) -> Printed
 
 
 def _with_brackets(cell: str, pair: re.Match[str], comma: bool, brackets: str | None) -> PrintedNumber:
-    """A number with another in brackets behind it.
+    """Reads a number with another in brackets behind it.
 
     Raises:
         BracketsError: if nobody said what that is.
@@ -226,12 +226,12 @@ def _with_brackets(cell: str, pair: re.Match[str], comma: bool, brackets: str | 
 
 
 def shift(digits: str, places: int) -> str:
-    """A number times a power of ten, with the digits that it is printed with: 0.8620 in percent is 86.20."""
+    """Multiplies a number by a power of ten, with the digits that it is printed with: 0.8620 in percent is 86.20."""
     return format(Decimal(digits).scaleb(places), "f")
 
 
 def in_seconds(digits: str, unit: str) -> str:
-    """A time in seconds."""
+    """Turns a time into seconds."""
     if unit == "ms":
         return shift(digits, -3)
     seconds = Decimal(digits) * {"s": 1, "min": 60, "h": 3600}[unit]
@@ -243,7 +243,7 @@ def _seconds(hours: str | None, minutes: str | None, seconds: str | None) -> str
 
 
 def _plain(number: str, comma: bool) -> str:
-    """A number as Python writes it.
+    """Writes a number as Python does.
 
     Raises:
         UnreadableError: if its commas and points are not where they could be.

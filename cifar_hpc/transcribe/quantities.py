@@ -27,7 +27,7 @@ _SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 SPLIT_WORD = re.compile(r"(?<![a-z])(train(?:ing)?|val(?:id(?:ation)?|idating)?|test(?:ing)?)(?![a-z])", re.I)
-"""Names a part of the data in a line of text."""
+"""Finds the name of a part of the data in a line of text."""
 
 # The first of these of which all words stand in a name is what it means.
 _KINDS: tuple[tuple[str, tuple[set[str], ...]], ...] = (
@@ -73,10 +73,10 @@ class Meaning:
     """What a column holds.
 
     Attributes:
-        kind: of quantity, as accuracy; empty for none that is known.
-        split: train, validation, test; empty where none is named.
-        unit: that the head names, of `UNITS`; empty for none.
-        averages: macro, weighted or micro, where the head says so.
+        kind: kind of quantity, such as accuracy; empty for none that is known.
+        split: part of the data: train, validation or test; empty where none is named.
+        unit: unit that the head names, of `UNITS`; empty for none.
+        averages: kind of average: macro, weighted or micro, where the head says so.
         total: whether a time is said to be the total.
     """
 
@@ -88,12 +88,12 @@ class Meaning:
 
 
 def names_spread(text: str) -> bool:
-    """Whether a head or a caption says that standard deviations stand beside the values."""
+    """Checks whether a head or a caption says that standard deviations stand beside the values."""
     return re.search(_SPREAD, clean(text), re.I) is not None
 
 
 def without_spread(name: str) -> str:
-    """The head of a column whose cells hold means and deviations, without what it says of these."""
+    """Takes from the head of a column, whose cells hold means and deviations, what it says of these."""
     return _MEAN_AND_SPREAD.sub(" ", clean(name))
 
 
@@ -135,7 +135,7 @@ def meaning(name: str) -> Meaning:
 
 
 def row_key(found: Meaning) -> str | None:
-    """Under which key a row reports this; None where no key is sure."""
+    """Finds the key under which a row reports this; None where no key is sure."""
     if found.kind == "accuracy":
         return f"{found.split}_accuracy_percent" if found.split else None
     if found.kind in ("top5", "error", "precision", "recall", "f1"):
@@ -154,7 +154,7 @@ def row_key(found: Meaning) -> str | None:
 
 
 def point_key(found: Meaning) -> str | None:
-    """Under which key a log's epoch has this; None where no key is sure, a row's where a log prints it once."""
+    """Finds the key under which a log's epoch has this; None where no key is sure, a row's if a log prints it once."""
     if found.kind == "accuracy":
         return f"{found.split}_accuracy_percent" if found.split else None
     if found.kind == "loss":

@@ -45,21 +45,21 @@ class Reading:
     """Reads one table; gathers what is wrong with it, and what a reader should know.
 
     Args:
-        path: of the file, for messages.
-        table: its cells.
-        choices: of the user.
+        path: path of the file, for messages.
+        table: the table.
+        choices: what the user said of it.
     """
 
     def __init__(self, path: Path, table: Table, choices: Choices) -> None:
         self.path, self.table, self.choices = path, table, choices
         self.faults: list[str] = []
-        self.open: list[str] = []  # columns that may be in percent or not
+        self.open: list[str] = []  # in percent or not: asked of all columns at once
         self.notes = list(table.notes)
         self.meanings = [self._meaning(column) for column in range(len(table.columns))]
         self.keys: list[str | None] = [None] * len(table.columns)
 
     def rows(self) -> list[FoundRow]:
-        """The rows.
+        """Makes the rows.
 
         Raises:
             UserError: one sentence, on a line of its own, on each thing that is wrong or that only the user can say.
@@ -87,13 +87,13 @@ class Reading:
             raise UserError("\n".join(summed_up(list(dict.fromkeys(self.faults)), "faults of its cells")))
 
     def _meaning(self, column: int) -> Meaning:
-        """What the head says of the values; where each has its deviation beside it, that is no column of deviations."""
+        """Reads what a head says of its values; values with deviations beside them are no column of deviations."""
         name = self.table.columns[column]
         spread = any(holds_spread(line.cells[column]) for line in self.table.lines)
         return meaning(without_spread(name) if spread else name)
 
     def _given(self) -> dict[int, str]:
-        """The keys that the user gives, by column."""
+        """Finds the keys that the user gives, by column."""
         given, known = {}, (*ROW_KEYS, *POINT_KEYS, *OTHER_KEYS)
         for name, key in self.choices.columns.items():
             if key not in known:
@@ -104,7 +104,7 @@ class Reading:
         return given
 
     def _named(self, name: str, flag: str) -> list[int]:
-        """The column that a name means."""
+        """Finds the column that a name means; tells where there is none, or several."""
         columns = self.table.columns
         if name.startswith("#") and name[1:].isdecimal() and 1 <= int(name[1:]) <= len(columns):
             return [int(name[1:]) - 1]
@@ -121,7 +121,7 @@ class Reading:
         return found[:1]
 
     def _is_curve(self, given: Mapping[int, str]) -> bool:
-        """Whether the lines are the epochs of trainings, not trainings."""
+        """Checks whether the lines are the epochs of trainings, not trainings."""
         if self.choices.kind or self.table.is_log:
             return self.table.is_log or self.choices.kind == "curve"
         kinds = {i: given.get(i, found.kind) for i, found in enumerate(self.meanings)}
@@ -228,7 +228,7 @@ class Reading:
                 )
 
     def _drop_repeats(self, given: Mapping[int, str]) -> None:
-        """One column for each key: the user's, or the one that says it is the whole epoch's; else asks."""
+        """Keeps one column for each key: the user's, or the one that says it is the whole epoch's; else asks."""
         by_key = defaultdict(list)
         for column, key in enumerate(self.keys):
             if key not in (None, "label", "ignore"):
@@ -256,7 +256,7 @@ class Reading:
         )
 
     def _cells(self) -> dict[tuple[int, int], PrintedNumber]:
-        """The numbers of all columns that have a key, by line and column, in our units."""
+        """Reads the numbers of all columns that have a key, by line and column, in our units."""
         columns = [i for i, key in enumerate(self.keys) if key not in (None, "label", "ignore")]
         comma = self._takes_comma(line.cells[i] for i in columns for line in self.table.lines)
         self._check()
@@ -270,7 +270,7 @@ class Reading:
         return cells
 
     def _read(self, columns: Sequence[int], comma: bool) -> dict[tuple[int, int], PrintedNumber]:
-        """The numbers of columns as printed; tells of cells with something else than one, or something beside it."""
+        """Reads the numbers of columns as printed; tells of cells with something else, or something beside one."""
         cells: dict[tuple[int, int], PrintedNumber] = {}
         told: dict[str, list[str]] = defaultdict(list)
         asked: list[str] = []
@@ -314,7 +314,7 @@ class Reading:
             return False
 
     def _in_our_unit(self, column: int, cells: Mapping[int, PrintedNumber]) -> dict[int, PrintedNumber]:
-        """A column's numbers in percent or seconds; counts as whole numbers."""
+        """Turns a column's numbers into percent or seconds, and tells of those that cannot be; counts must be whole."""
         key, name = str(self.keys[column]), self.table.columns[column]
         if key.endswith("_percent"):
             found = self._percentages(column, cells)
@@ -388,7 +388,7 @@ class Reading:
         return {n: PrintedNumber(in_seconds(c.digits, c.unit or head.unit or "s"), "s") for n, c in cells.items()}
 
     def _lines(self, cells: Mapping[tuple[int, int], PrintedNumber]) -> list[FoundRow]:
-        """A row for each line; of a table by class, as scikit-learn prints one, a row for its averages."""
+        """Makes a row for each line; of a table by class, as scikit-learn prints one, a row for its averages."""
         if line_of_averages(self.table) is not None:
             row, notes = row_of(self.table, self.keys, cells)
             self.notes += notes
@@ -411,7 +411,7 @@ class Reading:
         return found
 
     def _curves(self, cells: Mapping[tuple[int, int], PrintedNumber]) -> list[FoundRow]:
-        """A row for each training, with its epochs."""
+        """Makes a row for each training, with its epochs."""
         if "epoch" not in self.keys:
             self.faults.append(f'{self.path} has no column of epochs; --columns "NAME=epoch" says which it is')
             return []
@@ -422,7 +422,7 @@ class Reading:
         return found
 
     def _spread(self, row: FoundRow, printed: Mapping[str, PrintedNumber]) -> None:
-        """The standard deviation that stands behind a row's first accuracy or error."""
+        """Takes the standard deviation that stands behind a row's first accuracy or error."""
         spread = {key: cell.std for key, cell in printed.items() if cell.std is not None}
         main = next((key for key in ("test_accuracy_percent", "error_percent", *ROW_KEYS) if key in spread), None)
         if main is not None and "std_percent" not in row.reported and main.endswith("_percent"):

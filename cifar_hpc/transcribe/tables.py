@@ -36,12 +36,12 @@ class Table:
     """A table, or the epochs of a log as one.
 
     Attributes:
-        columns: their heads.
-        lines: below them.
+        columns: heads of the columns.
+        lines: lines below the heads.
         notes: what a reader should know of how they were found.
         is_log: whether it was a log.
         fractions: whether what wrote the log gives accuracies as fractions of 1.
-        planned_epochs: that the log says it is to have.
+        planned_epochs: number of epochs that the log says it is to have.
         caption: what stands above it, or around it in Markdown.
     """
 
@@ -55,7 +55,7 @@ class Table:
 
 
 def read_text(path: Path, encoding: str | None) -> str:
-    """A file's text.
+    """Reads a file's text.
 
     Raises:
         UserError: if it cannot be read.
@@ -76,7 +76,7 @@ def read_text(path: Path, encoding: str | None) -> str:
 
 
 def is_markdown(text: str) -> bool:
-    """Whether a text has the line that a Markdown table draws under its head."""
+    """Checks whether a text has the line that a Markdown table draws under its head."""
     return any("|" in line and "-" in line and _SEPARATOR.match(line) for line in text.splitlines())
 
 
@@ -84,8 +84,8 @@ def read_markdown(path: Path, text: str, number: int | None) -> Table:
     """Reads a Markdown table.
 
     Args:
-        path: of the file, for messages.
-        text: of it.
+        path: path of the file, for messages.
+        text: text of the file.
         number: which of several tables, from 1.
 
     Raises:
@@ -128,21 +128,21 @@ def read_delimited(path: Path, text: str, kind: str) -> Table:
 
 
 def guess_delimited(path: Path, text: str) -> str:
-    """`tsv` where tabs part most lines, else `csv`."""
+    """Guesses `tsv` where the file's name says so or tabs part most lines, else `csv`."""
     tabs = sum("\t" in line for line in text.splitlines() if line.strip())
     lines = sum(bool(line.strip()) for line in text.splitlines())
     return "tsv" if path.suffix.lower() in (".tsv", ".tab") or tabs * 2 > lines else "csv"
 
 
 def _agreement(rows: Sequence[tuple[int, int, list[str]]]) -> tuple[float, int]:
-    """How many lines share the commonest number of cells, and that number."""
+    """Computes the share of lines that have the commonest number of cells, and that number."""
     widths = Counter(len(cells) for _, _, cells in rows)
     width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
     return (count / max(1, len(rows)) if width > 1 else 0.0, width)
 
 
 def _split(path: Path, text: str, delimiter: str) -> list[tuple[int, int, list[str]]]:
-    """First line, last line and cells of each record that is not blank."""
+    """Splits a text into records that are not blank: first line, last line and cells of each."""
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     rows, before = [], 0
     try:
@@ -184,12 +184,12 @@ def _table(path: Path, rows: list[tuple[int, list[str], str]]) -> Table:
 
 
 def _filled(cells: Sequence[str]) -> int:
-    """How many cells there are up to the last that is not empty."""
+    """Counts the cells up to the last that is not empty."""
     return max((index for index, cell in enumerate(cells, 1) if cell), default=0)
 
 
 def _heads(rows: list[tuple[int, list[str], str]]) -> tuple[tuple[str, ...], list[tuple[int, list[str], str]]]:
-    """The columns' names, from as many lines as the head has, and the lines below it."""
+    """Reads the columns' names, from as many lines as the head has, and parts them from the lines below it."""
     count = 1
     spans = "" in rows[0][1][1 : _filled(rows[0][1])] or _filled(rows[0][1]) < max(_filled(r[1]) for r in rows)
     repeats = len(set(filter(None, rows[0][1]))) < len(list(filter(None, rows[0][1])))
@@ -210,12 +210,12 @@ def _heads(rows: list[tuple[int, list[str], str]]) -> tuple[tuple[str, ...], lis
 
 
 def _are_units(cells: Sequence[str]) -> bool:
-    """Whether a line names the units of the columns above it."""
+    """Checks whether a line names the units of the columns above it."""
     return all(clean(cell).strip("()[] ").lower() in UNITS for cell in cells if cell)
 
 
 def _upright(table: Table) -> Table:
-    """The table with a line for each run: some have the quantities at the side and the runs across."""
+    """Turns a table so that it has a line for each run: some have the quantities at the side and the runs across."""
     across = [bool(meaning(name).kind) for name in table.columns[1:]]
     down = [bool(meaning(line.cells[0]).kind) for line in table.lines]
     if any(across) or not any(down):

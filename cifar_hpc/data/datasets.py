@@ -34,7 +34,7 @@ class Dataset:
         test_labels_sha256: digest of the test labels alone, one byte an image in dataset order, by which a
             record's labels are known to be the true ones without the dataset.
         official_md5: the official files that hold the images, with their MD5s.
-        archives: official archives, in the order in which a download tries them.
+        archives: official archives, of which the first is downloaded and any is taken where it lies.
         npm_package: name and version of a lossless copy on the npm registry, for machines that reach
             only package mirrors.
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 _PATCH = 2
 """Height and width of the patches that are whitened."""
 
-_LARGEST_GAIN = 5e-4
+_LEAST_VARIANCE = 5e-4
 """Added to each variance before its root is taken, so that directions without contrast are not blown up."""
 
 
@@ -32,7 +32,7 @@ class Whitening(nn.Conv2d):
         """
         patches = F.unfold(images, _PATCH).transpose(0, 1).flatten(1)  # (12, N × places)
         variances, directions = torch.linalg.eigh(torch.cov(patches))
-        filters = (directions / (variances + _LARGEST_GAIN).sqrt()).T.reshape(-1, *self.weight.shape[1:])
+        filters = (directions / (variances + _LEAST_VARIANCE).sqrt()).T.reshape(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([filters, -filters]))
 
     def whiten(self, images: Tensor, train_bias: bool) -> Tensor:

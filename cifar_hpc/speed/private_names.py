@@ -12,7 +12,7 @@ PRIVATE_NAMES = {
     "torch.optim:Adam._init_group": "fused.py hands views of gradients to it",
     "torch.optim:SGD._init_group": "fused.py hands views of gradients to it",
     "torch.optim.optimizer:_global_optimizer_pre_hooks": "fused.py asks whether anything listens to a step",
-    "torch.optim.optimizer:_global_optimizer_post_hooks": "likewise",
+    "torch.optim.optimizer:_global_optimizer_post_hooks": "fused.py asks whether anything listens to a step",
     "torch.optim:Optimizer.register_step_pre_hook": "fused.py reads `_optimizer_step_pre_hooks`, which it fills",
     "torch.optim:Optimizer.register_step_post_hook": "fused.py reads `_optimizer_step_post_hooks`, which it fills",
     "lightning.pytorch.loops.fetchers:_DataFetcher": "step_loop.py takes batches from it",

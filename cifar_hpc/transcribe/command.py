@@ -182,7 +182,7 @@ def _agreed(test_set: dict[str, Any] | None, row: FoundRow) -> dict[str, Any] | 
     Raises:
         UserError: if both do, and do not agree.
     """
-    if test_set and row.test_set and test_set.items() - row.test_set.items():
+    if test_set and row.test_set and any(row.test_set.get(key) != value for key, value in test_set.items()):
         raise UserError(f"The flags say {test_set} of the test set, and {row.place} with its support {row.test_set}")
     return row.test_set or test_set
 
@@ -252,7 +252,7 @@ def _test_set(request: Request) -> dict[str, Any] | None:
     if images is None or classes is None:
         raise UserError("A test set needs --images and --classes; --class_images has those of each class")
     found = {"images": images, "classes": classes}
-    return found | ({"class_images": each[0] if len(each) == 1 else each} if each else {})
+    return found | ({"class_images": each[0] if len(set(each)) == 1 else each} if each else {})
 
 
 def _base(request: Request, collection: Collection) -> dict[str, Any] | None:

@@ -207,8 +207,10 @@ def test_a_log_with_a_classification_report_behind_it(transcribe: Transcribe, mi
 
 def test_a_test_set_against_the_support_is_refused(transcribe: Transcribe) -> None:
     text = REPORT.format(classes="a 0.80 0.74 0.77 10\nb 0.80 0.74 0.77 10\n", images=20)
-    assert "with its support" in transcribe(text, "--images", "30", "--classes", "2").sentence()
-    assert "so no test set is taken" in transcribe(text.replace(" 10\n", " 11\n")).out
+    for flags in (("--images", "30", "--classes", "2"), ("--class_images", "10", "11")):
+        assert "with its support" in transcribe(text, *flags).sentence()
+    assert transcribe(text, "--class_images", "10", "10").status == 0
+    assert "so no test set is taken" in transcribe(text.replace(" 10\n", " 11\n"), "--where", "other").out
 
 
 GERMAN = "Modell,Genauigkeit,Präzision,Rückruf,F1\nA,91.10,92,93,91\nB,91.20,92,93,92\n"

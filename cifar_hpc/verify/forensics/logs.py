@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
+from statistics import median
 
-from cifar_hpc.collection.reproduction import CurvePoint, Reproduction, Row
+from cifar_hpc.collection.reproduction import Reproduction, Row
 from cifar_hpc.verify.forensics.finding import Broken, Finding, Strength
 from cifar_hpc.verify.forensics.printed import bounds, last_digit
 from cifar_hpc.verify.forensics.quantities import compare_with_total
@@ -105,9 +106,10 @@ def _batch_divided_by(points: Sequence[tuple[int, float, float]], row: Row) -> i
     return None
 
 
-MOST_APART = 1.4
-"""Factor by which the training loss for each wrong answer may leave the line between its neighbours. In the committed
-records and the printed logs, of training with cross-entropy, it leaves it by a factor of 1.17 at most."""
+MOST_APART, MOST_OF_OWN = 1.4, 5
+"""Factor by which the training loss for each wrong answer may leave the line between its neighbours, and how many times
+the log's usual departure, in logarithms. In the committed records and the printed logs, of training with cross-entropy,
+it leaves it by a factor of 1.17 at most; the last batch's loss beside the epoch's accuracy does so all the time."""
 
 
 def loss_and_accuracy_move_together(row: Row) -> Iterator[Broken]:
@@ -122,35 +124,25 @@ def loss_and_accuracy_move_together(row: Row) -> Iterator[Broken]:
         for point in row.reproduction.reported.curve
         if (loss := point.train_loss) and (accuracy := point.train_accuracy_percent) is not None and accuracy < 99
     ]
-    for (before, a), (point, b), (after, c) in zip(points, points[1:], points[2:], strict=False):
-        adjacent = after.epoch - before.epoch == 2
-        apart = math.exp(abs(b - (a + c) / 2))
-        # A wrong neighbour is off by twice as much itself.
-        if adjacent and apart > MOST_APART and apart >= _apart_of_neighbours(points, point):
-            yield (
-                {
-                    "epoch": point.epoch,
-                    "loss": point.train_loss or 0.0,
-                    "accuracy_percent": point.train_accuracy_percent or 0.0,
-                },
-                f"training loss and accuracy move together, but in epoch {point.epoch} the loss {point.train_loss} at "
-                f"{point.train_accuracy_percent} % is off the line between its neighbours by a factor of {apart:.1f}",
-                "unusual",
-            )
-
-
-def _apart_of_neighbours(points: Sequence[tuple[CurvePoint, float]], point: CurvePoint) -> float:
-    """The most that a point next to this one is off its own neighbours."""
-    place = [p.epoch for p, _ in points].index(point.epoch)
-    values = [value for _, value in points]
-    return max(
-        (
-            math.exp(abs(values[k] - (values[k - 1] + values[k + 1]) / 2))
-            for k in (place - 1, place + 1)
-            if 0 < k < len(values) - 1
-        ),
-        default=0.0,
-    )
+    apart = [abs(b - (a + c) / 2) for (_, a), (_, b), (_, c) in zip(points, points[1:], points[2:], strict=False)]
+    for k, own in enumerate(apart):
+        before, point, after = (points[k + shift][0] for shift in (0, 1, 2))
+        near, far = apart[max(k - 1, 0) : k + 2], [*apart[: max(k - 1, 0)], *apart[k + 2 :]]
+        usual = median(far) if far else 0.0
+        # A wrong epoch's neighbours are off by half as much.
+        if own < max(near) or own <= max(math.log(MOST_APART), MOST_OF_OWN * usual) or after.epoch - before.epoch != 2:
+            continue
+        yield (
+            {
+                "epoch": point.epoch,
+                "loss": point.train_loss or 0.0,
+                "accuracy_percent": point.train_accuracy_percent or 0.0,
+            },
+            f"training loss and accuracy move together, but in epoch {point.epoch} the loss {point.train_loss} at "
+            f"{point.train_accuracy_percent} % is off the line between its neighbours by a factor of "
+            f"{math.exp(own):.1f}",
+            "unusual",
+        )
 
 
 def perfect_after_one_epoch(row: Row) -> Iterator[Broken]:

@@ -108,9 +108,9 @@ class Case:
             return most
         if "recall" in shares:
             return float(shares["recall"][1])
-        return (
-            float(min(1 + shares["f1"][1] - shares["precision"][0], 1)) if {"f1", "precision"} <= set(shares) else 1.0
-        )
+        if not {"f1", "precision"} <= set(shares):
+            return 1.0
+        return min(float(1 + shares["f1"][1] - shares["precision"][0]), 1.0)  # by `f1_is_bounded`
 
     def could_be(self, metric: Metric, value: float) -> bool:
         """Whether the row is possible with another value of one metric."""

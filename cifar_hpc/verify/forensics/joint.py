@@ -105,7 +105,7 @@ def try_all(question: Question, cuts: Sequence[Floats], most: int) -> Decision |
     y = np.array([*(sign * one for one in np.eye(5) for sign in (1.0, -1.0)), *cuts])
     low, high = (np.array([float(side[k]) for side in question.box]) for k in (0, 1))
     least = np.where(y > 0, y * low, y * high).sum(axis=1) - guard
-    if len(y) * sum((n + 1) * (most_wrong + 1) for n in set(sizes)) > most:
+    if len(y) * sum((n + 1) * (most_wrong + 1) for n in set(sizes)) > most // 4:
         return None
     scores_of = {n: _scores(question, n, most_wrong, y) for n in set(sizes)}
     best_of = {n: scores.max(axis=2) for n, scores in scores_of.items()}

@@ -419,6 +419,33 @@ def test_slips_are_named(printed: tuple[str, ...], slip: str) -> None:
     assert [one.by_chance or 5000 for one in found] == sorted(one.by_chance or 5000 for one in found)
 
 
+def test_slips_explain_all_printed_digits() -> None:
+    honest = ("86.21", "86.31", "86.21", "86.20")
+
+    def explained(printed: Sequence[str], test_set: TestSet | None = None, **said: Any) -> set[str]:
+        reported: dict[str, Any] = {key: Printed(text) for key, text in zip(METRICS, printed, strict=True)}
+        row = make_row(**reported, **said)
+        group = replace(row.reproduction, test_set=test_set)
+        return {f"{one.slip}: {one.sentence}" for one in slips.explanations(replace(row, reproduction=group))}
+
+    # What is wrong is another number: no slip in these four explains it.
+    assert explained(honest, train_accuracy_percent=54.8971, **IMAGES) == set()
+    # The error says which of two numbers is wrong.
+    typo = explained(("86.51", *honest[1:]), error_percent=Printed("13.49"), **IMAGES)
+    assert any(one.startswith("one digit wrong: recall 86.21 for 86.51") for one in typo), typo
+    assert not [one for one in typo if "accuracy 86.51 for" in one]
+    # Where nobody says what was averaged, accuracy and recall need not agree.
+    named = explained(("86.24", "86.31", "86.10", "68.18"))
+    assert "two digits exchanged: F1 68.18 for 86.18" in named
+    # The last 16 images move an accuracy by 0.16 points at most, at any number of decimals.
+    for accuracy, dropped in (("86.30", True), ("86.60", False)):
+        told = explained((accuracy, "86.31", "86.21", "86.20"), **IMAGES)
+        assert dropped == any(one.startswith("drop_last") for one in told)
+    mnist = TestSet(10_000, 10, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
+    told = explained(("97.013", "97.040", "97.005", "97.015"), mnist, **IMAGES)
+    assert any(one.startswith("per-batch averages") for one in told)
+
+
 def test_a_copied_value_is_named() -> None:
     other = make_row("other", f1_percent=Printed("91.37"))
     values: dict[str, Any] = dict(zip(METRICS, map(Printed, ("86.21", "86.31", "86.21", "91.37")), strict=True))
@@ -468,6 +495,9 @@ def curve(*accuracies: float, losses: Sequence[float] = ()) -> list[CurvePoint]:
 def test_logs_that_no_run_prints_are_unusual() -> None:
     honest = curve(50.12, 60.31, 65.44, 69.02, losses=(1.402, 1.121, 0.981, 0.882))
     assert not list(logs.loss_and_accuracy_move_together(make_row(epochs=4, curve=honest)))
+    # the last batch's loss scatters in every epoch
+    scattered = curve(*(50 + k for k in range(8)), losses=(1.4, 0.9, 1.7, 0.8, 1.5, 1.0, 1.6, 0.7))
+    assert not list(logs.loss_and_accuracy_move_together(make_row(epochs=8, curve=scattered)))
     wrong = curve(50.12, 60.31, 65.44, 69.02, losses=(1.402, 1.121, 1.981, 0.882))
     (found,) = logs.loss_and_accuracy_move_together(make_row(epochs=4, curve=wrong))
     assert (found[0]["epoch"], found[2]) == (3, "unusual")

@@ -150,6 +150,8 @@ def explanations(row: Row, others: Sequence[Row] = ()) -> tuple[Slip, ...]:
         others: rows of the same report, from which a value may have been copied.
     """
     case = Case(row, others)
+    if not case.keeps_the_rules(**dict.fromkeys(KEYS.values())):  # another number is wrong: a log's, or the error
+        return ()
     found = [Slip(slip, sentence, BY_CHANCE[slip]) for slip, sentence in _all(case)]
     # One that needs a broken rule says nothing by being rare: it stands before what fits half of all rows.
     return tuple(sorted(found, key=lambda slip: slip.by_chance or 5000))

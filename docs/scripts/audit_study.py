@@ -551,56 +551,71 @@ CHUNK = 50
 def main() -> int:
     """Prints the tables; 1 where `BY_CHANCE` is not what is counted."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--honest", type=int, default=20_000, help="honest rows (default: %(default)s)")
-    parser.add_argument("--broken", type=int, default=100, help="broken rows of each kind (default: %(default)s)")
-    parser.add_argument("--chance", type=int, default=1000, help="honest rows for slips (default: %(default)s)")
+    parser.add_argument("--honest", type=int, default=20_000, help="honest rows; 0 for none (default: %(default)s)")
+    parser.add_argument(
+        "--broken", type=int, default=100, help="broken rows of each kind; 0 for none (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--chance", type=int, default=1000, help="honest rows for slips; 0 for none (default: %(default)s)"
+    )
     parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
     arguments = parser.parse_args()
+    wrong = False
     with Pool(arguments.processes) as pool:
-        tasks = [
-            (habit, seed, stated)
-            for habit in range(len(HABITS))
-            for stated in (True, False)
-            for seed in range(-(-arguments.honest // (2 * CHUNK * len(HABITS))))
-        ]
-        done: Counter[tuple[int, bool]] = Counter()
-        found: dict[tuple[int, bool], Counter[str]] = {}
-        for task, counted in zip(tasks, pool.imap(judge_honest, tasks), strict=True):
-            found.setdefault((task[0], task[2]), Counter()).update(counted)
-            done[task[0], task[2]] += 1
-        print("| honest habit | said | rows | impossible | unlikely | contradicts | unusual |")
-        print("|---|---|---|---|---|---|---|")
-        for (habit, stated), counted in found.items():
-            cells = " | ".join(str(counted[s]) for s in ("rows", "impossible", "unlikely", "contradicts", "unusual"))
-            print(f"| {_sentence(HABITS[habit])} | {'yes' if stated else 'no'} | {cells} |")
-        total = sum(found.values(), Counter())
-        print(f"\n{total['rows']:,} honest rows: {total['impossible']} impossible, {total['unlikely']} unlikely\n")
+        if arguments.honest:
+            _print_honest(pool, -(-arguments.honest // (2 * CHUNK * len(HABITS))))
+        if arguments.broken:
+            _print_broken(pool, -(-arguments.broken // CHUNK))
+        if arguments.chance:
+            wrong = _print_chance(pool, -(-arguments.chance // CHUNK))
+    return int(wrong)
 
-        kinds = [(kind, seed) for kind in range(len(KINDS)) for seed in range(max(arguments.broken // CHUNK, 1))]
-        seconds: list[float] = []
-        caught: dict[int, Counter[str]] = {}
-        for (kind, _), (counted, times) in zip(kinds, pool.imap(judge_broken, kinds), strict=True):
-            caught.setdefault(kind, Counter()).update(counted)
-            seconds += times
-        print(
-            "| broken how | rows | impossible | unlikely | unusual | slip named, if anything is said | … if one fits |"
-        )
-        print("|---|---|---|---|---|---|---|")
-        for kind, counted in caught.items():
-            cells = " | ".join(str(counted[s]) for s in ("rows", "impossible", "unlikely", "unusual"))
-            named = f"{counted['named']} of {counted['told']} | {counted['alone named']} of {counted['alone']}"
-            print(f"| {_sentence(KINDS[kind])} | {cells} | {named} |")
-        print(f"\nCPU seconds to judge a broken row: median {median(seconds):.3f}, most {max(seconds):.3f}\n")
 
-        chance: Counter[str] = sum(pool.imap(count_by_chance, range(arguments.chance // CHUNK)), Counter())
+def _print_honest(pool: Any, chunks: int) -> None:
+    tasks = [
+        (habit, seed, stated) for habit in range(len(HABITS)) for stated in (True, False) for seed in range(chunks)
+    ]
+    found: dict[tuple[int, bool], Counter[str]] = {}
+    for task, counted in zip(tasks, pool.imap(judge_honest, tasks), strict=True):
+        found.setdefault((task[0], task[2]), Counter()).update(counted)
+    print("| honest habit | said | rows | impossible | unlikely | contradicts | unusual |")
+    print("|---|---|---|---|---|---|---|")
+    for (habit, stated), counted in found.items():
+        cells = " | ".join(str(counted[s]) for s in ("rows", "impossible", "unlikely", "contradicts", "unusual"))
+        print(f"| {_sentence(HABITS[habit])} | {'yes' if stated else 'no'} | {cells} |")
+    total = sum(found.values(), Counter())
+    print(
+        f"\n{total['rows']:,} honest rows: {total['impossible']} impossible, {total['unlikely']} unlikely\n", flush=True
+    )
+
+
+def _print_broken(pool: Any, chunks: int) -> None:
+    kinds = [(kind, seed) for kind in range(len(KINDS)) for seed in range(chunks)]
+    seconds: list[float] = []
+    caught: dict[int, Counter[str]] = {}
+    for (kind, _), (counted, times) in zip(kinds, pool.imap(judge_broken, kinds), strict=True):
+        caught.setdefault(kind, Counter()).update(counted)
+        seconds += times
+    print("| broken how | rows | impossible | unlikely | unusual | slip named, if anything is said | … if one fits |")
+    print("|---|---|---|---|---|---|---|")
+    for kind, counted in caught.items():
+        cells = " | ".join(str(counted[s]) for s in ("rows", "impossible", "unlikely", "unusual"))
+        named = f"{counted['named']} of {counted['told']} | {counted['alone named']} of {counted['alone']}"
+        print(f"| {_sentence(KINDS[kind])} | {cells} | {named} |")
+    print(f"\nCPU seconds to judge a broken row: median {median(seconds):.3f}, most {max(seconds):.3f}\n", flush=True)
+
+
+def _print_chance(pool: Any, chunks: int) -> bool:
+    """Whether `BY_CHANCE` is not what is counted."""
+    chance: Counter[str] = sum(pool.imap(count_by_chance, range(chunks)), Counter())
     print("| slip | fits of 10,000 honest rows | BY_CHANCE |")
     print("|---|---|---|")
-    wrong = 0
+    wrong = False
     for slip, held in BY_CHANCE.items():
         count = 10_000 * chance[slip] / chance["rows"]
-        wrong += abs(count - held) > 30 + 4 * (10_000 * max(count, 1) / chance["rows"]) ** 0.5
+        wrong |= abs(count - held) > 30 + 4 * (10_000 * max(count, 1) / chance["rows"]) ** 0.5
         print(f"| {slip} | {count:.0f} | {held} |")
-    return int(wrong > 0)
+    return wrong
 
 
 def _sentence(function: Callable[..., Any]) -> str:

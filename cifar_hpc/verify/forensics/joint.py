@@ -290,12 +290,14 @@ class Hull:
 
     def cuts(self) -> list[Floats]:
         """Multipliers of which the classes must have nearly the most where precision or F1 is near its own ends."""
-        found = []
+        found: list[Floats] = []
         for metric, feature in (("precision", PRECISION), ("f1", F1)):
             if getattr(self.question, metric) is not None:
                 left_out: dict[str, Any] = {metric: None}
                 wider = Hull(replace(self.question, **left_out))
-                found += [wider._most(sign * np.eye(5)[feature])[1] for sign in (-1.0, 1.0)]
+                for sign in (-1.0, 1.0):
+                    _, y = wider._most(sign * np.eye(5)[feature])
+                    found.append(y / max(np.abs(y).max(), 1.0))
         return found
 
     def _most(self, objective: Floats) -> tuple[float, Floats]:

@@ -376,7 +376,7 @@ def audit_row(row: Row) -> list[Finding]:
 def _reading(rule: Callable[[Row], Iterator[Broken]], read: Reading, strength: Strength) -> str:
     if rule not in METRIC_RULES or strength != "impossible":
         return ""
-    if rule is f1_is_bounded or read.over == "unknown":
+    if rule is f1_is_bounded:
         return "under all readings"
     return f"as stated: {read}, {read.averages[0] if len(read.averages) == 1 else 'any'} averages"
 

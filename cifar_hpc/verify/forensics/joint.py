@@ -93,7 +93,7 @@ def try_all(question: Question, cuts: Sequence[Floats], most: int) -> Decision |
     Args:
         question: what must be printed, by one matrix.
         cuts: multipliers; with any, the sums of what prints so have at least the score of the box's nearest corner.
-        most: choices that may be tried.
+        most: choices that may be tried; a twentieth as many beginnings may be kept, for the memory's sake.
     """
     if not _is_small(question):
         return None
@@ -119,6 +119,8 @@ def try_all(question: Question, cuts: Sequence[Floats], most: int) -> Decision |
         if place and n == sizes[place - 1]:
             descends = own <= t[rows, -1]
             rows, own = rows[descends], own[descends]
+        if len(rows) > most // 20:
+            return None
         score = score[:, rows] + best_of[n][:, own]
         t = np.concatenate([t[rows], own[:, None]], axis=1)
     left, false = images - t.sum(axis=1), np.zeros((len(t), 0), dtype=np.int64)
@@ -130,6 +132,8 @@ def try_all(question: Question, cuts: Sequence[Floats], most: int) -> Decision |
         rest = sum((best_of[other][:, t[:, k]] for k, other in enumerate(sizes) if k > place), np.zeros(score.shape))
         rows, own = _passing(score, scores_of[n], t[:, place], least[:, None] - rest)
         rows, own = rows[own <= left[rows]], own[own <= left[rows]]
+        if len(rows) > most // 20:
+            return None
         score = score[:, rows] + scores_of[n][:, t[rows, place], own]
         false = np.concatenate([false[rows], own[:, None]], axis=1)
         t, left = t[rows], left[rows] - own

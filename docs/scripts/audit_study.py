@@ -525,7 +525,7 @@ def judge_broken(task: tuple[int, int]) -> tuple[Counter[str], list[float]]:
         slips = (
             {s.slip for s in explanations(broken.row, broken.others)} if found else {s.slip for s in odd(broken.row)}
         )
-        counted["told"] += bool(found or slips)
+        counted["told"] += bool(broken.slip and (found or slips))
         counted["named"] += broken.slip in slips
         if len(slips) == 1:
             counted["alone"] += 1

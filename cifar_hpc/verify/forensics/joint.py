@@ -1,22 +1,24 @@
 """Whether any confusion matrix prints as a row does: a witness, or a proof that there is none.
 
 A class of n images with t hits that is predicted m times adds t to the hits, m to the predictions, t / n to recall,
-t / m to precision (0 where it is never predicted, as in scikit-learn and torchmetrics) and 2 t / (n + m) to F1, each
-divided by the number of classes for macro averages, or weighted by n / N. Nothing else of a matrix is printed, and a
-matrix with these diagonals and column sums exists when they add up and no column needs more than the other rows have
-left (`matrix` builds it). So a row asks for integers t and m of each class with given sums.
+t / m to precision and 2 t / (n + m) to F1, each divided by the number of classes for macro averages, or weighted by
+n / N. Where it is never predicted its precision is 0, or 1, or left out of the mean: scikit-learn's zero_division.
+Nothing else of a matrix is printed, and a matrix with these diagonals and column sums exists when they add up and no
+column needs more than the other rows have left (`matrix` builds it). So a row asks for integers t and m of each class
+with given sums.
 
 Small cases are tried one and all. Else the sums must lie in the sum of the convex hulls of what each class can add:
 a linear program, whose multipliers are a proof when they are checked in exact arithmetic (`Hull.proves`).
-Otherwise a search looks for a witness; what it does not find stays undecided.
+Otherwise a search looks for a witness; of a small set that has none, all matrices are tried that the hull's multipliers
+leave. What is then too much stays undecided.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, comb, factorial, prod
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -29,10 +31,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Multipliers = tuple[Fraction, ...]
 """One for each of the five sums."""
-MOST_TRIED = 6_000_000
-"""Combinations up to which a case is small: half a second."""
-MOST_CLASSES = 12
-"""Classes up to which a case can be small; the ways to share out hits among more need no counting."""
+SMALL_SET, MOST_CLASSES = 2_000, 12
+"""Images and classes up to which a set is small: its matrices are tried where neither hull nor search decides."""
+FEW_TRIED, MOST_TRIED = 200_000, 20_000_000
+"""Choices that may be tried at once, and in the end: a hundredth of a second, and half a second."""
 
 
 @dataclass(frozen=True)
@@ -62,72 +64,123 @@ def decide(question: Question, search: bool = True) -> Decision:
         question: what must be printed; a mean over several runs is held against the hull alone.
         search: whether to look for a witness where the hull leaves room.
     """
-    if question.hits is None:
+    if question.hits is None or any(low > high for low, high in question.box):
         return Decision("impossible", "counting")
-    if question.runs == 1 and (small := try_all(question)) is not None:
-        return small
-    if (multipliers := Hull(question).refute()) is not None:
+    one = question.runs == 1
+    if one and (tried := try_all(question, (), FEW_TRIED)) is not None:
+        return tried
+    hull = Hull(question)
+    if (multipliers := hull.refute()) is not None:
         return Decision("impossible", "hull", multipliers=multipliers)
-    if search and question.runs == 1 and (found := witness.find(question)) is not None:
+    if search and one and (found := witness.find(question)) is not None:
         return Decision("possible", "witness", *found)
-    return Decision("undecided")
+    small = search and one and _is_small(question)
+    return (try_all(question, hull.cuts(), MOST_TRIED) if small else None) or Decision("undecided")
 
 
-def try_all(question: Question) -> Decision | None:
-    """Tries every matrix of a small case; null where there are too many.
+def _is_small(question: Question) -> bool:
+    return question.images <= SMALL_SET and 2 <= len(question.sizes) <= MOST_CLASSES
 
-    Sums are floats that err by less than the guard, and what passes with the guard is checked exactly: so nothing
-    that prints so is passed over. Classes of one size are interchangeable: their hits descend.
+
+def try_all(question: Question, cuts: Sequence[Floats], most: int) -> Decision | None:
+    """Tries every matrix of a small set; null where there are too many.
+
+    First the hits of one class after another, then what is taken for it. A beginning is dropped where it falls short of
+    a cut with whatever the other classes can add. Scores are floats that err by less than the guard, and what passes
+    is checked exactly: so nothing that prints so is passed over. Classes of one size are interchangeable: their hits
+    descend.
+
+    Args:
+        question: what must be printed, by one matrix.
+        cuts: multipliers; with any, the sums of what prints so have at least the score of the box's nearest corner.
+        most: choices that may be tried; a twentieth as many beginnings may be kept, for the memory's sake.
     """
+    if not _is_small(question):
+        return None
     assert question.hits is not None
-    sizes, images, guard = question.sizes, question.images, 1e-9
-    if len(sizes) > MOST_CLASSES:
+    order = np.argsort(question.sizes, kind="stable")
+    sizes, images, guard = [question.sizes[k] for k in order], question.images, 1e-9
+    most_wrong = images - int(question.hits[0] * images)
+    # Hits come first, as they leave the least.
+    y = np.array([*(sign * one for one in np.eye(5) for sign in (1.0, -1.0)), *cuts])
+    low, high = (np.array([float(side[k]) for side in question.box]) for k in (0, 1))
+    least = np.where(y > 0, y * low, y * high).sum(axis=1) - guard
+    if len(y) * sum((n + 1) * (most_wrong + 1) for n in set(sizes)) > most // 4:
         return None
-    fewest, most = (int(side * images) for side in question.hits)
-    ways = np.ones(1)
-    for n in sizes:
-        ways = np.convolve(ways, np.ones(n + 1))
-    same = prod(factorial(count) for count in Counter(sizes).values())
-    count = sum(ways[t] / same * comb(images - t + len(sizes) - 1, len(sizes) - 1) for t in range(fewest, most + 1))
-    if max(count, ways[fewest : most + 1].sum()) > MOST_TRIED:
+    scores_of = {n: _scores(question, n, most_wrong, y) for n in set(sizes)}
+    best_of = {n: scores.max(axis=2) for n, scores in scores_of.items()}
+    t, score, tried = np.zeros((1, 0), dtype=np.int64), np.zeros((len(y), 1)), 0
+    for place, n in enumerate(sizes):
+        tried += len(t) * (n + 1)
+        if tried > most:
+            return None
+        rest = sum((best_of[other].max(axis=1) for other in sizes[place + 1 :]), np.zeros(len(y)))
+        rows, own = _passing(score, best_of[n][:, None, :], np.zeros(len(t), dtype=np.int64), (least - rest)[:, None])
+        if place and n == sizes[place - 1]:
+            descends = own <= t[rows, -1]
+            rows, own = rows[descends], own[descends]
+        if len(rows) > most // 20:
+            return None
+        score = score[:, rows] + best_of[n][:, own]
+        t = np.concatenate([t[rows], own[:, None]], axis=1)
+    left, false = images - t.sum(axis=1), np.zeros((len(t), 0), dtype=np.int64)
+    score = np.zeros((len(y), len(t)))
+    for place, n in enumerate(sizes[:-2]):
+        tried += len(t) * (most_wrong + 1)
+        if tried > most:
+            return None
+        rest = sum((best_of[other][:, t[:, k]] for k, other in enumerate(sizes) if k > place), np.zeros(score.shape))
+        rows, own = _passing(score, scores_of[n], t[:, place], least[:, None] - rest)
+        rows, own = rows[own <= left[rows]], own[own <= left[rows]]
+        if len(rows) > most // 20:
+            return None
+        score = score[:, rows] + scores_of[n][:, t[rows, place], own]
+        false = np.concatenate([false[rows], own[:, None]], axis=1)
+        t, left = t[rows], left[rows] - own
+    if tried + (left + 1).sum() > most:
         return None
-    weights = [float(question.weight(n)) for n in sizes]
-    low, high = (np.array([float(side[k]) for side in question.box]) + (2 * k - 1) * guard for k in (0, 1))
-    vectors = _vectors(sizes, range(fewest, most + 1))
-    for i in range(1, len(sizes)):
-        if sizes[i] == sizes[i - 1]:
-            vectors = vectors[vectors[:, i] <= vectors[:, i - 1]]
-    for total in range(fewest, most + 1):
-        hits, wrong = vectors[vectors.sum(axis=1) == total], images - total
-        recall = (hits / np.array(sizes)) @ np.array(weights)
-        hits = hits[(recall >= low[RECALL]) & (recall <= high[RECALL])]
-        taken = _vectors((wrong,) * len(sizes), range(wrong, wrong + 1))
-        for some in np.array_split(hits, max(len(hits) * len(taken) // 500_000, 1)):
-            precision, f1 = np.zeros((len(some), len(taken))), np.zeros((len(some), len(taken)))
-            fits = np.ones((len(some), len(taken)), dtype=bool)
-            for c, n in enumerate(sizes):
-                t, false = some[:, c, None], taken[None, :, c]
-                precision += weights[c] * t / np.maximum(t + false, 1)
-                f1 += weights[c] * 2 * t / (n + t + false)
-                fits &= (n - t) + false <= wrong
-            for value, feature in ((precision, PRECISION), (f1, F1)):
-                fits &= (value >= low[feature]) & (value <= high[feature])
-            for a, b in np.argwhere(fits):
-                t, m = some[a].tolist(), (some[a] + taken[b]).tolist()
-                if question.prints(t, m):
-                    return Decision("possible", "witness", tuple(t), tuple(m))
+    back = np.argsort(order)
+    for some in np.array_split(np.arange(len(t)), len(t) * (most_wrong + 1) // FEW_TRIED + 1):
+        for row, taken in _last_two(t[some], left[some], score[:, some], least, [scores_of[n] for n in sizes[-2:]]):
+            hits = t[some[row]]
+            predicted = hits + np.concatenate([false[some[row]], taken])
+            found = tuple(hits[back].tolist()), tuple(predicted[back].tolist())
+            if question.prints(*found):
+                return Decision("possible", "witness", *found)
     return Decision("impossible", "trying all")
 
 
-def _vectors(most: Sequence[int], totals: range) -> Ints:
-    """All vectors of whole numbers from 0 to these, with these totals."""
-    vectors = np.zeros((1, 0), dtype=np.int64)
-    for place, own in enumerate(most):
-        longer = np.tile(np.arange(own + 1), len(vectors))
-        vectors = np.concatenate([np.repeat(vectors, own + 1, axis=0), longer[:, None]], axis=1)
-        total = vectors.sum(axis=1)
-        vectors = vectors[(total < totals.stop) & (total + sum(most[place + 1 :]) >= totals.start)]
-    return vectors
+def _last_two(
+    t: Ints, left: Ints, score: Floats, least: Floats, scores: Sequence[Floats]
+) -> Iterator[tuple[int, Ints]]:
+    """The beginnings, and how the images that are left can be shared out among the last two classes."""
+    rows = np.repeat(np.arange(len(t)), left + 1)
+    one = np.arange(len(rows)) - np.repeat(np.cumsum(left + 1) - left - 1, left + 1)
+    for cut in (*range(2 * PRECISION, len(least)), *range(2 * PRECISION)):  # the narrowest first
+        both = scores[0][cut][t[rows, -2], one] + scores[1][cut][t[rows, -1], left[rows] - one]
+        enough = both >= least[cut] - score[cut][rows]
+        rows, one = rows[enough], one[enough]
+    yield from zip(rows.tolist(), np.stack([one, left[rows] - one], axis=1), strict=True)
+
+
+def _scores(question: Question, size: int, most_wrong: int, y: Floats) -> Floats:
+    """What a class adds to each score: at least that, by cut, hits, and images that are taken for it."""
+    t, false = np.arange(size + 1)[:, None], np.arange(most_wrong + 1)[None, :]
+    sums = _sums(question, size, t + 0 * false, t + false)
+    scores: Floats = np.tensordot(y, sums, axes=(1, -1))
+    scores[:, 0, 0] += np.maximum(y[:, PRECISION], 0) * float(question.weight(size))  # never predicted
+    scores[:, (size - t) + false > most_wrong] = -np.inf
+    return scores
+
+
+def _passing(score: Floats, scores: Floats, at: Ints, least: Floats) -> tuple[Ints, Ints]:
+    """Which beginnings and which choices for one class are together at least these, cut by cut."""
+    least = np.broadcast_to(least, score.shape)
+    rows, own = np.nonzero(scores[0][at] >= (least[0] - score[0])[:, None])
+    for cut in range(1, len(score)):
+        enough = scores[cut][at[rows], own] >= least[cut][rows] - score[cut][rows]
+        rows, own = rows[enough], own[enough]
+    return rows, own
 
 
 def _range_of_hits(size: int, wrong: int) -> tuple[Ints, Ints, Ints]:
@@ -142,11 +195,11 @@ def _range_of_hits(size: int, wrong: int) -> tuple[Ints, Ints, Ints]:
 
 
 def _sums(question: Question, size: int, t: Ints, m: Ints) -> Floats:
-    """What a class adds to the five sums."""
+    """What a class adds to the five sums, along a last axis; no precision where it is never predicted."""
     weight, images = float(question.weight(size)), question.images
-    precision = np.divide(t, m, out=np.zeros(len(t)), where=m > 0)
+    precision = t / np.maximum(m, 1)
     return np.stack(
-        [t / images, m / images, weight * t / size, weight * precision, weight * 2 * t / (size + m)], axis=1
+        [t / images, m / images, weight * t / size, weight * precision, weight * 2 * t / (size + m)], axis=-1
     )
 
 
@@ -162,6 +215,10 @@ class _Class:
         low, m, high = _range_of_hits(size, wrong)
         self.t, self.m = np.concatenate([low, high]), np.concatenate([m, m])
         self.sums = _sums(question, size, self.t, self.m)
+        # Where it is never predicted the first half has the precision 0, and the second 1: what is set for it, or that
+        # it is left out of the mean, lies between.
+        self.precise = self.t + ((self.m == 0) & (np.arange(len(self.m)) >= len(m)))
+        self.sums[:, PRECISION] = float(self.weight) * self.precise / np.maximum(self.m, 1)
 
     def start(self, most: int) -> Ints:
         """A few points to begin with, denser about as many predictions as there are images."""
@@ -182,7 +239,7 @@ class _Class:
         y, share = [m * scale for m in multipliers], Fraction(1, self.images)
         t, m = self.t, self.m
         whole = t * ceil(y[HITS] * share + y[RECALL] * self.weight / self.size) + m * ceil(y[PREDICTED] * share)
-        precision = -((-t * ceil(y[PRECISION] * self.weight)) // np.maximum(m, 1))
+        precision = -((-self.precise * ceil(y[PRECISION] * self.weight)) // np.maximum(m, 1))
         f1 = -((-2 * t * ceil(y[F1] * self.weight)) // (self.size + m))
         return Fraction(int((whole + precision + f1).max()), scale)
 
@@ -232,18 +289,31 @@ class Hull:
         """The least and the greatest that a sum can be in the hull, rounded outward; null where it has no room."""
         if self.refute() is not None:
             return None
-        least, most = (sign * self._most(sign * np.eye(5)[feature]) for sign in (-1.0, 1.0))
+        least, most = (sign * self._most(sign * np.eye(5)[feature])[0] for sign in (-1.0, 1.0))
         return max(least, 0.0), min(most, 1.0)
 
-    def _most(self, objective: Floats) -> float:
-        """An upper bound of what an objective can be within the box."""
-        bound = np.inf
+    def cuts(self) -> list[Floats]:
+        """Multipliers of which the classes must have nearly the most where precision or F1 is near its own ends."""
+        found: list[Floats] = []
+        for metric, feature in (("precision", PRECISION), ("f1", F1)):
+            if getattr(self.question, metric) is not None:
+                left_out: dict[str, Any] = {metric: None}
+                wider = Hull(replace(self.question, **left_out))
+                for sign in (-1.0, 1.0):
+                    _, y = wider._most(sign * np.eye(5)[feature])
+                    found.append(y / max(np.abs(y).max(), 1.0))
+        return found
+
+    def _most(self, objective: Floats) -> tuple[float, Floats]:
+        """An upper bound of what an objective can be within the box, and the multipliers that show it."""
+        bound, best = np.inf, objective
         for _ in range(40):
             value, y = self._program(objective)
-            bound = min(bound, sum(c.count * c.most(y) for c in self.classes) - self._least(y - objective))
+            own = sum(c.count * c.most(y) for c in self.classes) - self._least(y - objective)
+            bound, best = min((bound, best), (float(own), y), key=lambda pair: pair[0])
             if bound - value < 1e-6 or not self._add_columns(y):
                 break
-        return float(bound)
+        return bound, best
 
     def _program(self, objective: Floats | None) -> tuple[float, Floats]:
         """The linear program over the columns so far, and the multipliers of the five sums.

@@ -3,32 +3,30 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
+from statistics import median
 
-from cifar_hpc.collection.reproduction import CurvePoint, Reproduction, Row
-from cifar_hpc.verify.forensics.finding import Broken, Finding
+from cifar_hpc.collection.reproduction import Reproduction, Row
+from cifar_hpc.verify.forensics.finding import Broken, Finding, Strength
 from cifar_hpc.verify.forensics.printed import bounds, last_digit
+from cifar_hpc.verify.forensics.quantities import compare_with_total
+from cifar_hpc.verify.forensics.readings import LARGER_BATCHES, USUAL_BATCHES
 
 
 def epochs_add_up(row: Row) -> Iterator[Broken]:
-    """The epochs' seconds add up to the training time.
-
-    The sum of what is printed cannot exceed the total. When every epoch is printed the total may still be longer, by
-    evaluation and whatever else passes before, between and after the epochs: more than as much again is unusual.
-    """
+    """The epochs' seconds are no more than the training's, and where all are printed no less than half of them."""
     reported = row.reproduction.reported
     seconds = [point.seconds for point in reported.curve if point.seconds is not None]
     total = reported.training_seconds
     if total is None or not seconds:
         return
-    least, greatest = (math.fsum(bounds(s)[side] for s in seconds) for side in (0, 1))
-    too_short = len(seconds) == reported.epochs and bounds(total)[0] > 2 * greatest
-    if least > bounds(total)[1] or too_short:
+    least, most = (math.fsum(bounds(s)[side] for s in seconds) for side in (0, 1))
+    if strength := compare_with_total(least, most if len(seconds) == reported.epochs else math.inf, total):
         added = math.fsum(seconds)
         yield (
             {"sum_of_epochs": added, "training_seconds": total},
             f"epochs must add up to the training time, but the {len(seconds)} that are printed take {added:g} s "
             f"of {total:g} s",
-            "unusual" if too_short else "contradicts",
+            strength,
         )
 
 
@@ -53,39 +51,65 @@ UNEVEN_BATCHES = 0.05
 images a batch, on any of the test sets in docs/audit.md, that last batch moves the mean by less."""
 
 
+MOST_LOSS = 10.0
+"""Nats above which no mean cross-entropy of a whole log is taken to lie: with ten classes, guessing costs 2.3."""
+
+
 def loss_and_accuracy_are_possible(row: Row) -> Iterator[Broken]:
     """Mean cross-entropy is at least ln 2 times the share of wrong answers.
 
     Proof: where the answer is wrong another class has at least the true class' probability, which is
     therefore at most one half and costs at least ln 2; a right answer costs at least nothing. The report must say
     that the loss is cross-entropy: binary cross-entropy and focal loss are smaller.
+
+    Many divide the sum of the batches' losses by the number of images, though each is a mean already: where all losses
+    of a log are possible times a batch, that is what it looks like. And many print the last batch's loss beside the
+    epoch's accuracy: so it is a proof only where the row says what its values are means over.
     """
     if not is_cross_entropy(row.reproduction):
         return
-    for point in row.reproduction.reported.curve:
-        for split, loss, accuracy in _splits(point):
-            if loss is None or accuracy is None:
-                continue
-            least = math.log(2) * (1 - UNEVEN_BATCHES) * (1 - bounds(accuracy)[1] / 100)
-            if bounds(loss)[1] < least:
-                yield (
-                    {"epoch": point.epoch, "loss": loss, "accuracy_percent": accuracy},
-                    f"at {accuracy} % the mean cross-entropy is at least {least:.4f}, but epoch {point.epoch} "
-                    f"prints a {split} loss of {loss}",
-                    "impossible",
-                )
+    stated = row.reproduction.reported.averaged_over in ("images", "batches")
+    for name, split in (("training", "train"), ("validation", "validation"), ("test", "test")):
+        points = [
+            (point.epoch, loss, accuracy)
+            for point in row.reproduction.reported.curve
+            if (loss := getattr(point, f"{split}_loss")) is not None
+            and (accuracy := getattr(point, f"{split}_accuracy_percent")) is not None
+        ]
+        short = [one for one in points if bounds(one[1])[1] < _least_loss(one[2])]
+        batch = _batch_divided_by(points, row) if short else None
+        for epoch, loss, accuracy in short[:1] if batch else short:
+            told = f"at {accuracy} % the mean cross-entropy is at least {_least_loss(accuracy):.4f}, but epoch {epoch} "
+            told += f"prints a {name} loss of {loss}"
+            if batch:
+                told += f"; times a batch of {batch} each of the {len(points)} {name} losses is possible, so it looks "
+                told += "like the sum of the batches' mean losses divided by the number of images"
+            elif not stated:
+                told += ", unless that is the loss of the last batch alone"
+            strength: Strength = "impossible" if stated and not batch else "unusual"
+            yield {"epoch": epoch, "loss": loss, "accuracy_percent": accuracy}, told, strength
 
 
-def _splits(point: CurvePoint) -> tuple[tuple[str, float | None, float | None], ...]:
-    return (
-        ("training", point.train_loss, point.train_accuracy_percent),
-        ("test", point.test_loss, point.test_accuracy_percent),
-    )
+def _least_loss(accuracy: float) -> float:
+    return math.log(2) * (1 - UNEVEN_BATCHES) * (1 - bounds(accuracy)[1] / 100)
 
 
-MOST_APART = 1.4
-"""Factor by which the training loss for each wrong answer may leave the line between its neighbours. In the committed
-records and the printed logs, of training with cross-entropy, it leaves it by a factor of 1.17 at most."""
+def _batch_divided_by(points: Sequence[tuple[int, float, float]], row: Row) -> int | None:
+    """The batch, the row's own or a usual one, times which all losses are possible and none is absurd."""
+    own = row.config.get("data", {}).get("batch_size")
+    for batch in (*([own] if own else []), 16, *USUAL_BATCHES, *LARGER_BATCHES):
+        if all(
+            batch * bounds(loss)[1] >= _least_loss(accuracy) and batch * bounds(loss)[0] <= MOST_LOSS
+            for _, loss, accuracy in points
+        ):
+            return int(batch)
+    return None
+
+
+MOST_APART, MOST_OF_OWN = 1.4, 5
+"""Factor by which the training loss for each wrong answer may leave the line between its neighbours, and how many times
+the log's usual departure, in logarithms. In the committed records and the printed logs, of training with cross-entropy,
+it leaves it by a factor of 1.17 at most; the last batch's loss beside the epoch's accuracy does so all the time."""
 
 
 def loss_and_accuracy_move_together(row: Row) -> Iterator[Broken]:
@@ -100,35 +124,25 @@ def loss_and_accuracy_move_together(row: Row) -> Iterator[Broken]:
         for point in row.reproduction.reported.curve
         if (loss := point.train_loss) and (accuracy := point.train_accuracy_percent) is not None and accuracy < 99
     ]
-    for (before, a), (point, b), (after, c) in zip(points, points[1:], points[2:], strict=False):
-        adjacent = after.epoch - before.epoch == 2
-        apart = math.exp(abs(b - (a + c) / 2))
-        # A wrong neighbour is off by twice as much itself.
-        if adjacent and apart > MOST_APART and apart >= _apart_of_neighbours(points, point):
-            yield (
-                {
-                    "epoch": point.epoch,
-                    "loss": point.train_loss or 0.0,
-                    "accuracy_percent": point.train_accuracy_percent or 0.0,
-                },
-                f"training loss and accuracy move together, but in epoch {point.epoch} the loss {point.train_loss} at "
-                f"{point.train_accuracy_percent} % is off the line between its neighbours by a factor of {apart:.1f}",
-                "unusual",
-            )
-
-
-def _apart_of_neighbours(points: Sequence[tuple[CurvePoint, float]], point: CurvePoint) -> float:
-    """The most that a point next to this one is off its own neighbours."""
-    place = [p.epoch for p, _ in points].index(point.epoch)
-    values = [value for _, value in points]
-    return max(
-        (
-            math.exp(abs(values[k] - (values[k - 1] + values[k + 1]) / 2))
-            for k in (place - 1, place + 1)
-            if 0 < k < len(values) - 1
-        ),
-        default=0.0,
-    )
+    apart = [abs(b - (a + c) / 2) for (_, a), (_, b), (_, c) in zip(points, points[1:], points[2:], strict=False)]
+    for k, own in enumerate(apart):
+        before, point, after = (points[k + shift][0] for shift in (0, 1, 2))
+        near, far = apart[max(k - 1, 0) : k + 2], [*apart[: max(k - 1, 0)], *apart[k + 2 :]]
+        usual = median(far) if far else 0.0
+        # A wrong epoch's neighbours are off by half as much.
+        if own < max(near) or own <= max(math.log(MOST_APART), MOST_OF_OWN * usual) or after.epoch - before.epoch != 2:
+            continue
+        yield (
+            {
+                "epoch": point.epoch,
+                "loss": point.train_loss or 0.0,
+                "accuracy_percent": point.train_accuracy_percent or 0.0,
+            },
+            f"training loss and accuracy move together, but in epoch {point.epoch} the loss {point.train_loss} at "
+            f"{point.train_accuracy_percent} % is off the line between its neighbours by a factor of "
+            f"{math.exp(own):.1f}",
+            "unusual",
+        )
 
 
 def perfect_after_one_epoch(row: Row) -> Iterator[Broken]:

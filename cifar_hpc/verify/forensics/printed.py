@@ -12,11 +12,11 @@ FLOAT32_DIGITS = 7
 """A number with more digits is a float32 that was printed whole, as Keras does: 0.7926999926567078 is 0.7927."""
 
 SUMS = Fraction(1, 2**19)
-"""Part by which such a number may be off: 32 roundings of 2^-24 each, which leaves room for sums and divisions."""
+"""Part by which a float32 may be off: 32 roundings of 2^-24 each, which leaves room for sums and divisions."""
 
-NOISE = Fraction(1, 2**22)
-"""Part by which a float32 may be off before its digits are rounded or cut off: 57 % may be held as 56.999998 and cut
-off to 56.99."""
+FEW_DIGITS, NOISE = 5, Fraction(1, 2**22)
+"""Up to so many digits only what a last rounding does is allowed for: 57 % may be held as 56.999998 and cut off to
+56.99."""
 
 
 def interval(printed: float) -> Interval:
@@ -30,11 +30,11 @@ def interval(printed: float) -> Interval:
             plain number are taken as not printed, since YAML does not keep them: that only widens the interval.
     """
     digits = _digits(printed)
-    value = Fraction(digits)
-    if len(digits.as_tuple().digits) > FLOAT32_DIGITS:
+    value, count = Fraction(digits), len(digits.as_tuple().digits)
+    if count > FLOAT32_DIGITS:
         return value * (1 - SUMS), value * (1 + SUMS)
-    unit = Fraction(last_digit(printed))
-    return max(value * (1 - NOISE) - unit / 2, Fraction(0)), value * (1 + NOISE) + unit
+    unit, noise = Fraction(last_digit(printed)), SUMS if count > FEW_DIGITS else NOISE
+    return max(value * (1 - noise) - unit / 2, Fraction(0)), value * (1 + noise) + unit
 
 
 def share(percent: float) -> Interval:

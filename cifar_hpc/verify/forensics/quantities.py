@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import sqrt
 
 from cifar_hpc.collection.reproduction import Reported, Row
-from cifar_hpc.verify.forensics.finding import Broken
+from cifar_hpc.verify.forensics.finding import Broken, Strength
 from cifar_hpc.verify.forensics.printed import bounds, share
 
 
@@ -50,19 +50,30 @@ def top5_holds_top1(row: Row) -> Iterator[Broken]:
 
 
 def seconds_per_epoch_add_up(row: Row) -> Iterator[Broken]:
-    """The epochs' seconds are no more than the training's; more than as much again for the rest is unusual."""
+    """Epochs times seconds per epoch are no more than the training's seconds, and no less than half of them."""
     reported = row.reproduction.reported
     each, total, epochs = reported.seconds_per_epoch, reported.training_seconds, reported.epochs
     if each is None or total is None or epochs is None:
         return
     least, most = (epochs * seconds for seconds in bounds(each))
-    too_short = bounds(total)[0] > 2 * most
-    if least > bounds(total)[1] or too_short:
+    if strength := compare_with_total(least, most, total):
         yield (
             {"seconds_per_epoch": each, "training_seconds": total, "epochs": epochs},
             f"epochs must add up to the training time, but {epochs} of {each} s are {epochs * each:g} s of {total} s",
-            "unusual" if too_short else "contradicts",
+            strength,
         )
+
+
+def compare_with_total(least: float, most: float, total: float) -> Strength | None:
+    """What is wrong with epochs that take so many seconds together, of a training that takes `total`.
+
+    They cannot take longer than it does. It may take longer, by evaluation and whatever else passes before, between and
+    after the epochs: more than as much again is unusual.
+    """
+    shortest, longest = bounds(total)
+    if least > longest:
+        return "contradicts"
+    return "unusual" if shortest > 2 * most else None
 
 
 def deviation_is_possible(row: Row) -> Iterator[Broken]:

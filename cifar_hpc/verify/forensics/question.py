@@ -73,7 +73,7 @@ class Question:
         return [self.hits, (Fraction(1), Fraction(1)), recall, self.precision or ANY, self.f1 or ANY]
 
     def sums(self, hits: Sequence[int], predicted: Sequence[int]) -> list[Fraction]:
-        """The five sums of one matrix."""
+        """The five sums of one matrix; no precision of a class that is never predicted."""
         weights = [self.weight(n) for n in self.sizes]
         rows = list(zip(weights, self.sizes, map(int, hits), map(int, predicted), strict=True))
         return [
@@ -91,5 +91,11 @@ class Question:
             0 <= t <= n and t <= m and (n - t) + (m - t) <= wrong
             for n, t, m in zip(self.sizes, map(int, hits), map(int, predicted), strict=True)
         )
-        inside = (low <= z <= high for z, (low, high) in zip(self.sums(hits, predicted), self.box, strict=True))
-        return fits and all(inside)
+        sums = self.sums(hits, predicted)
+        # Of a class that is never predicted the precision is 0, or 1, or left out of the mean.
+        none = sum((self.weight(n) for n, m in zip(self.sizes, predicted, strict=True) if not m), Fraction(0))
+        precision = sums[PRECISION]
+        for sums[PRECISION] in {precision, precision + none, precision / (1 - none)}:
+            if fits and all(low <= z <= high for z, (low, high) in zip(sums, self.box, strict=True)):
+                return True
+        return False

@@ -3,12 +3,12 @@
 An accuracy over batches of which the last is smaller weighs that batch's images more: with b batches, and r images in
 a last one of B, it differs from the true accuracy a by κ (l - a), where l is the last batch's accuracy and
 κ = (1 - r / B) / b. A recall over batches differs from accuracy because a batch does not hold equally many images of
-each class, and lies below it where some class is missing.
+each class, and because of what a class counts that a batch lacks.
 """
 
 from dataclasses import dataclass
 from math import ceil, comb, erfc, floor, sqrt
-from typing import Literal
+from typing import Literal, get_args
 
 from cifar_hpc.collection.reproduction import Averages, Reported, Row
 from cifar_hpc.verify.forensics.printed import Interval
@@ -23,7 +23,8 @@ RARE = 0.01
 """Share of honest rows of a habit that a finding `unlikely` may hit."""
 
 FEW = 0.05
-"""How readily it is believed, of a row that says its batch, that recall too was averaged over batches: 1 in 20."""
+"""How readily it is believed, of a row that says its batch, that recall too was averaged over batches: 1 in 20, and of
+these 1 in 20 again that it is set what a class counts that a batch lacks."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def reading(row: Row) -> Reading:
     """How the row's averages may be read."""
     reported: Reported = row.reproduction.reported
     over, runs = reported.averaged_over, reported.runs
-    if over == "runs":
-        over, runs = "images", runs if runs is not None and runs > 1 else None
+    if over == "runs":  # of what each run is the mean it leaves open
+        over, runs = "unknown", runs if runs is not None and runs > 1 else None
     elif over == "images":
         # A printed deviation is one between runs, however many.
         runs = runs or (None if reported.std_percent is not None else 1)
@@ -107,11 +108,18 @@ def _binomial(count: int, share: float, hits: range) -> float:
     return sum(comb(count, k) * share**k * (1 - share) ** (count - k) for k in hits)
 
 
-def chance_of_recall(accuracy: Interval, recall: Interval, images: int, classes: int, batch: int) -> float:
+Absent = Literal["predicted", "zero", "one"]
+"""What a class counts that a batch lacks: 0 where it is predicted and else nothing, as scikit-learn and torchmetrics
+have it, or 0 or 1 in any case, as scikit-learn has it with `labels` and `zero_division`."""
+
+
+def chance_of_recall(
+    accuracy: Interval, recall: Interval, images: int, classes: int, batch: int, absent: Absent
+) -> float:
     """In what share of honest rows a recall over batches is as far as this from accuracy over them, or further.
 
-    Each image's weight in it scatters, about as C / B, and in some batches a class is missing. Both are approximations,
-    held against drawn rows by `make audit-study`.
+    Each image's weight in it scatters, about as C / B, and some batches lack a class. Both are approximations, held
+    against drawn rows by `make audit-study`.
     """
     share = float(accuracy[0] + accuracy[1]) / 2
     low, high = float(recall[0] - accuracy[1]), float(recall[1] - accuracy[0])
@@ -119,14 +127,16 @@ def chance_of_recall(accuracy: Interval, recall: Interval, images: int, classes:
     weight, last = last_batch_weight(images, batch)
     parts = images // batch + (1 if images % batch else 0)
     spread = max(share * (1 - share), 1e-4) * (uneven / images + weight**2 / last)
-    lacking = (_lacking(share, classes, batch) * (parts - 1) + _lacking(share, classes, last)) / parts
-    away = max(low, -high - share * lacking, 0)
-    return erfc(away / sqrt(2.0 * spread))
+    lacking = (_lacking(share, classes, batch, absent) * (parts - 1) + _lacking(share, classes, last, absent)) / parts
+    up, down = ((1 - share) * lacking, 0.0) if absent == "one" else (0.0, share * lacking)
+    return erfc(max(low - up, -high - down, 0) / sqrt(2.0 * spread))
 
 
-def _lacking(share: float, classes: int, batch: int) -> float:
-    """By what part recall falls for the classes that a batch lacks: they count as nothing where they are predicted."""
+def _lacking(share: float, classes: int, batch: int, absent: Absent) -> float:
+    """The part of the classes which count in a batch that lacks them."""
     missing = (1 - 1 / classes) ** batch
+    if absent != "predicted":
+        return float(missing)
     predicted = 1 - (1 - 1 / (classes - 1)) ** (batch * (1 - share))
     part: float = missing * predicted / (1 - missing + missing * predicted)
     return part
@@ -136,5 +146,10 @@ def chance(accuracy: Interval, recall: Interval, images: int, classes: int, batc
     """The share of honest rows, by the kindest habit, whose accuracy and recall are as far apart as these."""
     batches = USUAL_BATCHES if batch is None else (batch,)
     by_accuracy = max(chance_of_accuracy(accuracy, recall, images, b) for b in batches)
-    by_recall = max(chance_of_recall(accuracy, recall, images, classes, b) for b in batches)
-    return max(by_accuracy, by_recall if batch is None else by_recall * FEW)
+    usual, zero, one = (
+        max(chance_of_recall(accuracy, recall, images, classes, b, absent) for b in batches)
+        for absent in get_args(Absent)
+    )
+    if batch is None:
+        return max(by_accuracy, usual, zero, one)
+    return max(by_accuracy, FEW * usual, FEW**2 * max(zero, one))

@@ -1,19 +1,37 @@
 """Usual slips, and which of them would explain all digits of a row that is impossible, unlikely or odd."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from math import ceil, floor
+from typing import Any, cast, get_args
 
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.typed import Printed
-from cifar_hpc.verify.forensics.finding import Slip
+from cifar_hpc.verify.forensics.finding import Broken, Slip
 from cifar_hpc.verify.forensics.joint import decide, reach
 from cifar_hpc.verify.forensics.printed import decimals, share
-from cifar_hpc.verify.forensics.question import METRICS, Metric, Question
-from cifar_hpc.verify.forensics.readings import RARE, USUAL_BATCHES, chance, reading
-from cifar_hpc.verify.forensics.tables import WORDS, harmonic, is_multiple, printed_metrics, question
+from cifar_hpc.verify.forensics.quantities import error_is_the_rest, top5_holds_top1
+from cifar_hpc.verify.forensics.question import Metric, Question
+from cifar_hpc.verify.forensics.readings import (
+    RARE,
+    USUAL_BATCHES,
+    Absent,
+    chance_of_accuracy,
+    chance_of_recall,
+    reading,
+)
+from cifar_hpc.verify.forensics.tables import (
+    KEYS,
+    METRIC_RULES,
+    WORDS,
+    harmonic,
+    one_confusion_matrix,
+    printed_metrics,
+    question,
+)
 
 BY_CHANCE = {
     "F1 as harmonic mean of the averages": 130,
@@ -51,41 +69,65 @@ class Case:
         self.printed = printed_metrics(row)
         averages = self.read.averages[0] if len(self.read.averages) == 1 else "macro"
         self.averages = averages
-        runs = self.read.runs if self.read.over == "images" else None
+        self.over_images = self.read.over == "images"
+        runs = self.read.runs if self.over_images else None
         self.question: Question | None = question(row, averages, runs) if self.printed else None
+
+    def keeps_the_rules(self, **changed: Any) -> bool:
+        """Whether the row breaks no simple rule with other values; nor what ties accuracy to error and top-5."""
+        group = self.row.reproduction
+        row = replace(self.row, reproduction=replace(group, reported=replace(group.reported, **changed)))
+        return not any(next(rule(row), None) for rule in _SIMPLE_RULES)
+
+    @cached_property
+    def possible(self) -> bool:
+        """Whether the row breaks no rule."""
+        return self.keeps_the_rules() and next(one_confusion_matrix(self.row), None) is None
 
     @cached_property
     def spans(self) -> dict[Metric, tuple[float, float]]:
         """Between what each metric lies when the others are as printed; left out where these are impossible."""
-        if self.question is None:
-            return {}
-        ends = {metric: bounded(self.question, metric) for metric in self.printed}
-        if self.read.over == "images":  # else there is no more to hold them to
-            ends = {metric: e and reach(self.question, metric) for metric, e in ends.items()}
-        return {metric: (e[0] - 1e-9, e[1] + 1e-9) for metric, e in ends.items() if e is not None}
+        found: dict[Metric, tuple[float, float]] = {}
+        for metric in self.printed:
+            if not self.keeps_the_rules(**{KEYS[metric]: None}):
+                continue
+            # Where all matrices need not be over the same images there is no more to hold them to.
+            ends = reach(self.question, metric) if self.over_images and self.question else (0.0, 1.0)
+            if ends is not None:
+                found[metric] = ends[0] - 1e-9, ends[1] + 1e-9
+        return found
+
+    @property
+    def most_accuracy(self) -> float | None:
+        """The most that the accuracy can be, as far as the others say; null where they are impossible."""
+        if "accuracy" not in self.spans:
+            return None
+        shares = {metric: share(value) for metric, value in self.printed.items()}
+        most = self.spans["accuracy"][1]
+        if self.over_images:
+            return most
+        if "recall" in shares:
+            return float(shares["recall"][1])
+        if not {"f1", "precision"} <= set(shares):
+            return 1.0
+        return min(float(1 + shares["f1"][1] - shares["precision"][0]), 1.0)  # by `f1_is_bounded`
 
     def could_be(self, metric: Metric, value: float) -> bool:
         """Whether the row is possible with another value of one metric."""
         if metric not in self.spans or not 0 <= value <= 100:
             return False
         low, high = share(value)
-        asked = self.question
-        if (
-            metric == "accuracy"
-            and asked is not None
-            and asked.runs == 1
-            and not is_multiple((low, high), asked.images)
-        ):
-            return False
         if low > self.spans[metric][1] or high < self.spans[metric][0]:
             return False
-        if asked is None or asked.images > SMALL:
+        if not self.keeps_the_rules(**{KEYS[metric]: value}):
+            return False
+        asked, changed = self.question, {metric: (low, high)}
+        if not self.over_images or asked is None or asked.images > SMALL:
             return True
-        changed: dict[str, Any] = {metric: (low, high)}
-        return self.fits(replace(asked, **changed))
+        return self.fits(replace(asked, **cast(Any, changed)))
 
     def fits(self, changed: Question | None) -> bool:
-        """Whether a row with other numbers is possible."""
+        """Whether a row with other numbers is possible, as far as the hull says."""
         return changed is not None and decide(changed, search=False).kind != "impossible"
 
     def told(self, metric: Metric) -> str:
@@ -93,30 +135,11 @@ class Case:
         return f"{WORDS[metric]} {self.printed[metric]}"
 
 
-def bounded(asked: Question, metric: Metric) -> tuple[float, float] | None:
-    """Between what a metric lies by `recall_is_accuracy` and `f1_is_bounded` alone, when the others are as printed."""
-    whole = (0.0, 1.0)
-    known: dict[Metric, tuple[float, float]] = {}
-    for name in METRICS:
-        ends = None if name == metric else getattr(asked, name)
-        known[name] = whole if ends is None else (float(ends[0]), float(ends[1]))
-    (p0, p1), (f0, f1) = known["precision"], known["f1"]
-    r0, r1 = known["recall"]
-    if asked.recall_is_accuracy:
-        r0, r1 = max(r0, known["accuracy"][0]), min(r1, known["accuracy"][1])
-    elif metric == "accuracy":
-        return whole
-
-    def other(average: float, f: float) -> float:
-        """The least recall (or precision) with which F1 reaches f."""
-        return average * f / (2 * average - f) if 2 * average > f else 2.0
-
-    found = {
-        "precision": (other(r1, f0), 1 + f1 - r0),
-        "f1": (p0 + r0 - 1, 2 * p1 * r1 / (p1 + r1) if p1 + r1 else 0.0),
-    }.get(metric, (max(r0, other(p1, f0)), min(r1, 1 + f1 - p0)))
-    low, high = max(found[0], 0.0), min(found[1], 1.0)
-    return (low, high) if r0 <= r1 and low <= high else None
+_SIMPLE_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
+    *(rule for rule in METRIC_RULES if rule is not one_confusion_matrix),
+    error_is_the_rest,
+    top5_holds_top1,
+)
 
 
 def explanations(row: Row, others: Sequence[Row] = ()) -> tuple[Slip, ...]:
@@ -127,6 +150,8 @@ def explanations(row: Row, others: Sequence[Row] = ()) -> tuple[Slip, ...]:
         others: rows of the same report, from which a value may have been copied.
     """
     case = Case(row, others)
+    if not case.keeps_the_rules(**dict.fromkeys(KEYS.values())):  # another number is wrong: a log's, or the error
+        return ()
     found = [Slip(slip, sentence, BY_CHANCE[slip]) for slip, sentence in _all(case)]
     # One that needs a broken rule says nothing by being rare: it stands before what fits half of all rows.
     return tuple(sorted(found, key=lambda slip: slip.by_chance or 5000))
@@ -161,10 +186,9 @@ def _harmonic(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _micro(case: Case) -> Iterator[tuple[str, str]]:
-    own = [share(value) for value in case.printed.values()]
-    if len(own) < 3 or case.averages == "micro":
+    if len(case.printed) < 3 or case.averages == "micro":
         return
-    if max(low for low, _ in own) <= min(high for _, high in own) and len(set(map(str, case.printed.values()))) == 1:
+    if len(set(map(str, case.printed.values()))) == 1 and case.keeps_the_rules(averages="micro"):
         yield "micro averages", "precision, recall, F1 and accuracy are one number, as micro averages are"
 
 
@@ -172,7 +196,8 @@ def _weighted(case: Case) -> Iterator[tuple[str, str]]:
     if case.question is None or len(set(case.question.sizes)) == 1:
         return
     for averages in ("weighted", "macro"):
-        if averages != case.averages and case.fits(question(case.row, averages, case.question.runs)):
+        fits = averages != case.averages and case.fits(question(case.row, averages, case.question.runs))
+        if fits and case.keeps_the_rules(averages=averages):
             yield f"{averages} averages", f"as {averages} averages the numbers are possible"
 
 
@@ -189,11 +214,13 @@ def _exchanged(case: Case) -> Iterator[tuple[str, str]]:
     asked = case.question
     if asked is None or asked.precision is None or asked.recall is None or asked.precision == asked.recall:
         return
-    swapped = Question(asked.sizes, asked.accuracy, asked.recall, asked.precision, asked.f1, asked.weighted, asked.runs)
-    if case.fits(swapped):
+    swapped = replace(asked, precision=asked.recall, recall=asked.precision)
+    precision, recall = case.printed["recall"], case.printed["precision"]
+    kept = case.keeps_the_rules(precision_percent=precision, recall_percent=recall)
+    if kept and (not case.over_images or case.fits(swapped)):
         yield (
             "precision and recall exchanged",
-            f"with precision {case.printed['recall']} and recall {case.printed['precision']} the numbers are possible",
+            f"with precision {precision} and recall {recall} the numbers are possible",
         )
 
 
@@ -251,54 +278,56 @@ def _copied(case: Case) -> Iterator[tuple[str, str]]:
 
 def _batches(case: Case) -> Iterator[tuple[str, str]]:
     asked = case.question
-    if asked is None or asked.accuracy is None or asked.recall is None or not asked.recall_is_accuracy:
+    if asked is None or asked.accuracy is None or not case.over_images or case.possible:
         return
-    if case.read.over != "images" or not _bounded(case) or case.could_be("f1", case.printed.get("f1", -1.0)):
+    if not case.keeps_the_rules(averaged_over="batches"):
         return
     for batch in USUAL_BATCHES:
-        if chance(asked.accuracy, asked.recall, asked.images, len(asked.sizes), batch) >= RARE:
+        likely = 0.0
+        if "accuracy" in case.spans:  # the accuracy alone is over batches
+            low, high = (Fraction(end) for end in case.spans["accuracy"])
+            likely = chance_of_accuracy(asked.accuracy, (low, high), asked.images, batch)
+        if asked.recall_is_accuracy and asked.recall is not None:
+            apart = asked.accuracy, asked.recall, asked.images, len(asked.sizes), batch
+            likely = max(likely, *(chance_of_recall(*apart, absent) for absent in get_args(Absent)))
+        if likely >= RARE:
             yield "per-batch averages", f"averaged over batches of {batch}, which is not over images, they are possible"
             return
 
 
-def _bounded(case: Case) -> bool:
-    p, r, f = (case.printed.get(metric) for metric in ("precision", "recall", "f1"))
-    if p is None or r is None or f is None:
-        return True
-    low, high = share(f)
-    return share(p)[0] + share(r)[0] - 1 <= high and low <= harmonic(share(p)[1], share(r)[1])
-
-
 def _drop_last(case: Case) -> Iterator[tuple[str, str]]:
     asked, accuracy = case.question, case.printed.get("accuracy")
-    if asked is None or accuracy is None or asked.runs != 1 or is_multiple(share(accuracy), asked.images):
+    if asked is None or accuracy is None or asked.runs != 1 or "accuracy" not in case.spans or case.possible:
         return
+    least, most = (asked.images * end for end in case.spans["accuracy"])
+    low, high = share(accuracy)
     for batch in USUAL_BATCHES:
         left = asked.images - asked.images % batch
-        if 0 < left < asked.images and is_multiple(share(accuracy), left):
-            hits = round(float(accuracy) / 100 * left)
-            yield "drop_last", f"{accuracy} % is {hits:,} of {left:,} images, without the last batch of {batch}"
+        fewest, greatest = ceil(low * left), floor(high * left)
+        # The images of the last batch may be right or wrong.
+        fits = fewest <= greatest and fewest <= most and greatest + asked.images - left >= least
+        if 0 < left < asked.images and fits:
+            yield "drop_last", f"{accuracy} % is {fewest:,} of {left:,} images, without the last batch of {batch}"
             return
 
 
 def _training(case: Case) -> Iterator[tuple[str, str]]:
     accuracy = case.printed.get("accuracy")
-    if accuracy is None or "accuracy" not in case.spans:
+    most = case.most_accuracy
+    if accuracy is None or most is None or case.possible:
         return
     reported = case.row.reproduction.reported
     trained = [reported.train_accuracy_percent, *(point.train_accuracy_percent for point in reported.curve)]
     if any(digits(accuracy) == digits(value) for value in trained if value is not None):
         yield "training accuracy", f"{case.told('accuracy')} is the printed training accuracy"
-    elif share(accuracy)[0] > case.spans["accuracy"][1]:
-        most = 100 * case.spans["accuracy"][1]
-        yield "training accuracy", f"{case.told('accuracy')} is more than the other numbers allow, {most:.2f}"
+    elif share(accuracy)[0] > most:
+        yield "training accuracy", f"{case.told('accuracy')} is more than the other numbers allow, {100 * most:.2f}"
 
 
 def _top5(case: Case) -> Iterator[tuple[str, str]]:
-    accuracy = case.printed.get("accuracy")
-    if accuracy is None or case.question is None or len(case.question.sizes) <= 5 or "accuracy" not in case.spans:
+    accuracy, most = case.printed.get("accuracy"), case.most_accuracy
+    if accuracy is None or case.question is None or len(case.question.sizes) <= 5 or most is None:
         return
-    most = case.spans["accuracy"][1]
     if 1 - share(accuracy)[0] < (1 - most) / 2:
         yield "top-5 accuracy", f"{case.told('accuracy')} leaves less than half the mistakes of the other numbers"
 

@@ -7,9 +7,9 @@ from math import ceil, floor
 
 from cifar_hpc.collection.reproduction import Averages, Row
 from cifar_hpc.verify.forensics.finding import Broken, Finding, Strength
-from cifar_hpc.verify.forensics.joint import decide, reach
+from cifar_hpc.verify.forensics.joint import SMALL_SET, decide, reach
 from cifar_hpc.verify.forensics.logs import LOG_RULES
-from cifar_hpc.verify.forensics.printed import Interval, share
+from cifar_hpc.verify.forensics.printed import Interval, bounds, differ, share
 from cifar_hpc.verify.forensics.quantities import QUANTITY_RULES
 from cifar_hpc.verify.forensics.question import METRICS, Metric, Question
 from cifar_hpc.verify.forensics.readings import RARE, Reading, chance, least_batch, reading
@@ -33,19 +33,17 @@ def recall_is_accuracy(row: Row) -> Iterator[Broken]:
     """Recall equals accuracy on a balanced test set.
 
     Proof: with n images in each of C classes, mean over classes of (hits / n) = (all hits) / (C n). That is the
-    macro average; the micro and the weighted average equal accuracy on any test set, the weighted one in each batch
-    too. Means over runs are equal too.
-    Means over batches need not be: where nobody says what was averaged, it is asked in what share of honest rows they
-    are as far apart. Precision and recall at a threshold of one half, as Keras has them, lie on both sides of accuracy.
+    macro average; the micro and the weighted average equal the share of right answers on any test set. Means over runs
+    are equal too. Two things undo it. Means over batches need not be equal: where they are not ruled out, it is
+    asked in what share of honest rows they are as far apart. And on an unbalanced test set an accuracy may be the mean
+    of the classes' recalls. Precision and recall at a threshold of one half, as Keras has them, lie on both sides of
+    accuracy.
     """
     printed, test_set, read = printed_metrics(row), row.test_set, reading(row)
     if test_set is None or not {"recall", "accuracy"} <= printed.keys():
         return
-    weighted = read.averages == ("weighted",)
-    if read.over == "batches" and not weighted:
-        return
     balanced = _is_balanced(row)
-    if not balanced and set(read.averages) & {"macro"}:
+    if "macro" in read.averages and (read.over == "batches" or not balanced):
         return
     recall, accuracy = share(printed["recall"]), share(printed["accuracy"])
     if recall[1] >= accuracy[0] and accuracy[1] >= recall[0]:
@@ -54,13 +52,14 @@ def recall_is_accuracy(row: Row) -> Iterator[Broken]:
     what = "recall" if balanced else f"{read.averages[0]} recall"
     sentence = f"{what} must equal accuracy{' on a balanced test set' * balanced}, but {printed['recall']} is not "
     sentence += str(printed["accuracy"])
-    exact = read.over == "images" or weighted
+    exact = read.over == "images" or not balanced
     rare = 0.0 if exact else chance(accuracy, recall, test_set.images, test_set.classes, read.batch)
     if rare >= RARE:
         return
     if "micro" in read.averages and _counts_sure_answers(printed):
-        unless = "unless precision and recall count probabilities above one half, as Keras' do"
-        yield numbers, f"{sentence}, {unless}", "unusual"
+        yield numbers, f"{sentence}, {_SURE}", "unusual"
+    elif not balanced:
+        yield numbers, f"{sentence}, {_MEAN_RECALL}", "unusual"
     elif exact:
         yield numbers, sentence, "impossible"
     else:
@@ -71,15 +70,62 @@ def recall_is_accuracy(row: Row) -> Iterator[Broken]:
         yield numbers, f"{sentence}: {unless or 'no averaging over batches of up to 4096 explains it'}", "unlikely"
 
 
+_SURE = "unless precision and recall count probabilities above one half, as Keras' do"
+_MEAN_RECALL = "unless that accuracy is the mean of the classes' recalls, as torchmetrics' is with average=\"macro\""
+
+
+def micro_averages_are_equal(row: Row) -> Iterator[Broken]:
+    """Micro averages of precision, recall and F1 are one number.
+
+    Proof: with one answer for each image, all hits / all predictions and all hits / all images are both the share of
+    right answers, and F1 is their harmonic mean. That holds in each batch and each run, so for means over them.
+    """
+    read, printed = reading(row), printed_metrics(row)
+    printed.pop("accuracy", None)
+    if read.averages != ("micro",) or len(printed) < 2 or next(recall_is_accuracy(row), None):
+        return
+    shares = [share(value) for value in printed.values()]
+    if max(low for low, _ in shares) > min(high for _, high in shares):
+        told = ", ".join(f"{WORDS[metric]} {value}" for metric, value in printed.items())
+        sure = _counts_sure_answers(printed)
+        yield (
+            {KEYS[metric]: value for metric, value in printed.items()},
+            f"micro averages are one number, but {told} are not{', ' * sure}{_SURE * sure}",
+            "unusual" if sure else "impossible",
+        )
+
+
 def _counts_sure_answers(printed: dict[Metric, float]) -> bool:
-    """Whether precision is above accuracy and recall below, as where answers below a probability do not count."""
-    precision = printed.get("precision")
-    return precision is not None and precision > printed["accuracy"] > printed["recall"]
+    """Whether all else lies between precision and recall, as where answers below a probability do not count."""
+    precision, recall = printed.get("precision"), printed.get("recall")
+    between = [value for metric, value in printed.items() if metric in ("accuracy", "f1")]
+    return precision is not None and recall is not None and all(precision > value > recall for value in between)
 
 
 def _is_balanced(row: Row) -> bool:
     sizes = row.test_set.sizes if row.test_set else None
     return sizes is not None and len(set(sizes)) == 1
+
+
+def _averaged_alike(row: Row) -> bool:
+    """Whether precision, recall and F1 are sure to have the same average.
+
+    A row that says nothing may mix macro and weighted ones, which are the same on a balanced test set alone, or have
+    one micro average among macro ones, as where one metric is left at its default: it is then the accuracy.
+    """
+    if len(reading(row).averages) == 1:
+        return True
+    shares = {metric: share(value) for metric, value in printed_metrics(row).items()}
+    right = [shares[metric] for metric in ("accuracy", "recall") if metric in shares]
+    return _is_balanced(row) and not any(
+        shares[metric][0] <= high and low <= shares[metric][1]
+        for metric in ("precision", "f1")
+        if metric in shares
+        for low, high in right
+    )
+
+
+_UNALIKE = "unless precision, recall and F1 are averaged in different ways"
 
 
 def _share(part: float) -> str:
@@ -91,16 +137,15 @@ def f1_is_bounded(row: Row) -> Iterator[Broken]:
 
     Proof: a class' F1 is the harmonic mean h(p, r). It is concave, so by Jensen the mean of h is at most h of the
     means. And h(p, r) >= min(p, r) >= p + r - 1, since the greater is at most 1; take means. That holds whatever the
-    weights are, over classes, batches or runs, as long as all three have the same. On a balanced test set macro and
-    weighted averages are one; elsewhere a row that does not say its average may have mixed them.
+    weights are, over classes, batches or runs, as long as all three have the same.
     """
     printed, read = printed_metrics(row), reading(row)
     if not {"precision", "recall", "f1"} <= printed.keys():
         return
-    one_average = _is_balanced(row) or len(read.averages) == 1
-    strength: Strength = "impossible" if one_average else "unusual"
+    alike = _averaged_alike(row)
+    strength: Strength = "impossible" if alike else "unusual"
     name = f"{read.averages[0]} " if len(read.averages) == 1 else ""
-    unless = "" if one_average else ", unless the three are averaged with different weights"
+    unless = "" if alike else f", {_UNALIKE}"
     numbers = {KEYS[metric]: printed[metric] for metric in ("f1", "precision", "recall")}
     precision, recall, f1 = (share(printed[metric]) for metric in ("precision", "recall", "f1"))
     greatest = harmonic(precision[1], recall[1])
@@ -132,37 +177,43 @@ def accuracy_counts_images(row: Row) -> Iterator[Broken]:
     Proof: it is the number of right or wrong answers, a whole number, divided by N. Those of the test set are looked at
     where the row says that they are over images, or over how many runs. Of a training log's accuracies it is known how
     many images they are over when the batch divides the training set, as then the mean over batches is the mean over
-    images; the batch must be the report's own. A log that does not say so may be a mean over runs: `unlikely`.
+    images; the batch must be the report's own. The mean of the classes' recalls is no such number where classes differ
+    in size, nor is its mean over batches: there it is `unusual`, and nothing where recall is that accuracy.
     """
     group, data, read = row.reproduction, row.config.get("data", {}), reading(row)
-    printed: list[tuple[float | None, int, str]] = []
+    reported, balanced = group.reported, _is_balanced(row)
+    printed: list[tuple[float | None, int, str, bool]] = []
     if row.test_set is not None and read.over == "images":
-        if read.runs is not None:
+        accuracy, recall = reported.test_accuracy_percent, reported.recall_percent
+        same = None not in (accuracy, recall) and not differ(bounds(accuracy or 0), bounds(recall or 0))
+        if read.runs is not None and (balanced or not same):
             images = row.test_set.images * read.runs
             printed += [
-                (group.reported.test_accuracy_percent, images, "test accuracy"),
-                (group.reported.top5_accuracy_percent, images, "top-5 accuracy"),
-                (group.reported.error_percent, images, "test error"),
+                (accuracy, images, "test accuracy", balanced),
+                (reported.top5_accuracy_percent, images, "top-5 accuracy", balanced),
+                (reported.error_percent, images, "test error", balanced),
             ]
         if read.runs == 1:
-            images, curve = row.test_set.images, group.reported.curve
-            printed += [(point.test_accuracy_percent, images, "test accuracy") for point in curve]
+            images = row.test_set.images
+            printed += [(point.test_accuracy_percent, images, "test accuracy", balanced) for point in reported.curve]
     train_images = row.train_images
     origin = group.settings.get("batch_size")
     certain = origin is None or origin.origin in ("stated", "code")
     if "data" in row.config and certain and train_images % data.get("batch_size", train_images) == 0:
+        exact = read.over == "images" and not data.get("holdout_images")
         if read.over == "images" and read.runs is not None:
-            printed.append((group.reported.train_accuracy_percent, train_images * read.runs, "training accuracy"))
-        if (read.runs is None and read.over == "unknown") or (read.runs == 1 and read.over == "images"):
-            curve = group.reported.curve
-            printed += [(point.train_accuracy_percent, train_images, "training accuracy") for point in curve]
-    for value, images, name in dict.fromkeys(printed):
+            printed.append((reported.train_accuracy_percent, train_images * read.runs, "training accuracy", exact))
+        if (reported.averaged_over == "unknown" and read.runs is None) or (read.runs == 1 and read.over == "images"):
+            curve = reported.curve
+            printed += [(point.train_accuracy_percent, train_images, "training accuracy", exact) for point in curve]
+    for value, images, name, exact in dict.fromkeys(printed):
         if value is not None and not is_multiple(share(value), images):
             kind = name.split()[-1]
             yield (
                 {f"{kind}_percent": value, "images": images},
-                f"an {kind} over {images:,} images is a multiple of {100 / images:g} %, but the {name} {value} is none",
-                "impossible" if read.over == "images" else "unlikely",
+                f"an {kind} over {images:,} images is a multiple of {100 / images:g} %, but the {name} {value} is none"
+                + (f", {_MEAN_RECALL}" if not exact else ""),
+                "impossible" if exact else "unusual",
             )
 
 
@@ -171,30 +222,48 @@ def is_multiple(accuracy: Interval, images: int) -> bool:
     return ceil(accuracy[0] * images) <= floor(accuracy[1] * images)
 
 
-def question(row: Row, averages: Averages, runs: int | None = 1) -> Question | None:
+def question(row: Row, averages: Averages, runs: int | None = 1, mean_recall: bool = False) -> Question | None:
     """What one confusion matrix, or the mean of several, must print; null where nobody says how large the classes are.
 
-    Micro averages are all equal to accuracy, so they are one number.
+    Micro averages are all equal to the share of right answers, so they are one number.
+
+    Args:
+        row: any.
+        averages: of precision, recall and F1.
+        runs: that the values are means over; null for any number.
+        mean_recall: whether accuracy is the mean of the classes' recalls, of which only macro averages say more.
     """
     sizes = row.test_set.sizes if row.test_set else None
     if sizes is None:
         return None
     shares = {metric: share(value) for metric, value in printed_metrics(row).items()}
+    if mean_recall and (accuracy := shares.pop("accuracy", None)) and averages == "macro":
+        shares["recall"] = _common(accuracy, shares.get("recall", accuracy))
     if averages == "micro":
-        common = max(low for low, _ in shares.values()), min(high for _, high in shares.values())
-        shares = {"accuracy": common}
+        shares = {"accuracy": _common(*shares.values())} if shares else {}
     return Question(sizes, **shares, weighted=averages == "weighted", runs=runs)
+
+
+def _common(*shares: Interval) -> Interval:
+    """What lies in all of these; the wrong way round where nothing does."""
+    return max(low for low, _ in shares), min(high for _, high in shares)
+
+
+def _questions(row: Row, averages: Averages, runs: int | None) -> list[Question]:
+    """What a matrix must print, by what the accuracy may be: on a balanced test set both are one."""
+    asked = {question(row, averages, runs, mean_recall) for mean_recall in (False, not _is_balanced(row))}
+    return [one for one in asked if one is not None]
 
 
 def impossible(row: Row, read: Reading) -> bool:
     """Whether no matrix, and no mean over the row's runs, prints so under any average that the row allows."""
-    asked = {question(row, averages, read.runs) for averages in read.averages}
-    return None not in asked and all(_refuted(one) for one in asked if one is not None)
+    asked = [one for averages in read.averages for one in _questions(row, averages, read.runs)]
+    return bool(asked) and all(_refuted(one) for one in asked)
 
 
 def _refuted(asked: Question) -> bool:
-    low, high = asked.accuracy or (Fraction(0), Fraction(1))
-    return low > high or decide(asked, search=False).kind == "impossible"
+    # Of a small set more than the hull may refute.
+    return decide(asked, asked.images <= SMALL_SET).kind == "impossible"
 
 
 def one_confusion_matrix(row: Row) -> Iterator[Broken]:
@@ -206,7 +275,7 @@ def one_confusion_matrix(row: Row) -> Iterator[Broken]:
     printed, read = printed_metrics(row), reading(row)
     if len(printed) < 2 or row.test_set is None or read.over != "images":
         return
-    simpler = (recall_is_accuracy, f1_is_bounded, accuracy_counts_images)
+    simpler = (recall_is_accuracy, micro_averages_are_equal, f1_is_bounded, accuracy_counts_images)
     if any(next(rule(row), None) for rule in simpler) or not impossible(row, read):
         return
     sizes = row.test_set.sizes or ()
@@ -216,21 +285,27 @@ def one_confusion_matrix(row: Row) -> Iterator[Broken]:
     if read.runs != 1:
         matrices = f"mean over {read.runs or 'any number of'} such runs has"
     known = "" if len(read.averages) > 1 else f"{read.averages[0]} averages with "
-    yield numbers, f"no {matrices} {known}{told}{_between(row, read)}", "impossible"
+    sentence = f"no {matrices} {known}{told}{_between(row, read)}"
+    if _averaged_alike(row):
+        yield numbers, sentence, "impossible"
+    else:
+        yield numbers, f"{sentence}, {_UNALIKE}", "unusual"
 
 
 def _between(row: Row, read: Reading) -> str:
     """Between what one of the numbers must lie when the others are as printed, if that alone shows it."""
-    asked = question(row, "macro" if "macro" in read.averages else read.averages[0], read.runs)
-    assert asked is not None
-    for metric in ("f1", "precision", "recall", "accuracy"):
-        printed = getattr(asked, metric)
-        if printed is None or (ends := reach(asked, metric)) is None:
+    asked = _questions(row, "macro" if "macro" in read.averages else read.averages[0], read.runs)
+    metrics: tuple[Metric, ...] = ("f1", "precision", "recall", "accuracy") if len(asked) == 1 else ("f1", "precision")
+    for metric in metrics:
+        value = printed_metrics(row).get(metric)
+        ends = [found for one in asked if (found := reach(one, metric)) is not None]
+        if value is None or not ends:
             continue
-        if printed[0] > ends[1] or printed[1] < ends[0]:
-            low, high = (100 * end for end in ends)
-            return f"; with the others as printed, {WORDS[metric]} lies between {low:.3f} and {high:.3f}"
-    return "; all of them were tried"
+        low, high = min(least for least, _ in ends), max(most for _, most in ends)
+        if share(value)[0] > high or share(value)[1] < low:
+            return f"; with the others as printed, {WORDS[metric]} lies between {100 * low:.3f} and {100 * high:.3f}"
+    tried = any(decide(one, one.images <= SMALL_SET).by == "trying all" for one in asked)
+    return "; all of them were tried" * tried
 
 
 def f1_fits_accuracy(row: Row) -> Iterator[Broken]:
@@ -242,7 +317,7 @@ def f1_fits_accuracy(row: Row) -> Iterator[Broken]:
     printed, test_set, read = printed_metrics(row), row.test_set, reading(row)
     if test_set is None or not _is_balanced(row) or "recall" in printed:
         return
-    if read.over != "unknown" or not {"accuracy", "precision", "f1"} <= printed.keys():
+    if read.over != "unknown" or not {"accuracy", "precision", "f1"} <= printed.keys() or not _averaged_alike(row):
         return
     accuracy, precision, f1 = (share(printed[metric]) for metric in ("accuracy", "precision", "f1"))
     # The recall nearest to the accuracy with which F1 is within its bounds.
@@ -269,6 +344,7 @@ def f1_fits_accuracy(row: Row) -> Iterator[Broken]:
 
 METRIC_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
     recall_is_accuracy,
+    micro_averages_are_equal,
     f1_is_bounded,
     accuracy_counts_images,
     one_confusion_matrix,
@@ -300,7 +376,7 @@ def audit_row(row: Row) -> list[Finding]:
 def _reading(rule: Callable[[Row], Iterator[Broken]], read: Reading, strength: Strength) -> str:
     if rule not in METRIC_RULES or strength != "impossible":
         return ""
-    if rule is f1_is_bounded or read.over == "unknown":
+    if rule is f1_is_bounded:
         return "under all readings"
     return f"as stated: {read}, {read.averages[0] if len(read.averages) == 1 else 'any'} averages"
 
@@ -339,9 +415,11 @@ def answer(row: Row, found: Sequence[Finding]) -> Answer | None:
     if any(f.row == name and f.strength == "impossible" and f.rule in metric_rules for f in found):
         return Answer(name, "impossible")
     for averages in read.averages if read.over != "batches" else ():
-        asked = question(row, averages)
-        if asked is not None and averages != "micro" and (told := decide(asked)).kind == "possible":
-            return Answer(name, told.kind, f"{averages} averages over images", told.hits, told.predicted)
+        for mean_recall in (False, True)[: 1 + (averages == "macro" and not _is_balanced(row))]:
+            asked = question(row, averages, mean_recall=mean_recall)
+            if asked is not None and (told := decide(asked)).kind == "possible":
+                what = ", and accuracy as the mean of recalls" * mean_recall
+                return Answer(name, told.kind, f"{averages} averages over images{what}", told.hits, told.predicted)
     return Answer(name, "undecided")
 
 

@@ -30,9 +30,6 @@ A row without times needs one epoch to have them:
 stands under each row; it counts the records under `runs/` too, and this page those under `results/` only.
 """
 
-SHARED = "shared with others"
-"""Said of a machine that other processes used too."""
-
 
 @dataclass(frozen=True)
 class Duration:
@@ -107,7 +104,8 @@ def _duration(row: Row, record: Record) -> Duration:
         len(epochs),
         record.name,
         record.path.as_posix(),
-        f"{record.hardware.device}, {record.hardware.precision}" + (f", {SHARED}" if record.load > QUIET else ""),
+        f"{record.hardware.device}, {record.hardware.precision}"
+        + (", shared with others" if record.load > QUIET else ""),
     )
 
 

@@ -9,7 +9,6 @@ from cifar_hpc.collection.reproduction import Row, reported_values
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, tell_table, terminal_width, write_file, write_json_output
 from cifar_hpc.report import durations, origins
-from cifar_hpc.report.durations import SHARED
 from cifar_hpc.report.markdown import between, escape
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import RowVerdict, judge_row
@@ -192,11 +191,8 @@ def markdown(described: list[dict[str, Any]]) -> str:
 
 
 def _timed(duration: dict[str, Any] | None) -> str:
-    if duration is None:
-        return "not yet timed"
-    machine, _, more = duration["machine"].partition(",")
-    shared = ", beside other work" if SHARED in more else ""
-    return f"{duration['epoch_seconds']:.0f} s an epoch on {machine}{shared}"
+    """Says how long an epoch took; docs/durations.md says where."""
+    return "not yet timed" if duration is None else f"{duration['epoch_seconds']:.0f} s an epoch"
 
 
 def _found(evidence: dict[str, Any] | None, metric: str) -> tuple[str, str]:

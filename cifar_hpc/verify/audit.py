@@ -1,7 +1,7 @@
 """The command `audit`: what the reports print, checked without training anything."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,12 +23,15 @@ RULES = (*ROW_RULES, *REPORT_RULES, *TEXT_RULES)
 """All rules: on single rows, on the rows of a report, on what the texts state."""
 
 
-def audit(collection: Collection, reports: Sequence[str] = ()) -> tuple[list[Finding], list[str]]:
-    """What all rules find in a collection, report by report, and what is wrong with its statements.
+def audit(
+    collection: Collection, reports: Sequence[str] = (), explains: bool = True
+) -> tuple[list[Finding], list[str]]:
+    """Applies all rules to a collection, report by report; gives what they find, and what is wrong with its statements.
 
     Args:
         collection: whose rows and statements.
         reports: ids of reports; empty for all.
+        explains: whether to look for the slips that would explain a finding, which takes longest.
 
     Raises:
         UserError: if there is no such report.
@@ -39,21 +42,23 @@ def audit(collection: Collection, reports: Sequence[str] = ()) -> tuple[list[Fin
     of_report: dict[str, list[Row]] = {}
     for row in rows.values():
         of_report.setdefault(row.reproduction.report or "", []).append(row)
-    found = [_explained(finding, row, of_report) for row in rows.values() for finding in audit_row(row)]
+    found = [finding for row in rows.values() for finding in audit_row(row)]
     for own in of_report.values():
         found += [finding for rule_on_rows in REPORT_RULES for finding in rule_on_rows(own)]
     for rule in TEXT_RULES:
         found += rule(statements, rows)
     order = list(collection.reports)
     asked = [finding for finding in found if not reports or finding.report in reports]
+    if explains:
+        asked = [_explained(finding, rows, of_report) for finding in asked]
     return sorted(asked, key=lambda finding: order.index(finding.report)), mistakes
 
 
-def _explained(finding: Finding, row: Row, of_report: dict[str, list[Row]]) -> Finding:
-    """The finding, with the slips that would explain it."""
-    if finding.rule not in {rule.__name__ for rule in METRIC_RULES}:
+def _explained(finding: Finding, rows: Mapping[str, Row], of_report: dict[str, list[Row]]) -> Finding:
+    """Adds the slips that would explain a finding on a row's metrics."""
+    if finding.rule not in {rule.__name__ for rule in METRIC_RULES} or finding.row is None:
         return finding
-    return replace(finding, explained_by=explanations(row, of_report[finding.report]))
+    return replace(finding, explained_by=explanations(rows[finding.row], of_report[finding.report]))
 
 
 def hints(rows: Sequence[Row], found: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -102,7 +102,7 @@ def judge_everything(reports: Sequence[str] = ()) -> Everything:
     collection = found.collection
     collection.check_reports(reports)
     claims, mistakes = read_claims(collection)
-    findings, others = audit(collection)
+    findings, others = audit(collection, explains=False)
     problems = [*collection.problems, *others, *mistakes, *found.problems]
     judged = []
 

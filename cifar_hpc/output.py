@@ -56,9 +56,14 @@ def write_file(path: Path, content: str | bytes | memoryview, what: str = "") ->
 
 def remove_parts(folder: Path) -> None:
     """Removes what processes that were killed while they wrote left in a folder that is now this process's alone."""
-    for part in folder.glob(".*.part"):
+    for part in filter(is_part, folder.glob(".*")):
         with suppress(OSError):
             part.unlink()
+
+
+def is_part(path: Path) -> bool:
+    """Checks whether a file has the name under which `write_file` writes before it moves the file into place."""
+    return path.name.startswith(".") and path.suffix == ".part"
 
 
 def write_json_output(content: Any, file: str) -> None:

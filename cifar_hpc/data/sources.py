@@ -45,6 +45,8 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
         if arrays.is_stored(name, root):
             try:
                 arrays.load(name, root)
+                with suppress(OSError):  # what a process left that was killed behind its last step
+                    _remove_left_over(base / f".{name}-unfinished")
                 return base / name
             except UserError as error:
                 problems.append(str(error))
@@ -186,9 +188,7 @@ def _work_folder(base: Path, dataset: Dataset) -> Iterator[Path]:
     """
     work = base / f".{dataset.name}-unfinished"
     try:
-        _remove(work)
-        with suppress(FileNotFoundError):
-            work.rmdir()  # of a process that was killed before it left its mark
+        _remove_left_over(work)
         work.mkdir()
         (work / _MARK).touch()
         yield work
@@ -200,6 +200,12 @@ def _work_folder(base: Path, dataset: Dataset) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             _remove(work)
+
+
+def _remove_left_over(work: Path) -> None:
+    _remove(work)
+    with suppress(FileNotFoundError):
+        work.rmdir()  # of a process that was killed before it left its mark
 
 
 def _remove(work: Path) -> None:

@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import remove_parts, write_file
+from cifar_hpc.output import is_part, remove_parts, write_file
 
-_LOCK = ".lock"
+_LOCK, _PROBE = ".lock", ".writable"
 
 
 def runs() -> Path:
@@ -36,7 +36,7 @@ def new_run_directory(name: str, seed: int, run_dir: Path | None) -> Path:
     """
     try:
         if run_dir is not None:
-            if run_dir.exists() and (not run_dir.is_dir() or any(path.name != _LOCK for path in run_dir.iterdir())):
+            if run_dir.exists() and (not run_dir.is_dir() or not all(map(_is_left_over, run_dir.iterdir()))):
                 raise UserError(
                     f"--run_dir {run_dir} is not empty, and nothing is overwritten; name another folder"
                     + (", or add --resume to go on with the run in it" if holds_run(run_dir) else "")
@@ -67,8 +67,13 @@ def remove(folder: Path) -> None:
                 parent.rmdir()
 
 
+def _is_left_over(path: Path) -> bool:
+    """Checks whether a file is all that a process left which was killed before its run began."""
+    return path.name in (_LOCK, _PROBE) or is_part(path)
+
+
 def _check_writable(folder: Path) -> None:
-    probe = folder / ".writable"
+    probe = folder / _PROBE
     probe.touch()
     probe.unlink()
 

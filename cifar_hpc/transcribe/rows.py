@@ -244,7 +244,8 @@ class Reading:
                 names = " and ".join(f"{self.table.columns[c]} (#{c + 1})" for c in columns)
                 drop = " ".join(f'"#{c + 1}=ignore"' for c in columns[1:])
                 self.faults.append(
-                    f"{self.path}: {names} would both be {key}; leave out all but one, as --columns {drop}"
+                    f"{self.path}: {names} would both be {key}; leave out all but one, as --columns {drop}; "
+                    "another --where takes the others in a second go"
                 )
 
     def _quantities(self) -> set[str]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cifar_hpc.errors import UserError
-from cifar_hpc.transcribe.printed import UNITS, clean, is_numeric
+from cifar_hpc.transcribe.printed import UNITS, clean, is_blank, is_numeric
 from cifar_hpc.transcribe.quantities import meaning
 
 _DELIMITERS = {"tsv": "\t", "csv": ";,|"}
 _SEPARATOR = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+_RULE = re.compile(r"\s*[|+]?(?:\s*[-=]{2,}\s*[|+]?)+\s*")
+"""A line that is drawn between others."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Line:
         place: where it stands in the file, as messages name it.
         cells: one for each column.
         text: the line as printed.
+        group: what the line above it says that heads a group of lines; empty where there is none.
     """
 
     place: str
     cells: tuple[str, ...]
     text: str
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,8 @@ def read_delimited(path: Path, text: str, kind: str) -> Table:
     shared = {mark: _agreement(_split(path, text, mark)) for mark in _DELIMITERS[kind]}
     delimiter = max(shared, key=lambda mark: shared[mark])
     rows = _split(path, text, delimiter)
+    if delimiter == "|" and not any(cells[0] or cells[-1] for _, _, cells in rows):  # bars at both ends too
+        rows = [(at, end, cells[1:-1]) for at, end, cells in rows]
     return _table(path, [(at, cells, " ".join(lines[at - 1 : end])) for at, end, cells in rows])
 
 
@@ -147,7 +153,7 @@ def _split(path: Path, text: str, delimiter: str) -> list[tuple[int, int, list[s
     rows, before = [], 0
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
+            if any(cell.strip() for cell in cells) and not _RULE.fullmatch(delimiter.join(cells)):
                 rows.append((before + 1, reader.line_num, [cell.strip() for cell in cells]))
             before = reader.line_num
     except csv.Error as error:
@@ -166,21 +172,37 @@ def _table(path: Path, rows: list[tuple[int, list[str], str]]) -> Table:
         rows = rows[1:]
     heads, rows = _heads(rows)
     if len(heads) < 2 or not rows:
-        raise UserError(f"{path} holds no table: a head with a name for each column, and lines of cells below it")
-    lines = []
-    for at, cells, text in rows:
-        printed = [cell for cell in cells if cell]
+        raise UserError(
+            f"{path} holds no table: a head with a name for each column, and lines of cells below it, parted by commas,"
+            " semicolons, tabs or bars"
+        )
+    lines, group = [], ""
+    alone = [_alone(cells) for _, cells, _ in rows]
+    last = max((index for index, text in enumerate(alone) if not text), default=0)
+    for index, (at, cells, text) in enumerate(rows):
         if [clean(cell) for cell in cells[: len(heads)]] == list(heads):
             continue  # the head again, as long tables print it
-        if len(printed) == 1 and cells[0]:
-            notes.append(f"line {at} has no numbers and is passed over: {printed[0]}")
+        # Where the first line is no group's head, such a line may as well be of a run that prints no number.
+        if alone[index] and index < last and (alone[0] or len(list(filter(None, cells))) > 1):
+            group = clean(alone[index])
+            notes.append(f"line {at} heads the lines below it, whose labels begin with it: {group}")
+        elif alone[index] and cells[0]:
+            notes.append(f"line {at} has no numbers and is passed over: {alone[index]}")
         elif _filled(cells) > len(heads) or (len(cells) < len(heads) and _filled(cells) < len(heads)):
             hint = "; a number with a comma in it must stand in quotes" if len(cells) > len(heads) else ""
             raise UserError(f"{path}, line {at} has {len(cells)} cells and the head {len(heads)}{hint}")
         else:
             full = [*cells, *[""] * len(heads)][: len(heads)]
-            lines.append(Line(f"line {at}", tuple(full), text.strip()))
+            lines.append(Line(f"line {at}", tuple(full), text.strip(), group))
     return _upright(Table(heads, tuple(lines), tuple(notes), caption=" ".join(captions)))
+
+
+def _alone(cells: Sequence[str]) -> str:
+    """Returns what a line says that has one text alone, in one cell or repeated in all; empty for other lines."""
+    texts = set(filter(None, cells))
+    text = texts.pop() if len(texts) == 1 else ""
+    only_first = bool(cells[0]) and _filled(cells) == 1
+    return text if only_first or not (is_numeric(text) or is_blank(text)) else ""
 
 
 def _filled(cells: Sequence[str]) -> int:
@@ -194,7 +216,7 @@ def _heads(rows: list[tuple[int, list[str], str]]) -> tuple[tuple[str, ...], lis
     spans = "" in rows[0][1][1 : _filled(rows[0][1])] or _filled(rows[0][1]) < max(_filled(r[1]) for r in rows)
     repeats = len(set(filter(None, rows[0][1]))) < len(list(filter(None, rows[0][1])))
     while count < min(3, len(rows) - 1) and (spans or repeats or _are_units(rows[count][1])):
-        if any(map(is_numeric, rows[count][1][1:])):
+        if any(map(is_numeric, rows[count][1][1:])) or (rows[count][1][0] and _filled(rows[count][1]) == 1):
             break
         count += 1
     width = max(_filled(cells) for _, cells, _ in rows[:count])
@@ -225,6 +247,6 @@ def _upright(table: Table) -> Table:
         Line(f"column {head or f'#{number}'}", (head, *cells), f"{head}: {', '.join(cells)}")
         for number, (head, cells) in enumerate(zip(table.columns[1:], columns, strict=True), 2)
     )
-    names = ("label", *(clean(line.cells[0]) for line in table.lines))
+    names = ("label", *(f"{line.group} {clean(line.cells[0])}".strip() for line in table.lines))
     told = "its columns are taken as the rows, since the quantities stand at its side"
     return replace(table, columns=names, lines=lines, notes=(*table.notes, told))

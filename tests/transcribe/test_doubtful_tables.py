@@ -52,6 +52,59 @@ def test_trainings_whose_name_is_merged_over_their_epochs(transcribe: Transcribe
     assert rows == ["A: epochs 2, test_accuracy_percent 57", "B: epochs 2, test_accuracy_percent 60.20"]
 
 
+GROUPED = {
+    "in the first cell": ("{0}\t\t\n", "Model\tTest acc (%)\tF1 (%)\n", "{}\t{}\t{}\n"),
+    "in the middle": (",{0},\n", "Model,Test acc (%),F1 (%)\n", "{},{},{}\n"),
+    "in all cells": ("{0},{0},{0}\n", "Model,Test acc (%),F1 (%)\n", "{},{},{}\n"),
+    "alone": ("{0}\n", "Model;Test acc (%);F1 (%)\n", "{};{};{}\n"),
+    "slanted": ("| *{0}* |||\n", "| Model | Test acc (%) | F1 (%) |\n|---|---|---|\n", "| {} | {} | {} |\n"),
+    "under a head of two lines": ("{0},,\n", "Model,CIFAR,\n,Test acc (%),F1 (%)\n", "{},{},{}\n"),
+    "beside merged cells": ("{0},,,\n", "Dataset,Model,Test acc (%),F1 (%)\n", ",{},{},{}\n"),
+}
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_a_line_that_heads_a_group_is_part_of_the_labels(name: str, transcribe: Transcribe, mine: Path) -> None:
+    group, head, line = GROUPED[name]
+    first = [line.format("A", "93.10", "93.00"), line.format("B", "92.00", "92.10")]
+    done = transcribe(head + group.format("CIFAR-10") + "".join(first) + group.format("SVHN") + "".join(first))
+    assert done.status == 0, done.err
+    assert list(read_back(mine)) == ["CIFAR-10, A", "CIFAR-10, B", "SVHN, A", "SVHN, B"]
+    assert done.out.count(" heads the lines below it, whose labels begin with it: ") == 2
+    assert shown(read_back(mine)).count("test_accuracy_percent 93.10, f1_percent 93.00") == 2
+
+
+def test_lines_that_head_trainings_tell_them_apart(transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe("Epoch,Test acc (%)\nResNet,\n1,49.00\n2,58.50\nVGG,\n1,39.00\n2,48.50\n")
+    assert done.status == 0, done.err
+    assert {label: len(row["reported"]["curve"]) for label, row in read_back(mine).items()} == {"ResNet": 2, "VGG": 2}
+
+
+def test_a_run_without_numbers_heads_nothing(transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe("Model,Test acc\nA,91\nB,\nC,92\n* our own\n")
+    assert list(read_back(mine)) == ["A", "C"]
+    assert "line 3 has no numbers and is passed over: B\n" in done.out
+    assert "line 5 has no numbers and is passed over: * our own\n" in done.out
+
+
+def test_a_table_in_a_frame_is_read(transcribe: Transcribe, mine: Path) -> None:
+    rule = "+-------+----------+\n"
+    head, lines = "| Model | Test acc |\n", "| A     | 93.10    |\n| B     | 92.00    |\n"
+    assert transcribe(rule + head + rule.replace("-", "=") + lines + rule).status == 0
+    assert shown(read_back(mine)) == "A: test_accuracy_percent 93.10\nB: test_accuracy_percent 92.00"
+
+
+def test_what_a_log_prints_without_a_colon_is_told(transcribe: Transcribe, mine: Path) -> None:
+    line = "Epoch {} | Train Loss 1.20 | Test Acc 55.50 | LR 0.10 | Memory 4.50 GB | 12.30s\n"
+    done = transcribe(line.format(1) + line.format(2), name="train.log")
+    assert shown(read_back(mine)).count("train_loss 1.20, test_accuracy_percent 55.50") == 2
+    assert "not taken: LR; --columns" in done.out
+    assert "without a name, and not taken: 12.30s at line 1, 12.30s at line 2" in done.out
+    timed = line.replace("| 12.30s", "| Time 12.30s")
+    assert transcribe(timed.format(1) + timed.format(2), "--where", "timed", name="train.log").status == 0
+    assert shown(read_back(mine)).count("seconds 12.30") == 2
+
+
 @pytest.mark.parametrize("flags", [(), ("--kind", "curve")])
 @pytest.mark.parametrize(
     ("epochs", "first", "again"), [((1, 1, 2), 2, 3), ((1, 2, 1), 2, 4), ((1, 2, 3, 3), 4, 5), ((0, 1, 0), 2, 4)]

@@ -1,4 +1,4 @@
-"""Reads CSV, TSV and Markdown tables into lines of cells."""
+"""Reads CSV, TSV, Markdown and LaTeX tables into lines of cells."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cifar_hpc.errors import UserError
+from cifar_hpc.transcribe.found import listed
 from cifar_hpc.transcribe.printed import UNITS, clean, is_blank, is_numeric
 from cifar_hpc.transcribe.quantities import meaning
 
@@ -16,6 +17,13 @@ _DELIMITERS = {"tsv": "\t", "csv": ";,|"}
 _SEPARATOR = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
 _RULE = re.compile(r"\s*[|+]?(?:\s*[-=]{2,}\s*[|+]?)+\s*")
 """A line that is drawn between others."""
+
+_LATEX_ROW = re.compile(r"^.*(?<!\\)&.*\\\\(?:\[[^\]]*\])?\s*(?:\\[a-z]+\S*\s*)*$", re.M)
+_LATEX_RULE = re.compile(
+    r"~?\\(?:(?:top|mid|bottom)rule|hline|addlinespace)\b|\\c(?:midrule|line)(?:\([lr]+\))?\{[^{}]*\}|~?\\cite\w*\{[^{}]*\}"
+)
+"""Lines that are drawn, and citations."""
+_LATEX_SPAN = re.compile(r"\\multicolumn\s*\{(\d+)\}\s*\{[^{}]*\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 
 
 @dataclass(frozen=True)
@@ -105,17 +113,48 @@ def read_markdown(path: Path, text: str, number: int | None) -> Table:
             cells = cells[line.strip().startswith("|") : len(cells) - line.strip().endswith("|")]
             tables[-1].append((count, [cell.strip() for cell in cells], line))
     tables = [t for t in tables if len(t) > 1 and _SEPARATOR.match(t[1][2])]
-    if number is None and len(tables) > 1:
-        raise UserError(f"{path} holds {len(tables)} tables; name one with --table, from 1 to {len(tables)}")
-    if not 1 <= (number or 1) <= len(tables):
-        raise UserError(f"{path} holds {len(tables)} of them, so --table {number} is none")
-    rows = [row for index, row in enumerate(tables[(number or 1) - 1]) if index != 1]
+    rows = [row for index, row in enumerate(tables[_chosen(path, len(tables), number)]) if index != 1]
     width = len(rows[0][1])
     # As the format has it, cells that a line lacks at its end are empty.
     table = _table(path, [(at, cells + [""] * (width - len(cells)), line) for at, cells, line in rows])
     above, below = lines[: rows[0][0] - 1][::-1], lines[rows[-1][0] :]
     around = [next(filter(str.strip, part), "") for part in (above, below)]
     return replace(table, caption=" ".join(line for line in around if "|" not in line))
+
+
+def is_latex(text: str) -> bool:
+    """Checks whether several lines of a text have cells parted as LaTeX parts them."""
+    return len(_LATEX_ROW.findall(text)) > 1
+
+
+def read_latex(path: Path, text: str, number: int | None) -> Table:
+    """Reads a table of LaTeX, of which each line of cells is a line of the text; see `read_markdown`."""
+    tables, before = [], 0
+    for part in re.split(r"(?<=\\end\{tabular)", text):
+        rows = []
+        begins = part[: max(0, part.find(r"\begin{tabular"))].count("\n")  # where prose with an & in it ends
+        for at, line in list(enumerate(part.splitlines(), before + 1))[begins:]:
+            body = _LATEX_SPAN.sub(lambda m: m[2] + "&" * (int(m[1]) - 1), _LATEX_RULE.sub("", line))
+            cells = re.split(r"(?<!\\)&", body.partition(r"\\")[0])
+            rows += [(at, [cell.strip() for cell in cells], line)] * (len(cells) > 1)
+        caption = " ".join(re.findall(r"\\caption\s*\{(.*)\}", part))
+        tables += [(rows, caption)] * bool(rows)
+        before += part.count("\n")
+    rows, caption = tables[_chosen(path, len(tables), number)]
+    return replace(_table(path, rows), caption=caption)
+
+
+def _chosen(path: Path, tables: int, number: int | None) -> int:
+    """Returns the place, from 0, of the table that the user names, or of the only one.
+
+    Raises:
+        UserError: if there is no such table, or several and none is named.
+    """
+    if number is None and tables > 1:
+        raise UserError(f"{path} holds {tables} tables; name one with --table, from 1 to {tables}")
+    if not 1 <= (number or 1) <= tables:
+        raise UserError(f"{path} holds {tables} of them, so --table {number} is none")
+    return (number or 1) - 1
 
 
 def read_delimited(path: Path, text: str, kind: str) -> Table:
@@ -170,7 +209,7 @@ def _table(path: Path, rows: list[tuple[int, list[str], str]]) -> Table:
         captions.append(rows[0][1][0])
         notes.append(f"line {rows[0][0]} is taken as a caption: {captions[-1]}")
         rows = rows[1:]
-    heads, rows = _heads(rows)
+    heads, over, rows = _heads(rows)
     if len(heads) < 2 or not rows:
         raise UserError(
             f"{path} holds no table: a head with a name for each column, and lines of cells below it, parted by commas,"
@@ -194,7 +233,7 @@ def _table(path: Path, rows: list[tuple[int, list[str], str]]) -> Table:
         else:
             full = [*cells, *[""] * len(heads)][: len(heads)]
             lines.append(Line(f"line {at}", tuple(full), text.strip(), group))
-    return _upright(Table(heads, tuple(lines), tuple(notes), caption=" ".join(captions)))
+    return _upright(_by_group(Table(heads, tuple(lines), tuple(notes), caption=" ".join(captions)), over))
 
 
 def _alone(cells: Sequence[str]) -> str:
@@ -210,8 +249,16 @@ def _filled(cells: Sequence[str]) -> int:
     return max((index for index, cell in enumerate(cells, 1) if cell), default=0)
 
 
-def _heads(rows: list[tuple[int, list[str], str]]) -> tuple[tuple[str, ...], list[tuple[int, list[str], str]]]:
-    """Reads the columns' names, from as many lines as the head has, and parts them from the lines below it."""
+_Rows = list[tuple[int, list[str], str]]
+"""Lines of a table: number, cells and text of each."""
+
+
+def _heads(rows: _Rows) -> tuple[tuple[str, ...], tuple[str, ...], _Rows]:
+    """Reads the columns' names, from as many lines as the head has, and parts them from the lines below it.
+
+    Returns:
+        The names; for each column the first line of its name, where there are others, else an empty text; the lines.
+    """
     count = 1
     spans = "" in rows[0][1][1 : _filled(rows[0][1])] or _filled(rows[0][1]) < max(_filled(r[1]) for r in rows)
     repeats = len(set(filter(None, rows[0][1]))) < len(list(filter(None, rows[0][1])))
@@ -228,7 +275,45 @@ def _heads(rows: list[tuple[int, list[str], str]]) -> tuple[tuple[str, ...], lis
             above = cell or (above if depth < count - 1 and column else "")  # a cell that is merged over several
             if above and above not in parts[column]:
                 parts[column].append(above)
-    return tuple(" ".join(names) for names in parts), rows[count:]
+    over = tuple(names[0] if len(names) > 1 else "" for names in parts)
+    return tuple(" ".join(names) for names in parts), over, rows[count:]
+
+
+def _by_group(table: Table, over: Sequence[str]) -> Table:
+    """Gives each group of columns lines of its own, where several hold the same quantity, as CIFAR-10 and SVHN do.
+
+    Args:
+        table: the table.
+        over: what stands over each column's own head, such as the name of a dataset; empty for nothing.
+    """
+    names = [head.removeprefix(above).strip() for head, above in zip(table.columns, over, strict=True)]
+    groups = [above for above in dict.fromkeys(over) if above and not _is_of_one_row(above)]
+    # The column of each quantity, and of each name that is none, by group.
+    at: dict[str, dict[object, int]] = {group: {} for group in groups}
+    for column, (name, above) in enumerate(zip(names, over, strict=True)):
+        what = meaning(name)
+        quantity = (what.kind, what.split, what.averages, what.unit.strip("%"))
+        if above in at and at[above].setdefault(quantity if what.kind else name, column) != column:
+            return table
+    count = Counter(what for columns in at.values() for what in columns if isinstance(what, tuple))
+    if max(count.values(), default=0) < 2:
+        return table
+    shared = [column for column, above in enumerate(over) if above not in at]
+    inner = {what: names[column] for columns in reversed(at.values()) for what, column in columns.items()}
+    lines = []
+    for group, columns in at.items():
+        for line in table.lines:
+            own = [line.cells[columns[what]] if what in columns else "" for what in inner]
+            cells = (*(line.cells[column] for column in shared), *own)
+            lines.append(replace(line, cells=cells, group=", ".join(filter(None, (group, line.group)))))
+    told = f"each line is taken once for each of {listed(groups)}, which stand over the columns"
+    heads = (*(table.columns[column] for column in shared), *inner.values())
+    return replace(table, columns=heads, lines=tuple(lines), notes=(*table.notes, told))
+
+
+def _is_of_one_row(above: str) -> bool:
+    """Checks whether what stands over columns is a part of the data or a quantity, of which a row has several."""
+    return bool(meaning(f"{above} accuracy").split) or meaning(above).kind not in ("", "label")
 
 
 def _are_units(cells: Sequence[str]) -> bool:

@@ -74,6 +74,79 @@ def test_a_line_that_heads_a_group_is_part_of_the_labels(name: str, transcribe: 
     assert shown(read_back(mine)).count("test_accuracy_percent 93.10, f1_percent 93.00") == 2
 
 
+UNDER_GROUPS = {
+    "TSV": "Model\tCIFAR-10\t\tSVHN\t\n\tTest acc (%)\tF1\tTest acc\tF1\nA\t93.10\t93.00\t95.50\t95.40\n",
+    "in another order": "Model,CIFAR-10,CIFAR-10,SVHN,SVHN\n,F1,Test acc,Test acc (%),F1\nA,93.00,93.10,95.50,95.40\n",
+    "Markdown": "|Model|CIFAR-10||SVHN||\n|-|-|-|-|-|\n||Acc|F1|Acc|F1|\n|A|93.10|93.00|95.50|95.40|\n",
+    "LaTeX": r"""R\&D & prose.
+\begin{table} \caption{Test results.}
+\begin{tabular}{lrrrr} \toprule
+& \multicolumn{2}{c}{\textbf{CIFAR-10}} & \multicolumn{2}{c}{SVHN} \\ \cmidrule(lr){2-3}
+Model & Test acc (\%) & F1 & Test acc & F1 \\ \midrule
+A~\cite{he} & $\mathbf{93.10}$ & 93.00$^\dagger$ & 95.50\,\% & {\bf 95.40} \\[2pt] \bottomrule
+\end{tabular}
+\end{table}
+""",
+}
+
+
+@pytest.mark.parametrize("name", UNDER_GROUPS)
+def test_columns_under_groups_of_a_head_are_rows_of_their_own(name: str, transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe(UNDER_GROUPS[name])
+    assert done.status == 0, done.err
+    assert shown(read_back(mine)) == (
+        "CIFAR-10, A: test_accuracy_percent 93.10, f1_percent 93.00\n"
+        "SVHN, A: test_accuracy_percent 95.50, f1_percent 95.40"
+    )
+    assert "each line is taken once for each of CIFAR-10, SVHN, which stand over the columns" in done.out
+
+
+@pytest.mark.parametrize("parts", [("Train", "Test"), ("Training", "Validation set"), ("Dev", "Testing (final)")])
+def test_parts_of_the_data_over_columns_are_of_one_row(
+    parts: tuple[str, str], transcribe: Transcribe, mine: Path
+) -> None:
+    assert transcribe(f"Model,{parts[0]},,{parts[1]},\n,Loss,Acc,Loss,Acc\nA,0.10,91.10,0.20,92.20\n").status == 0
+    (group,) = read_back(mine).values()
+    assert list(group["reported"].values()) == ["91.10", "92.20"]
+
+
+def test_trainings_side_by_side_are_curves_of_their_own(transcribe: Transcribe, mine: Path) -> None:
+    head = "Epoch,ResNet,,VGG,\n,Train acc,Test acc,Train acc,Test acc\n"
+    assert transcribe(f"{head}1,50.10,49.00,40.00,39.00\n2,60.00,58.50,50.00,48.50\n").status == 0
+    lines = shown(read_back(mine)).splitlines()
+    assert lines[1] == "  epoch 1, train_accuracy_percent 50.10, test_accuracy_percent 49.00"
+    assert lines[5] == "  epoch 2, train_accuracy_percent 50.00, test_accuracy_percent 48.50"
+
+
+def test_times_in_several_units_are_not_one_quantity(transcribe: Transcribe, mine: Path) -> None:
+    table = "Model,Before,,After,\n,Test acc,Time (s),Test acc,Time (min)\nA,91.10,60,92.20,2\n"
+    assert "would both be training_seconds; leave out all but one" in transcribe(table).sentence()
+    assert not list(mine.glob("smith*"))
+
+
+def test_tables_of_latex_are_parted(transcribe: Transcribe, mine: Path) -> None:
+    one = "\\begin{tabular}{lr}\nModel & Test acc \\\\\nA & 91.%d0 \\\\\n\\end{tabular}\n"
+    assert "holds 2 tables; name one with --table, from 1 to 2" in transcribe(one % 1 + one % 2).sentence()
+    assert transcribe(one % 1 + one % 2, "--table", "2").status == 0
+    assert shown(read_back(mine)) == "A: test_accuracy_percent 91.20"
+    (file,) = mine.glob("smith*")
+    assert "# Transcribed from table.csv, line 7:\n#   A & 91.20" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("head", "cells", "found"),
+    [
+        ("Test acc,F1", "92.00,92.10 ± 0.10", "test_accuracy_percent 92.00, f1_percent 92.10"),
+        ("Test acc,F1", ",92.10 ± 0.10", "f1_percent 92.10, std_percent 0.10"),
+        ("F1,Test acc", "92.10 ± 0.10,92.00 ± 0.20", "test_accuracy_percent 92.00, f1_percent 92.10, std_percent 0.20"),
+    ],
+)
+def test_a_deviation_is_the_accuracys(head: str, cells: str, found: str, transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe(f"Model,{head}\nA,{cells}\n")
+    assert shown(read_back(mine)) == f"A: {found}"
+    assert ("± 0.10 behind f1_percent is not taken" in done.out) == ("std_percent 0.10" not in found)
+
+
 def test_lines_that_head_trainings_tell_them_apart(transcribe: Transcribe, mine: Path) -> None:
     done = transcribe("Epoch,Test acc (%)\nResNet,\n1,49.00\n2,58.50\nVGG,\n1,39.00\n2,48.50\n")
     assert done.status == 0, done.err

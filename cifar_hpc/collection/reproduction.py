@@ -13,6 +13,7 @@ from typing import Any, Literal
 from cifar_hpc.collection.defaults import unknown_names
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of, shown
+from cifar_hpc.errors import shortened
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 """Numbers of images in CIFAR-10 and in CIFAR-100; both hold equally many of each class (A. Krizhevsky, 2009)."""
@@ -308,7 +309,7 @@ def _check_names(group: dict[str, Any], source: Source, reports: Mapping[str, Re
         source.refuse(_ROW, f"{'.'.join(_ROW)} is {row}, but the file's name asks for {path.stem}")
     if report is None or (reports is not None and isinstance(report, str) and report not in reports):
         found = "is missing" if report is None else f"is {report}"
-        known = ", ".join(reports or ()) or "the reports"
+        known = shortened(", ".join(reports or ()) or "the reports", 120)
         source.refuse(_REPORT, f"{'.'.join(_REPORT)} {found}; it must be one of {known}, which collection.yaml names")
 
 

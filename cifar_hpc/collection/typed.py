@@ -182,10 +182,10 @@ def _build(kind: Any, value: Any, tell: Tell, keys: Keys, strict: bool) -> Any:
         odd = [name for name in value if not isinstance(name, str)]
         for name in odd:
             tell(NoTextError((*keys, name), name, _KINDS.get(type(name), f"a {type(name).__name__}")))
-        if odd:
-            return _WRONG
-        named = {name: _build(parts[1], part, tell, (*keys, name), strict) for name, part in value.items()}
-        return _WRONG if any(part is _WRONG for part in named.values()) else named
+        named = {
+            name: _build(parts[1], part, tell, (*keys, name), strict) for name, part in value.items() if name not in odd
+        }
+        return _WRONG if odd or any(part is _WRONG for part in named.values()) else named
     if kind in (int, float) and isinstance(value, str) and strict:
         with suppress(ValueError):
             return int(_ascii(value)) if kind is int else Printed(value)

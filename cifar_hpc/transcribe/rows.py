@@ -440,4 +440,4 @@ class Reading:
                 f"{row.place}: ± {std} behind {key} is not taken, as a row has one std_percent, the accuracy's"
             )
         if "std_percent" in row.reported and "runs" not in row.reported:
-            self.notes.append("over how many runs the ± is taken does not stand in the table; --runs K says it")
+            self.notes.append("no column says over how many runs the ± is taken; --runs K does")

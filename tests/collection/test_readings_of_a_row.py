@@ -96,3 +96,20 @@ def test_a_count_that_cannot_be_has_one_sentence(tmp_path: Path, key: str) -> No
     with pytest.raises(UserError) as refused:
         read(path)
     assert str(refused.value) == f"{path}:5: reproduction.reported.{key} is -15; it must be at least 1"
+
+
+ODD = {"no": "true or false", "0x60": "a whole number", "2024": "a whole number", "1.50": "a number", "~": "null"}
+
+
+@pytest.mark.parametrize("spelt", ODD)
+def test_an_id_that_is_no_text_is_told_as_it_is_spelt(tmp_path: Path, spelt: str) -> None:
+    path = tmp_path / "made_up.yaml"
+    path.write_text(
+        f"reproduction:\n  row: made_up\n  report: any\n  settings:\n    {spelt}: {{}}\n    x: {{orign: y}}\n"
+    )
+    with pytest.raises(UserError) as refused:
+        read(path)
+    odd, *others = str(refused.value).splitlines()
+    told = f"reproduction.settings has the id {spelt}, which YAML reads as {ODD[spelt]}; put the id {spelt} in quotes"
+    assert odd == f"{path}:5: {told}"
+    assert others[0].startswith(f"{path}:6: reproduction.settings.x ")

@@ -21,7 +21,7 @@ _PAIR = re.compile(
     rf"(?:\s*\(\s*(?P<mean>{_VALUE})\s*\))?"
 )
 _METRIC = re.compile(
-    r"(?:(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)[ _])?(?:avg |average |mean )?"
+    r"(?:best of all )?(?:(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)[ _])?(?:avg |average |mean )?"
     r"(?:loss|acc(?:uracy)?(?:@[15])?|prec@[15]|top-?[15]|error)$",
     re.I,
 )
@@ -130,6 +130,8 @@ def _screen(text: str) -> Iterator[tuple[int, str]]:
 def _read_line(log: _Log, at: int, line: str) -> None:
     bar = _BAR.match(line)
     found = _EPOCH.search(bar["head"] if bar else line)
+    if found and re.search(r"\bbest\b", line[: found.start()], re.I):  # as "best accuracy 57 % at epoch 2" says
+        found = None
     if found is None and (step := _TUTORIAL.match(line)):
         log.begin(int(step[1]), None)
     if found:
@@ -186,7 +188,7 @@ def _read_plain(log: _Log, at: int, line: str, rest: str) -> None:
     if alone := re.fullmatch(rf"\W*{SPLIT_WORD.pattern}\w*\W*", rest, re.I):
         log.split = _part(alone[1])
         return
-    if re.search(r"\bbest\b|\bimproved\b|\bsaving\b", rest, re.I) and not _EPOCH.search(line):
+    if re.search(r"\bbest\b", rest, re.I):  # which is no value of this epoch
         rest = re.sub(r"\bbest\b(?=[ _]\w)", "best of all", rest, flags=re.I)
     split = "test" if rest.lstrip().startswith("*") else log.split  # as the ImageNet example sums up a test
     pairs, running = list(_pairs(rest, split)), False

@@ -456,3 +456,21 @@ def test_an_id_of_any_letters_goes_everywhere(
     page = (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
     assert f"[{name}](#{name})" in page
     assert f'<a id="{name}"></a>\n\n## {name}\n' in page
+
+
+@pytest.mark.parametrize(
+    ("each", "end"),
+    [
+        ("Epoch {}: loss 1.50 | acc 5{}.00%\n", "Best accuracy 57.00% at epoch 2\n"),
+        ("Epoch {}: loss 1.50 | acc 5{}.00%\n", "Best accuracy 57.00% at epoch 1\n"),
+        ("Epoch {}: loss 1.50, acc: 5{}.00%, best acc: 57.00%\n", ""),
+        ("Epoch {}: loss 1.50, acc: 5{}.00%\nSaving, best acc: 57.00%\n", ""),
+    ],
+)
+def test_the_best_so_far_is_no_value_of_the_epoch(each: str, end: str, transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe(each.format(1, 1) + each.format(2, 2) + end, name="train.log")
+    assert shown(read_back(mine)).endswith(
+        "  epoch 1, train_loss 1.50, train_accuracy_percent 51.00\n"
+        "  epoch 2, train_loss 1.50, train_accuracy_percent 52.00"
+    )
+    assert "not taken: best of all acc" in done.out

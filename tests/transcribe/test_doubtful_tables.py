@@ -8,7 +8,7 @@ import yaml
 
 from cifar_hpc.transcribe.printed import UnreadableError, read
 from cifar_hpc.transcribe.quantities import meaning, without_spread
-from tests.conftest import Command
+from tests.conftest import REPRODUCTIONS, Command
 from tests.transcribe.conftest import Transcribe, read_back, shown
 
 LABELS = {
@@ -474,3 +474,23 @@ def test_the_best_so_far_is_no_value_of_the_epoch(each: str, end: str, transcrib
         "  epoch 2, train_loss 1.50, train_accuracy_percent 52.00"
     )
     assert "not taken: best of all acc" in done.out
+
+
+@pytest.mark.parametrize(
+    ("report", "table"), [("2024", "5.log"), ("1", "0.log"), ("0x6", "0.log"), ("Größe", "2ß.log")]
+)
+def test_an_id_that_looks_like_a_number_stays_a_text(
+    report: str, table: str, transcribe: Transcribe, mine: Path, command: Command
+) -> None:
+    assert transcribe("Epoch 1/1 - loss: 1.10, acc: 41.10\n", name=table, report=report).status == 0
+    (file,) = mine.glob("*_*.yaml")
+    assert yaml.safe_load(file.read_text(encoding="utf-8"))["reproduction"]["row"] == file.stem
+    assert command("audit", report, "--collection", mine).status == 0
+
+
+def test_epochs_of_the_table_are_stated_there(transcribe: Transcribe, mine: Path) -> None:
+    base = next(path for path in sorted(REPRODUCTIONS.glob("*.yaml")) if "\nmodel:" in path.read_text())
+    assert transcribe("Model,Epochs,Test acc\nA,7,91.10\nB,,92\n", "--where", "Table 2", "--base", base).status == 0
+    stated, other = (group["settings"].get("epochs") for group in read_back(mine).values())
+    assert stated == {"origin": "stated", "where": "Table 2, row 1"}
+    assert other != {"origin": "stated", "where": "Table 2, row 2"}

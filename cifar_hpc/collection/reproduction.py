@@ -13,7 +13,7 @@ from typing import Any, Literal
 from cifar_hpc.collection.defaults import unknown_names
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of, shown
-from cifar_hpc.errors import shortened
+from cifar_hpc.errors import did_you_mean, shortened
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 """Numbers of images in CIFAR-10 and in CIFAR-100; both hold equally many of each class (A. Krizhevsky, 2009)."""
@@ -307,6 +307,9 @@ def _check_names(group: dict[str, Any], source: Source, reports: Mapping[str, Re
     # A run's own config.yaml may be used again.
     if path.name not in (f"{row}.yaml", "config.yaml"):
         source.refuse(_ROW, f"{'.'.join(_ROW)} is {row}, but the file's name asks for {path.stem}")
+    mistyped = set(group) - {"report", *(each.name for each in fields(Reproduction))}
+    if "report" not in group and any(did_you_mean(str(key), ["report"]) for key in mistyped):
+        return  # told already
     if report is None or (reports is not None and isinstance(report, str) and report not in reports):
         found = "is missing" if report is None else f"is {report}"
         known = shortened(", ".join(reports or ()) or "the reports", 120)

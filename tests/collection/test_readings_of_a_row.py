@@ -113,3 +113,21 @@ def test_an_id_that_is_no_text_is_told_as_it_is_spelt(tmp_path: Path, spelt: str
     told = f"reproduction.settings has the id {spelt}, which YAML reads as {ODD[spelt]}; put the id {spelt} in quotes"
     assert odd == f"{path}:5: {told}"
     assert others[0].startswith(f"{path}:6: reproduction.settings.x ")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("  reprot: any", "3: reproduction has the key reprot; did you mean report?"),
+        (
+            "  report: any\n  settings: {x: {orign: stated, where: y}}",
+            "4: reproduction.settings.x has the key orign; did you mean origin?",
+        ),
+    ],
+)
+def test_a_key_that_is_mistyped_is_not_missing_too(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "made_up.yaml"
+    path.write_text(f"reproduction:\n  row: made_up\n{text}\n")
+    with pytest.raises(UserError) as refused:
+        read(path)
+    assert str(refused.value) == f"{path}:{told}"

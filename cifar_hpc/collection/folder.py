@@ -336,7 +336,10 @@ def _read_reports(path: Path, problems: list[str]) -> tuple[dict[str, Report], b
         source = Source(path)
         source.refuse_repeated_keys()
         index = source.build(_Index, source.content)
-        for name, report in (index.reports if index else {}).items():
+        named = source.content.get("reports")
+        for name, report in named.items() if isinstance(named, dict) else ():
+            if not isinstance(name, str):
+                continue  # told already
             if told := no_id(name):
                 source.refuse(("reports", name), f'reports has the id "{name}", which {told}')
             reports[name] = source.build(Report, report, ("reports", name)) or Report(name)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from cifar_hpc.collection.defaults import unknown_names
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of, shown
+from cifar_hpc.errors import did_you_mean, shortened
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 """Numbers of images in CIFAR-10 and in CIFAR-100; both hold equally many of each class (A. Krizhevsky, 2009)."""
@@ -306,9 +307,12 @@ def _check_names(group: dict[str, Any], source: Source, reports: Mapping[str, Re
     # A run's own config.yaml may be used again.
     if path.name not in (f"{row}.yaml", "config.yaml"):
         source.refuse(_ROW, f"{'.'.join(_ROW)} is {row}, but the file's name asks for {path.stem}")
+    mistyped = set(group) - {"report", *(each.name for each in fields(Reproduction))}
+    if "report" not in group and any(did_you_mean(str(key), ["report"]) for key in mistyped):
+        return  # told already
     if report is None or (reports is not None and isinstance(report, str) and report not in reports):
         found = "is missing" if report is None else f"is {report}"
-        known = ", ".join(reports or ()) or "the reports"
+        known = shortened(", ".join(reports or ()) or "the reports", 120)
         source.refuse(_REPORT, f"{'.'.join(_REPORT)} {found}; it must be one of {known}, which collection.yaml names")
 
 
@@ -367,20 +371,30 @@ def _check_test_set(test_set: TestSet, source: Source) -> None:
 
 
 def _refuse_impossible(values: dict[str, Any], where: Keys, source: Source) -> None:
+    """Notes numbers that no report can print, or that YAML reads as others than those that stand there."""
     for key, printed in values.items():
         try:
             value = float(printed)
         except (TypeError, ValueError):
             continue
-        if isinstance(printed, bool) or key == "epoch":
+        if isinstance(printed, bool):
             continue
-        if key.endswith("_percent") and not 0 <= value <= 100:
-            right = "a percentage must lie between 0 and 100"
+        spelling = None if isinstance(printed, str) else source.spelling((*where, key))
+        if spelling is not None and _DECIMAL.fullmatch(spelling) is None and math.isfinite(value):
+            found, right = spelling, f"YAML reads that as {shown(printed)}; write it with decimal digits alone"
+        elif key in ("epoch", "epochs", "runs"):
+            continue  # told already
+        elif key.endswith("_percent") and not 0 <= value <= 100:
+            found, right = f"{value:g}", "a percentage must lie between 0 and 100"
         elif not 0 <= value < math.inf:
-            right = "it must be a finite number of at least 0"
+            found, right = f"{value:g}", "it must be a finite number of at least 0"
         else:
             continue
-        source.refuse((*where, key), f"{name_of((*where, key))} is {value:g}; {right}")
+        source.refuse((*where, key), f"{name_of((*where, key))} is {found}; {right}")
+
+
+_DECIMAL = re.compile(r"[-+]?(?!0[0-9]+$)[0-9.]+(?:[eE][-+]?[0-9]+)?")
+"""How reports print numbers. YAML has others too: 0x60 is 96, 055 is 45, 9:30 is 570 and 1_0 is 10."""
 
 
 def _check_experiment(source: Source) -> None:

@@ -7,11 +7,14 @@ from typing import Any, TypeVar
 import yaml
 
 from cifar_hpc.collection.bounded_yaml import read_bounded
-from cifar_hpc.collection.typed import Keys, build_and_tell, shown
+from cifar_hpc.collection.typed import Keys, MismatchError, NoTextError, build_and_tell, shown
 from cifar_hpc.errors import UserError, one_line
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where it is installed, which is ten times as fast."""
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+"""What YAML calls the kinds of numbers."""
 
 T = TypeVar("T")
 
@@ -53,20 +56,29 @@ class Source:
 
     def line(self, keys: Keys) -> int:
         """Finds the line, from 1, of the deepest part of a key that is there."""
+        return self._find(keys)[0]
+
+    def spelling(self, keys: Keys) -> str | None:
+        """Finds how the file spells a number, of which YAML has many ways; null where none stands under the keys."""
+        node = self._find(keys)[1]
+        return node.value if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS else None
+
+    def _find(self, keys: Keys) -> tuple[int, Any]:
+        """Finds the line, from 1, of the deepest part of a key that is there, and the node if it is the whole key's."""
         node = self._node
-        line = node.start_mark.line
+        line = node.start_mark.line + 1
         for key in keys:
             if isinstance(node, yaml.MappingNode):
-                found = next(((k, v) for k, v in reversed(node.value) if k.value == str(key)), None)
+                found = next(((k, v) for k, v in reversed(node.value) if _is_key(k, key)), None)
                 if found is None:
-                    break
-                line, node = found[0].start_mark.line, found[1]
+                    return line, None
+                line, node = found[0].start_mark.line + 1, found[1]
             elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
                 node = node.value[key]
-                line = node.start_mark.line
+                line = node.start_mark.line + 1
             else:
-                break
-        return int(line) + 1
+                return line, None
+        return line, node
 
     def refuse(self, keys: Keys, sentence: str) -> None:
         """Notes a mistake.
@@ -85,7 +97,14 @@ class Source:
             value: the part.
             keys: keys that lead to the part.
         """
-        return build_and_tell(kind, value, lambda mistake: self.refuse(mistake.keys, str(mistake)), keys)
+
+        def tell(mistake: MismatchError) -> None:
+            if isinstance(mistake, NoTextError):  # as the file spells it
+                mapping = self._find(mistake.keys[:-1])[1]
+                mistake.value = next(k.value for k, _ in mapping.value if _is_key(k, mistake.keys[-1]))
+            self.refuse(mistake.keys, mistake.sentence())
+
+        return build_and_tell(kind, value, tell, keys)
 
     def refuse_repeated_keys(self) -> None:
         """Notes keys that stand twice in one mapping, of which YAML would take the later without a word."""
@@ -106,6 +125,13 @@ class Source:
 
     def _line_told(self, mistake: str) -> int:
         return int(mistake.removeprefix(f"{self.path}:").partition(":")[0])
+
+
+def _is_key(node: Any, key: Any) -> bool:
+    """Checks whether a node is a mapping's key, which YAML may read as no text."""
+    if isinstance(key, str) or not isinstance(node, yaml.ScalarNode):
+        return bool(node.value == key)
+    return bool(yaml.load(node.value, _LOADER) == key)
 
 
 def repeated_keys(root: Any) -> Iterator[tuple[int, str]]:

@@ -182,10 +182,10 @@ def _build(kind: Any, value: Any, tell: Tell, keys: Keys, strict: bool) -> Any:
         odd = [name for name in value if not isinstance(name, str)]
         for name in odd:
             tell(NoTextError((*keys, name), name, _KINDS.get(type(name), f"a {type(name).__name__}")))
-        if odd:
-            return _WRONG
-        named = {name: _build(parts[1], part, tell, (*keys, name), strict) for name, part in value.items()}
-        return _WRONG if any(part is _WRONG for part in named.values()) else named
+        named = {
+            name: _build(parts[1], part, tell, (*keys, name), strict) for name, part in value.items() if name not in odd
+        }
+        return _WRONG if odd or any(part is _WRONG for part in named.values()) else named
     if kind in (int, float) and isinstance(value, str) and strict:
         with suppress(ValueError):
             return int(_ascii(value)) if kind is int else Printed(value)
@@ -200,13 +200,16 @@ def _build(kind: Any, value: Any, tell: Tell, keys: Keys, strict: bool) -> Any:
 def _dataclass(kind: Any, value: dict[Any, Any], tell: Tell, keys: Keys, strict: bool) -> Any:
     hints, needed = _fields(kind)
     unknown = [key for key in value if key not in hints] if strict else []
+    meant: list[str] = []
     for key in unknown:
         near = get_close_matches(str(key), hints, 1)
+        meant += near
         told = f"did you mean {near[0]}?" if near else f"it may have {', '.join(hints)}"
         tell(UnknownKeyError((*keys, key), value[key], told))
     missing = [name for name in needed if name not in value]
     for name in missing:
-        tell(MismatchError((*keys, name), ..., "there"))
+        if name not in meant:
+            tell(MismatchError((*keys, name), ..., "there"))
     made = {n: _build(hints[n], part, tell, (*keys, n), strict) for n, part in value.items() if n in hints}
     wrong = unknown or missing or any(part is _WRONG for part in made.values())
     return _WRONG if wrong else kind(**made)

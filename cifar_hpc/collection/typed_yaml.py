@@ -7,7 +7,7 @@ from typing import Any
 from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, shortened
 
 Check = Callable[[Source, Keys, Any], bool]
 """A function that notes what is wrong with an item, given the file and its keys, and tells whether it can be used."""
@@ -49,7 +49,7 @@ def read_lists(path: Path, kinds: dict[str, type[Any]], check: Check) -> tuple[d
 def knows_report(collection: Collection, source: Source, keys: Keys, report: str) -> bool:
     """Checks whether an item's report is one of the collection; notes it if not."""
     if report not in collection.reports:
-        known = ", ".join(collection.reports)
+        known = shortened(", ".join(collection.reports), 120)
         source.refuse((*keys, "report"), f"{name_of(keys)}.report is {report}; it must be one of {known}")
     return report in collection.reports
 

@@ -5,7 +5,9 @@ Plain data; nothing here knows how it is drawn or laid out.
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -13,7 +15,9 @@ import numpy.typing as npt
 
 from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import METRICS, SECONDS, Report, Row
+from cifar_hpc.collection.source import Source
 from cifar_hpc.data.datasets import DATASETS
+from cifar_hpc.errors import UserError
 from cifar_hpc.records.predictions import FILE_NAME, read_predictions
 from cifar_hpc.records.record import Record
 from cifar_hpc.report.again import commands
@@ -271,14 +275,24 @@ def gather() -> Contents:
 
 
 def _refused(problems: Sequence[str], collection: Collection) -> dict[str, tuple[str, ...]]:
-    """Groups the problems with files of rows by the report that the file's name begins with."""
+    """Groups the problems with files of rows by the report that the file names, or else that its name begins with."""
     found: dict[str, list[str]] = {}
     for path in set(collection.row_files) - {row.path for row in collection.rows.values()}:
-        named = [name for name in collection.reports if path.stem.startswith(f"{name}_")]
+        named = _named_report(path)
+        if named not in collection.reports:
+            named = max((name for name in collection.reports if path.stem.startswith(f"{name}_")), key=len, default="")
         if named:
             told = [problem for problem in problems if problem.startswith(f"{path}:")]
-            found.setdefault(max(named, key=len), []).extend(told or [f"{path} cannot be read"])
+            found.setdefault(named, []).extend(told or [f"{path} cannot be read"])
     return {name: tuple(sorted(told)) for name, told in found.items()}
+
+
+def _named_report(path: Path) -> str:
+    """Finds the report that a row's file names; empty if it names none or cannot be read."""
+    with suppress(UserError):
+        group = Source(path).content.get("reproduction")
+        return str(group.get("report")) if isinstance(group, dict) else ""
+    return ""
 
 
 def count_states(rows: Sequence[RowSection]) -> dict[str, int]:

@@ -18,9 +18,18 @@ from cifar_hpc.transcribe.found import Choices, FoundRow, summed_up
 from cifar_hpc.transcribe.logs import looks_like_log, read_log
 from cifar_hpc.transcribe.quantities import OTHER_KEYS, POINT_KEYS, ROW_KEYS
 from cifar_hpc.transcribe.rows import Reading
-from cifar_hpc.transcribe.tables import Table, guess_delimited, is_markdown, read_delimited, read_markdown, read_text
+from cifar_hpc.transcribe.tables import (
+    Table,
+    guess_delimited,
+    is_latex,
+    is_markdown,
+    read_delimited,
+    read_latex,
+    read_markdown,
+    read_text,
+)
 
-FORMATS = ("csv", "tsv", "markdown", "log", "classification")
+FORMATS = ("csv", "tsv", "markdown", "latex", "log", "classification")
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `transcribe`."""
     parser.epilog = f"Keys of columns: {', '.join(dict.fromkeys((*ROW_KEYS, *POINT_KEYS, *OTHER_KEYS)))}."
     parser.add_argument(
-        "table", metavar="TABLE", type=Path, help="CSV, TSV, a file with a Markdown table, or a training log"
+        "table",
+        metavar="TABLE",
+        type=Path,
+        help="CSV, TSV, a table in Markdown or LaTeX, or a training log",
     )
     parser.add_argument(
         "--report", metavar="ID", required=True, help="id of the report, under `reports` in collection.yaml"
@@ -90,7 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=("rows", "curve"), help="whether lines are trainings or epochs of one")
     parser.add_argument("--format", dest="form", choices=FORMATS, help="of the file (default: told by its text)")
     parser.add_argument(
-        "--table", dest="number", metavar="N", type=int, help="which of several tables in Markdown or a log, from 1"
+        "--table",
+        dest="number",
+        metavar="N",
+        type=int,
+        help="which of several tables in a file, from 1",
     )
     parser.add_argument("--encoding", metavar="NAME", help="of a file that is no UTF-8, as cp1252")
     parser.add_argument(
@@ -196,6 +212,8 @@ def _tables(request: Request) -> list[Table]:
         form = _form(path, text)
     if form == "markdown":
         return [read_markdown(path, text, request.number)]
+    if form == "latex":
+        return [read_latex(path, text, request.number)]
     if form == "log":
         tables = read_log(rest := by_class.without_reports(text))
         if not tables:
@@ -211,6 +229,8 @@ def _tables(request: Request) -> list[Table]:
 
 def _form(path: Path, text: str) -> str:
     """Tells which of `FORMATS` a text has."""
+    if is_latex(text):
+        return "latex"
     if is_markdown(text):
         return "markdown"
     rest = by_class.without_reports(text)

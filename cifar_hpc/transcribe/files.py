@@ -67,7 +67,7 @@ def text_of(
     table: Path,
     names: Names,
     test_set: Mapping[str, Any] | None,
-    base: Mapping[str, Any] | None,
+    base: dict[str, Any] | None,
 ) -> str:
     """Writes the text of a row's file.
 
@@ -83,7 +83,7 @@ def text_of(
     lines += [f"{_MARK} {table.name}, {row.place}:", *(f"#   {line}" for line in printed)]
     lines += [
         "reproduction:",
-        f"  row: {names.row}",
+        f"  row: {_quoted(names.row)}",
         f"  report: {_quoted(names.report)}",
         f"  where: {_quoted(names.where)}",
         f"  label: {_quoted(names.label)}",
@@ -98,8 +98,10 @@ def text_of(
     if test_set is not None:
         lines.append(f"  test_set: {_flow(test_set)}")
     if base is not None:
-        lines += ["  settings:"] * bool(base["settings"])
-        lines += [f"    {key}: {_flow(setting)}" for key, setting in base["settings"].items()]
+        stated = {"epochs": {"origin": "stated", "where": names.where}} if "epochs" in row.reported else {}
+        settings = base["settings"] | stated
+        lines += ["  settings:"] * bool(settings)
+        lines += [f"    {key}: {_flow(setting)}" for key, setting in settings.items()]
         lines += [f"  {key}: {value}" for key, value in base["group"].items()]
         experiment = deepcopy(base["experiment"])
         experiment["trainer"]["max_epochs"] = int(row.reported.get("epochs") or experiment["trainer"]["max_epochs"])

@@ -20,6 +20,7 @@ class Labels:
 
     Attributes:
         notes: what a reader should know of how they were found.
+        cells: for each line what heads its group, then its cells in the label's columns.
     """
 
     def __init__(self, table: Table, columns: Sequence[int], merged: bool) -> None:
@@ -34,15 +35,16 @@ class Labels:
                     filled[column].append(f"{line.place} ({above[place]})")
                 else:
                     above[place] = text
-            self.cells.append(tuple(above))
+            self.cells.append((line.group, *above))
         for column, places in filled.items():
             name = table.columns[column] or f"#{column + 1}"
             self.notes.append(f"empty cells of {name} are taken as merged and filled from above: {listed(places)}")
 
     def of(self, number: int) -> str:
         """Joins what the label's columns say of a line, a number with its column's name; empty if they say nothing."""
-        parts = []
-        for column, text in zip(self.columns, self.cells[number], strict=True):
+        group, *texts = self.cells[number]
+        parts = [group] if group else []
+        for column, text in zip(self.columns, texts, strict=True):
             name, bare = self.table.columns[column], is_numeric(text) and not any(c.isalpha() for c in text)
             if not is_blank(text):
                 parts.append(f"{name} {text}" if name and bare else text)
@@ -52,10 +54,11 @@ class Labels:
         """Finds the label of a row of its own: without one, the first cell under its head, else its number."""
         line, name = self.table.lines[number], self.table.columns[0]
         first = "" if self.columns or is_blank(line.cells[0]) else f"{name} {clean(line.cells[0])}".strip()
-        label = self.of(number) or first
-        if not label:
-            label = f"row {number + 1}"
-            self.notes.append(f"{line.place} names no {self._names() or 'label'}, so it is called {label}")
+        label = self.of(number)
+        if label == line.group:
+            if not first:
+                self.notes.append(f"{line.place} names no {self._names() or 'label'}, so it is called row {number + 1}")
+            label = ", ".join(filter(None, (label, first or f"row {number + 1}")))
         return label
 
     def _names(self) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from cifar_hpc.transcribe.found import listed
 from cifar_hpc.transcribe.quantities import SPLIT_WORD
 from cifar_hpc.transcribe.tables import Line, Table
 
@@ -20,11 +21,15 @@ _PAIR = re.compile(
     rf"(?:\s*\(\s*(?P<mean>{_VALUE})\s*\))?"
 )
 _METRIC = re.compile(
-    r"(?:(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)[ _])?(?:avg |average |mean )?"
+    r"(?:best of all )?(?:(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)[ _])?(?:avg |average |mean )?"
     r"(?:loss|acc(?:uracy)?(?:@[15])?|prec@[15]|top-?[15]|error)$",
     re.I,
 )
 """Names after which a number may follow without a colon."""
+_BETWEEN = r"[|,;\t]|\s-\s|\s\s"
+_BEGINS, _ENDS = re.compile(rf"(?:^|{_BETWEEN})\s*$"), re.compile(rf"\s*$|\s*(?:{_BETWEEN})")
+"""What stands before and behind a name and its number that are alone between two marks, as in `| LR 0.1 |`."""
+_NAMELESS = re.compile(rf"(?:^|{_BETWEEN})\s*((?:{_VALUE})\s*(?:%|s|sec|min|m|h)?)\s*(?=$|{_BETWEEN})")
 _STEP = re.compile(r"\b(?:step|batch|iter(?:ation)?)s?\b\s*[:#=\[(]*\s*\d+|\[\s*\d+\s*[/,]\s*\d+", re.I)
 _OF_STEPS = re.compile(r"\[\s*(\d+)\s*/\s*(\d+)\s*\]")
 _KERAS = re.compile(r"^\s*(\d+)/(\d+)\s*(?:\[[=>.\s]*\]|[\u2500-\u259f][\u2500-\u259f ]*|-)\s(.*)$")
@@ -52,6 +57,7 @@ class _Run:
     places: dict[int, int] = field(default_factory=dict)
     texts: dict[int, list[str]] = field(default_factory=dict)
     several: dict[str, None] = field(default_factory=dict)
+    nameless: dict[str, None] = field(default_factory=dict)
 
 
 class _Log:
@@ -124,6 +130,8 @@ def _screen(text: str) -> Iterator[tuple[int, str]]:
 def _read_line(log: _Log, at: int, line: str) -> None:
     bar = _BAR.match(line)
     found = _EPOCH.search(bar["head"] if bar else line)
+    if found and re.search(r"\bbest\b", line[: found.start()], re.I):  # as "best accuracy 57 % at epoch 2" says
+        found = None
     if found is None and (step := _TUTORIAL.match(line)):
         log.begin(int(step[1]), None)
     if found:
@@ -180,7 +188,7 @@ def _read_plain(log: _Log, at: int, line: str, rest: str) -> None:
     if alone := re.fullmatch(rf"\W*{SPLIT_WORD.pattern}\w*\W*", rest, re.I):
         log.split = _part(alone[1])
         return
-    if re.search(r"\bbest\b|\bimproved\b|\bsaving\b", rest, re.I) and not _EPOCH.search(line):
+    if re.search(r"\bbest\b", rest, re.I):  # which is no value of this epoch
         rest = re.sub(r"\bbest\b(?=[ _]\w)", "best of all", rest, flags=re.I)
     split = "test" if rest.lstrip().startswith("*") else log.split  # as the ImageNet example sums up a test
     pairs, running = list(_pairs(rest, split)), False
@@ -196,6 +204,8 @@ def _read_plain(log: _Log, at: int, line: str, rest: str) -> None:
         log.of_steps = log.of_steps or not pairs
     for name, value in pairs:
         log.take(name, value, at, line.strip(), running)
+    if pairs and log.runs:
+        log.runs[-1].nameless |= dict.fromkeys(f"{value} at line {at}" for value in _NAMELESS.findall(rest))
 
 
 def _count(log: _Log, counts: re.Match[str]) -> None:
@@ -243,9 +253,10 @@ def _pairs(text: str, split: str) -> Iterator[tuple[str, str]]:
         name = re.sub(r"\s+is$", "", pair["name"])
         if pair["mark"] is None and name == pair["name"]:
             metric = _METRIC.search(name)
-            if metric is None:
+            if metric is not None:
+                name = metric[0]
+            elif not (_BEGINS.search(text[: pair.start()]) and _ENDS.match(text[pair.end() :])):
                 continue
-            name = metric[0]
         inside, before = SPLIT_WORD.search(name.replace("_", " ")), SPLIT_WORD.search(text[end : pair.end("name")])
         hits, of = pair["hits"], pair["of"]
         if hits is not None:
@@ -286,6 +297,8 @@ def _table(run: _Run, log: _Log) -> Table:
     notes = []
     if run.several:
         notes.append(f"{', '.join(run.several)} has several values in one epoch, so none of them is the epoch's")
+    if run.nameless:
+        notes.append(f"without a name, and not taken: {listed(run.nameless)}")
     if log.unmarked:
         notes.append("the log names no epochs, so they are counted")
     if log.of_steps:

@@ -39,6 +39,8 @@ from cifar_hpc.transcribe.tables import Table
 
 _TIMES = ("training_seconds", "seconds_per_epoch", "seconds")
 _COUNTS = ("epochs", "epoch", "runs")
+_MAIN = ("test_accuracy_percent", "error_percent", "validation_accuracy_percent", "train_accuracy_percent")
+"""What a row's one standard deviation is of: the first that has one."""
 
 
 class Reading:
@@ -244,7 +246,8 @@ class Reading:
                 names = " and ".join(f"{self.table.columns[c]} (#{c + 1})" for c in columns)
                 drop = " ".join(f'"#{c + 1}=ignore"' for c in columns[1:])
                 self.faults.append(
-                    f"{self.path}: {names} would both be {key}; leave out all but one, as --columns {drop}"
+                    f"{self.path}: {names} would both be {key}; leave out all but one, as --columns {drop}; "
+                    "another --where takes the others in a second go"
                 )
 
     def _quantities(self) -> set[str]:
@@ -422,15 +425,19 @@ class Reading:
         return found
 
     def _spread(self, row: FoundRow, printed: Mapping[str, PrintedNumber]) -> None:
-        """Takes the standard deviation that stands behind a row's first accuracy or error."""
+        """Takes the standard deviation behind a row's first accuracy or error, or behind what stands for them."""
         spread = {key: cell.std for key, cell in printed.items() if cell.std is not None}
-        main = next((key for key in ("test_accuracy_percent", "error_percent", *ROW_KEYS) if key in spread), None)
+        main = next((key for key in _MAIN if key in spread), None)
+        if main is None and not any(key in printed for key in _MAIN):
+            main = next((key for key in ROW_KEYS if key in spread), None)
         if main is not None and "std_percent" not in row.reported and main.endswith("_percent"):
             row.reported["std_percent"] = str(spread.pop(main))
         if self.choices.runs and "std_percent" in row.reported:
             row.reported.setdefault("runs", str(self.choices.runs))
         row.reported = {key: row.reported[key] for key in ROW_KEYS if key in row.reported}
         for key, std in spread.items():
-            self.notes.append(f"{row.place}: ± {std} behind {key} is not taken, as a row has one std_percent")
+            self.notes.append(
+                f"{row.place}: ± {std} behind {key} is not taken, as a row has one std_percent, the accuracy's"
+            )
         if "std_percent" in row.reported and "runs" not in row.reported:
-            self.notes.append("over how many runs the ± is taken does not stand in the table; --runs K says it")
+            self.notes.append("no column says over how many runs the ± is taken; --runs K does")

@@ -144,7 +144,7 @@ def test_what_is_wrong_in_a_row(tmp_path: Path, text: str, line: int, told: str)
         ),
         (
             "reports: {no: {title: B}}",
-            "1: reports has the id false, which YAML reads as true or false; put the id",
+            "1: reports has the id no, which YAML reads as true or false; put the id no in quotes",
         ),
         (
             "reports: {1.5: {title: B}}",
@@ -165,6 +165,23 @@ def test_what_is_wrong_in_the_index_stops_nothing_else(tmp_path: Path, index: st
     assert found.problems[0].startswith(f"{tmp_path / 'collection.yaml'}:{told}")
     assert "a_1" in found.rows
     assert "a" in found.reports
+
+
+def test_of_very_many_reports_a_few_are_named(tmp_path: Path) -> None:
+    write(tmp_path, {f"student{number}": {} for number in range(300)} | {"a": {"a_1": {"report": "nobody"}}})
+    (told,) = read(tmp_path).problems
+    assert "reproduction.report is nobody; it must be one of a, student0, student1, " in told
+    assert len(told) < 250 + len(str(tmp_path))
+
+
+def test_every_mistake_in_the_index_is_told_with_its_line(tmp_path: Path) -> None:
+    write(tmp_path, {"a": {"a_1": {}}})
+    lines = ("2024: {title: A}", "no: {title: B}", "b c: {title: C}", "d: {titel: D}", "a: {title: A, year: soon}")
+    (tmp_path / "collection.yaml").write_text("\n  ".join(("reports:", *lines)))
+    found = read(tmp_path)
+    told = {problem.removeprefix(f"{tmp_path / 'collection.yaml'}:")[0] for problem in found.problems}
+    assert sorted(told) == ["2", "3", "4", "5", "6"]
+    assert "a_1" in found.rows
 
 
 def test_audit_checks_every_file(tmp_path: Path, command: Command) -> None:

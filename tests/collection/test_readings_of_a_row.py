@@ -64,3 +64,70 @@ def test_wrong_readings_are_told(tmp_path: Path, group: dict[str, Any], told: st
         read(path)
     assert str(path) in str(refused.value)
     assert told in str(refused.value)
+
+
+def spell(folder: Path, key: str, spelt: str) -> Path:
+    """Writes a row whose last line is a number of the report."""
+    path = folder / "made_up.yaml"
+    path.write_text(f"reproduction:\n  row: made_up\n  report: any\n  reported:\n    {key}: {spelt}\n")
+    return path
+
+
+@pytest.mark.parametrize("key", ["test_accuracy_percent", "epochs", "curve:\n    - {epoch: 1}\n    - epoch"])
+@pytest.mark.parametrize(("spelt", "value"), [("0x60", 96), ("055", 45), ("5_5", 55), ("1:25", 85), ("0b11", 3)])
+def test_a_number_that_yaml_reads_as_another_is_refused(tmp_path: Path, key: str, spelt: str, value: int) -> None:
+    path = spell(tmp_path, key, spelt)
+    with pytest.raises(UserError) as refused:
+        read(path)
+    told = f" is {spelt}; YAML reads that as {value}; write it with decimal digits alone"
+    assert str(refused.value).startswith(f"{path}:{path.read_text().count(chr(10))}: reproduction.reported.")
+    assert str(refused.value).endswith(told)
+
+
+@pytest.mark.parametrize("spelt", ["55.50", "0", "0.5", ".5", "5.", "05.5", "+5.5", "5.5e+1", '"055"'])
+def test_a_number_as_reports_print_it_is_read(tmp_path: Path, spelt: str) -> None:
+    row = read(spell(tmp_path, "test_accuracy_percent", spelt))
+    assert row.reproduction.reported.test_accuracy_percent == float(spelt.strip('"'))
+
+
+@pytest.mark.parametrize("key", ["epochs", "runs"])
+def test_a_count_that_cannot_be_has_one_sentence(tmp_path: Path, key: str) -> None:
+    path = spell(tmp_path, key, "-15")
+    with pytest.raises(UserError) as refused:
+        read(path)
+    assert str(refused.value) == f"{path}:5: reproduction.reported.{key} is -15; it must be at least 1"
+
+
+ODD = {"no": "true or false", "0x60": "a whole number", "2024": "a whole number", "1.50": "a number", "~": "null"}
+
+
+@pytest.mark.parametrize("spelt", ODD)
+def test_an_id_that_is_no_text_is_told_as_it_is_spelt(tmp_path: Path, spelt: str) -> None:
+    path = tmp_path / "made_up.yaml"
+    path.write_text(
+        f"reproduction:\n  row: made_up\n  report: any\n  settings:\n    {spelt}: {{}}\n    x: {{orign: y}}\n"
+    )
+    with pytest.raises(UserError) as refused:
+        read(path)
+    odd, *others = str(refused.value).splitlines()
+    told = f"reproduction.settings has the id {spelt}, which YAML reads as {ODD[spelt]}; put the id {spelt} in quotes"
+    assert odd == f"{path}:5: {told}"
+    assert others[0].startswith(f"{path}:6: reproduction.settings.x ")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("  reprot: any", "3: reproduction has the key reprot; did you mean report?"),
+        (
+            "  report: any\n  settings: {x: {orign: stated, where: y}}",
+            "4: reproduction.settings.x has the key orign; did you mean origin?",
+        ),
+    ],
+)
+def test_a_key_that_is_mistyped_is_not_missing_too(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "made_up.yaml"
+    path.write_text(f"reproduction:\n  row: made_up\n{text}\n")
+    with pytest.raises(UserError) as refused:
+        read(path)
+    assert str(refused.value) == f"{path}:{told}"

@@ -73,3 +73,15 @@ def test_the_gradebook_has_a_line_for_each_report(command: Command) -> None:
         assert line["authors"] == report.report.authors
         assert all(finding.sentence in line["findings"] for finding in report.all_findings)
     assert "cannot be written" in command("report", "--csv", "no/such/folder.csv").sentence()
+
+
+def test_a_broken_file_is_counted_for_the_report_that_it_names(command: Command, tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine", {"anna": {"anna_1": {"test_set": BALANCED}}, "bob": {}})
+    (mine / "anna_2.yaml").write_text("reproduction: {row: other, report: bob}")
+    (mine / "thesis.yaml").write_text("reproduction: {row: thesis, report: bob, reported: {epochs: 0}}")
+    (mine / "anna_3.yaml").write_text("reproduction: {row: anna_3")
+    assert command("report", "--collection", "mine").status == 2
+    lines = command("report", "--collection", "mine").out.splitlines()
+    assert lines[1].startswith("bob ")
+    assert lines[1].endswith("2 mistakes in files")
+    assert lines[2].endswith("1 mistake in files")

@@ -8,7 +8,7 @@ import yaml
 
 from cifar_hpc.transcribe.printed import UnreadableError, read
 from cifar_hpc.transcribe.quantities import meaning, without_spread
-from tests.conftest import Command
+from tests.conftest import REPRODUCTIONS, Command
 from tests.transcribe.conftest import Transcribe, read_back, shown
 
 LABELS = {
@@ -50,6 +50,132 @@ def test_trainings_whose_name_is_merged_over_their_epochs(transcribe: Transcribe
     assert done.status == 0, done.err
     rows = [line for line in shown(read_back(mine)).splitlines() if line[0] != " "]
     assert rows == ["A: epochs 2, test_accuracy_percent 57", "B: epochs 2, test_accuracy_percent 60.20"]
+
+
+GROUPED = {
+    "in the first cell": ("{0}\t\t\n", "Model\tTest acc (%)\tF1 (%)\n", "{}\t{}\t{}\n"),
+    "in the middle": (",{0},\n", "Model,Test acc (%),F1 (%)\n", "{},{},{}\n"),
+    "in all cells": ("{0},{0},{0}\n", "Model,Test acc (%),F1 (%)\n", "{},{},{}\n"),
+    "alone": ("{0}\n", "Model;Test acc (%);F1 (%)\n", "{};{};{}\n"),
+    "slanted": ("| *{0}* |||\n", "| Model | Test acc (%) | F1 (%) |\n|---|---|---|\n", "| {} | {} | {} |\n"),
+    "under a head of two lines": ("{0},,\n", "Model,CIFAR,\n,Test acc (%),F1 (%)\n", "{},{},{}\n"),
+    "beside merged cells": ("{0},,,\n", "Dataset,Model,Test acc (%),F1 (%)\n", ",{},{},{}\n"),
+}
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_a_line_that_heads_a_group_is_part_of_the_labels(name: str, transcribe: Transcribe, mine: Path) -> None:
+    group, head, line = GROUPED[name]
+    first = [line.format("A", "93.10", "93.00"), line.format("B", "92.00", "92.10")]
+    done = transcribe(head + group.format("CIFAR-10") + "".join(first) + group.format("SVHN") + "".join(first))
+    assert done.status == 0, done.err
+    assert list(read_back(mine)) == ["CIFAR-10, A", "CIFAR-10, B", "SVHN, A", "SVHN, B"]
+    assert done.out.count(" heads the lines below it, whose labels begin with it: ") == 2
+    assert shown(read_back(mine)).count("test_accuracy_percent 93.10, f1_percent 93.00") == 2
+
+
+UNDER_GROUPS = {
+    "TSV": "Model\tCIFAR-10\t\tSVHN\t\n\tTest acc (%)\tF1\tTest acc\tF1\nA\t93.10\t93.00\t95.50\t95.40\n",
+    "in another order": "Model,CIFAR-10,CIFAR-10,SVHN,SVHN\n,F1,Test acc,Test acc (%),F1\nA,93.00,93.10,95.50,95.40\n",
+    "Markdown": "|Model|CIFAR-10||SVHN||\n|-|-|-|-|-|\n||Acc|F1|Acc|F1|\n|A|93.10|93.00|95.50|95.40|\n",
+    "LaTeX": r"""R\&D & prose.
+\begin{table} \caption{Test results.}
+\begin{tabular}{lrrrr} \toprule
+& \multicolumn{2}{c}{\textbf{CIFAR-10}} & \multicolumn{2}{c}{SVHN} \\ \cmidrule(lr){2-3}
+Model & Test acc (\%) & F1 & Test acc & F1 \\ \midrule
+A~\cite{he} & $\mathbf{93.10}$ & 93.00$^\dagger$ & 95.50\,\% & {\bf 95.40} \\[2pt] \bottomrule
+\end{tabular}
+\end{table}
+""",
+}
+
+
+@pytest.mark.parametrize("name", UNDER_GROUPS)
+def test_columns_under_groups_of_a_head_are_rows_of_their_own(name: str, transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe(UNDER_GROUPS[name])
+    assert done.status == 0, done.err
+    assert shown(read_back(mine)) == (
+        "CIFAR-10, A: test_accuracy_percent 93.10, f1_percent 93.00\n"
+        "SVHN, A: test_accuracy_percent 95.50, f1_percent 95.40"
+    )
+    assert "each line is taken once for each of CIFAR-10, SVHN, which stand over the columns" in done.out
+
+
+@pytest.mark.parametrize("parts", [("Train", "Test"), ("Training", "Validation set"), ("Dev", "Testing (final)")])
+def test_parts_of_the_data_over_columns_are_of_one_row(
+    parts: tuple[str, str], transcribe: Transcribe, mine: Path
+) -> None:
+    assert transcribe(f"Model,{parts[0]},,{parts[1]},\n,Loss,Acc,Loss,Acc\nA,0.10,91.10,0.20,92.20\n").status == 0
+    (group,) = read_back(mine).values()
+    assert list(group["reported"].values()) == ["91.10", "92.20"]
+
+
+def test_trainings_side_by_side_are_curves_of_their_own(transcribe: Transcribe, mine: Path) -> None:
+    head = "Epoch,ResNet,,VGG,\n,Train acc,Test acc,Train acc,Test acc\n"
+    assert transcribe(f"{head}1,50.10,49.00,40.00,39.00\n2,60.00,58.50,50.00,48.50\n").status == 0
+    lines = shown(read_back(mine)).splitlines()
+    assert lines[1] == "  epoch 1, train_accuracy_percent 50.10, test_accuracy_percent 49.00"
+    assert lines[5] == "  epoch 2, train_accuracy_percent 50.00, test_accuracy_percent 48.50"
+
+
+def test_times_in_several_units_are_not_one_quantity(transcribe: Transcribe, mine: Path) -> None:
+    table = "Model,Before,,After,\n,Test acc,Time (s),Test acc,Time (min)\nA,91.10,60,92.20,2\n"
+    assert "would both be training_seconds; leave out all but one" in transcribe(table).sentence()
+    assert not list(mine.glob("smith*"))
+
+
+def test_tables_of_latex_are_parted(transcribe: Transcribe, mine: Path) -> None:
+    one = "\\begin{tabular}{lr}\nModel & Test acc \\\\\nA & 91.%d0 \\\\\n\\end{tabular}\n"
+    assert "holds 2 tables; name one with --table, from 1 to 2" in transcribe(one % 1 + one % 2).sentence()
+    assert transcribe(one % 1 + one % 2, "--table", "2").status == 0
+    assert shown(read_back(mine)) == "A: test_accuracy_percent 91.20"
+    (file,) = mine.glob("smith*")
+    assert "# Transcribed from table.csv, line 7:\n#   A & 91.20" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("head", "cells", "found"),
+    [
+        ("Test acc,F1", "92.00,92.10 ± 0.10", "test_accuracy_percent 92.00, f1_percent 92.10"),
+        ("Test acc,F1", ",92.10 ± 0.10", "f1_percent 92.10, std_percent 0.10"),
+        ("F1,Test acc", "92.10 ± 0.10,92.00 ± 0.20", "test_accuracy_percent 92.00, f1_percent 92.10, std_percent 0.20"),
+    ],
+)
+def test_a_deviation_is_the_accuracys(head: str, cells: str, found: str, transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe(f"Model,{head}\nA,{cells}\n")
+    assert shown(read_back(mine)) == f"A: {found}"
+    assert ("± 0.10 behind f1_percent is not taken" in done.out) == ("std_percent 0.10" not in found)
+
+
+def test_lines_that_head_trainings_tell_them_apart(transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe("Epoch,Test acc (%)\nResNet,\n1,49.00\n2,58.50\nVGG,\n1,39.00\n2,48.50\n")
+    assert done.status == 0, done.err
+    assert {label: len(row["reported"]["curve"]) for label, row in read_back(mine).items()} == {"ResNet": 2, "VGG": 2}
+
+
+def test_a_run_without_numbers_heads_nothing(transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe("Model,Test acc\nA,91\nB,\nC,92\n* our own\n")
+    assert list(read_back(mine)) == ["A", "C"]
+    assert "line 3 has no numbers and is passed over: B\n" in done.out
+    assert "line 5 has no numbers and is passed over: * our own\n" in done.out
+
+
+def test_a_table_in_a_frame_is_read(transcribe: Transcribe, mine: Path) -> None:
+    rule = "+-------+----------+\n"
+    head, lines = "| Model | Test acc |\n", "| A     | 93.10    |\n| B     | 92.00    |\n"
+    assert transcribe(rule + head + rule.replace("-", "=") + lines + rule).status == 0
+    assert shown(read_back(mine)) == "A: test_accuracy_percent 93.10\nB: test_accuracy_percent 92.00"
+
+
+def test_what_a_log_prints_without_a_colon_is_told(transcribe: Transcribe, mine: Path) -> None:
+    line = "Epoch {} | Train Loss 1.20 | Test Acc 55.50 | LR 0.10 | Memory 4.50 GB | 12.30s\n"
+    done = transcribe(line.format(1) + line.format(2), name="train.log")
+    assert shown(read_back(mine)).count("train_loss 1.20, test_accuracy_percent 55.50") == 2
+    assert "not taken: LR; --columns" in done.out
+    assert "without a name, and not taken: 12.30s at line 1, 12.30s at line 2" in done.out
+    timed = line.replace("| 12.30s", "| Time 12.30s")
+    assert transcribe(timed.format(1) + timed.format(2), "--where", "timed", name="train.log").status == 0
+    assert shown(read_back(mine)).count("seconds 12.30") == 2
 
 
 @pytest.mark.parametrize("flags", [(), ("--kind", "curve")])
@@ -330,3 +456,41 @@ def test_an_id_of_any_letters_goes_everywhere(
     page = (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
     assert f"[{name}](#{name})" in page
     assert f'<a id="{name}"></a>\n\n## {name}\n' in page
+
+
+@pytest.mark.parametrize(
+    ("each", "end"),
+    [
+        ("Epoch {}: loss 1.50 | acc 5{}.00%\n", "Best accuracy 57.00% at epoch 2\n"),
+        ("Epoch {}: loss 1.50 | acc 5{}.00%\n", "Best accuracy 57.00% at epoch 1\n"),
+        ("Epoch {}: loss 1.50, acc: 5{}.00%, best acc: 57.00%\n", ""),
+        ("Epoch {}: loss 1.50, acc: 5{}.00%\nSaving, best acc: 57.00%\n", ""),
+    ],
+)
+def test_the_best_so_far_is_no_value_of_the_epoch(each: str, end: str, transcribe: Transcribe, mine: Path) -> None:
+    done = transcribe(each.format(1, 1) + each.format(2, 2) + end, name="train.log")
+    assert shown(read_back(mine)).endswith(
+        "  epoch 1, train_loss 1.50, train_accuracy_percent 51.00\n"
+        "  epoch 2, train_loss 1.50, train_accuracy_percent 52.00"
+    )
+    assert "not taken: best of all acc" in done.out
+
+
+@pytest.mark.parametrize(
+    ("report", "table"), [("2024", "5.log"), ("1", "0.log"), ("0x6", "0.log"), ("Größe", "2ß.log")]
+)
+def test_an_id_that_looks_like_a_number_stays_a_text(
+    report: str, table: str, transcribe: Transcribe, mine: Path, command: Command
+) -> None:
+    assert transcribe("Epoch 1/1 - loss: 1.10, acc: 41.10\n", name=table, report=report).status == 0
+    (file,) = mine.glob("*_*.yaml")
+    assert yaml.safe_load(file.read_text(encoding="utf-8"))["reproduction"]["row"] == file.stem
+    assert command("audit", report, "--collection", mine).status == 0
+
+
+def test_epochs_of_the_table_are_stated_there(transcribe: Transcribe, mine: Path) -> None:
+    base = next(path for path in sorted(REPRODUCTIONS.glob("*.yaml")) if "\nmodel:" in path.read_text())
+    assert transcribe("Model,Epochs,Test acc\nA,7,91.10\nB,,92\n", "--where", "Table 2", "--base", base).status == 0
+    stated, other = (group["settings"].get("epochs") for group in read_back(mine).values())
+    assert stated == {"origin": "stated", "where": "Table 2, row 1"}
+    assert other != {"origin": "stated", "where": "Table 2, row 2"}

@@ -2,7 +2,6 @@
 """Which module serves which command. Each is imported only when its command runs."""
 
 import argparse
-import gc
 import importlib
 import io
 import os
@@ -20,6 +19,7 @@ from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, configuration
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import EndedEarly, UserError, did_you_mean, machine_refuses, missing_package, one_line
+from cifar_hpc.machine import importing_for_good
 from cifar_hpc.output import tell
 
 _PROGRAM = "python -m cifar_hpc"
@@ -174,23 +174,15 @@ def _run(arguments: list[str], is_program: bool) -> int:
 
 
 def _load(tells: bool = False) -> None:
-    """Imports what the four commands need, and keeps the garbage collector off it for good.
-
-    It would go through half a million objects that live as long as the process, over and over while they are made, then
-    again in training and at exit, and find nothing to free: a third of the CPU seconds of these imports.
-    """
+    """Imports what the four commands need."""
     if "cifar_hpc.fit.training" in sys.modules:  # what is alive by now need not be so for good
         return
     if (
         tells and "RANK" not in os.environ and "LOCAL_RANK" not in os.environ
     ):  # one of several processes says it for all
         print("Loading PyTorch and Lightning", file=sys.stderr, flush=True)
-    gc.disable()
-    try:
+    with importing_for_good():
         import cifar_hpc.fit.training  # noqa: F401
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
@@ -211,12 +203,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuses the command line."""
-        told = one_sentence(message.removeprefix("argument "))
-        if found := re.match(r"COMMAND: invalid choice: '([^']*)'", told):
-            near = did_you_mean(found[1], _COMMANDS)
-            told = f"There is no command {found[1]}; {near}" if near else f"There is no command {found[1]}"
-            raise UserError(told if near else f"{told}; `{self.prog} --help` lists them")
-        raise UserError(f"{told[0].upper()}{told[1:]}; `{self.prog} --help` says what it takes")
+        told, near = one_sentence(message.removeprefix("argument ")), ""
+        if found := re.match(r"(\S+): invalid choice: '([^']*)' \(choose from (.*)\)", told):
+            near = did_you_mean(found[2], re.findall(r"[^', ]+", found[3]))
+            if found[1] == "COMMAND":
+                told, near = f"There is no command {found[2]}", near or f"`{self.prog} --help` lists them"
+        elif found := re.match(r"unknown arguments?: ([^ =]+)", told):
+            near = did_you_mean(found[1], self._option_string_actions)
+        raise UserError(f"{told[0].upper()}{told[1:]}; {near or f'`{self.prog} --help` says what it takes'}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuses what it does not know, where argparse would let the outermost parser do so with its own help."""

@@ -53,7 +53,8 @@ def command(json_file: str | None, root: Path | None) -> int:
 
 def examine(root: Path | None) -> dict[str, Any]:
     """Collects the findings as plain data; `problems` holds one sentence each."""
-    import torch
+    with machine.importing_for_good():
+        import torch
 
     problems = []
     cores, threads = machine.usable_cores(), torch.get_num_threads()

@@ -78,8 +78,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         known: words that would be right.
     """
     folded = {each.casefold(): each for each in known}
-    swapped = [each for each in folded if sorted(each) == sorted(word.casefold())]
-    near = swapped or get_close_matches(word.casefold(), folded, 1, cutoff=0.7)
+    typed = word.casefold()
+    swapped = [each for each in folded if sorted(each) == sorted(typed)]
+    # Which for short words is less than what difflib calls close.
+    one_wrong = [each for each in folded if len(each) == len(typed) and sum(map(str.__ne__, each, typed)) == 1]
+    near = swapped or one_wrong or get_close_matches(typed, folded, 1, cutoff=0.7)
     return f"did you mean {folded[near[0]]}?" if near else ""
 
 

@@ -22,6 +22,16 @@ def test_help_is_one_screen_without_torch(name: str) -> None:
     assert "--help=PART" in done.stdout
 
 
+@pytest.mark.parametrize("line", ["", "--help", "rows", "audit", "claims", "verify ghugre_sequential"])
+def test_what_trains_nothing_does_without_torch(line: str) -> None:
+    code = (
+        f"import sys; from cifar_hpc.cli import main\ntry: main({line.split()})\n"
+        "finally: assert not {'torch', 'matplotlib'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("part", "flag", "not_of_it"),
     [
@@ -46,6 +56,7 @@ def test_a_bare_call_greets(command: Command) -> None:
     done = command()
     assert done.status == 0
     assert "rows in" in done.out
+    assert all(len(line) <= 80 for line in done.out.splitlines())
     for name in ("rows", "fit -c", "verify", "audit", "report"):
         assert re.search(rf"^  {name}", done.out, re.MULTILINE)
 
@@ -66,6 +77,12 @@ def test_the_first_line_comes_before_torch() -> None:
     [
         (["verfy", "results"], "did you mean verify?"),
         (["fti"], "did you mean fit?"),
+        (["fot"], "did you mean fit?"),
+        (["data", "fetc", "--dataset", "cifar10"], "did you mean fetch?"),
+        (["data", "info", "--dataset", "cifar11"], "did you mean cifar10?"),
+        (["bench", "dta"], "did you mean data?"),
+        (["rows", "--jsn", "x"], "did you mean --json?"),
+        (["bench", "data", "--rows=x"], "did you mean --row?"),
         (["verify", "ghugre_sequental"], "did you mean ghugre_sequential?"),
         (["audit", "shahrim"], "did you mean shahrin?"),
         (["fit", "-c", "fats"], "did you mean fast?"),

@@ -1,5 +1,6 @@
 """What the machine offers, and how much of it others use: real processes, real /proc."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,16 @@ from cifar_hpc import machine
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
 
 BURN = "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+
+
+def test_the_collector_is_kept_off_imports_and_works_again() -> None:
+    before = gc.get_freeze_count()
+    with machine.importing_for_good():
+        assert not gc.isenabled()
+        held = [[]]  # type: list[list[int]]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before
+    assert held
 
 
 def test_own_children_are_not_others() -> None:

@@ -113,7 +113,7 @@ def part_of_help(text: str, part: str) -> str:
 
 def greeting() -> str:
     """Says what to do first, and what is here already."""
-    runs = len(list(Path("runs").glob("*/*/result.json")))
+    runs = len([*Path("runs").glob("*/*/result.json"), *Path("runs").glob("*/smoke/*/result.json")])
     collection = chosen()
     kept = sum(len(list(folder.glob("*/*/result.json"))) for folder in collection.record_folders(committed_only=True))
     state = (
@@ -128,7 +128,13 @@ def greeting() -> str:
         ("report", "one page over everything"),
     ]
     told = "Re-runs published reports on training CNNs on CIFAR, and says whether their numbers hold."
-    head = [*textwrap.wrap(told, _width()), "", f"Here: {state}.", "", "python -m cifar_hpc …"]
+    head = [
+        *textwrap.wrap(told, _width()),
+        "",
+        *textwrap.wrap(f"Here: {state}.", _width()),
+        "",
+        "python -m cifar_hpc …",
+    ]
     return "\n".join([*head, *_columns(commands), "", "`python -m cifar_hpc --help` lists all commands."])
 
 

@@ -2,13 +2,14 @@
 
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from cifar_hpc.fit.checkpoint import is_whole_epoch
+from cifar_hpc.output import terminal_width
 from cifar_hpc.speed.epoch_callback import EpochCallback
 
 
@@ -102,6 +103,13 @@ class EpochBar(ProgressBar):
             self._bar = tqdm(
                 desc=description, total=steps, bar_format=self._FORMAT, dynamic_ncols=True, leave=False, file=sys.stderr
             )
+            # tqdm shows nothing on a terminal that does not know how high it is, as some of containers do not.
+            self._bar.nrows = None
+            self._bar.dynamic_ncols = self._size  # type: ignore[assignment]  # tqdm asks it before each look
+
+    @staticmethod
+    def _size(file: TextIO) -> tuple[int, None]:
+        return (terminal_width(file) or 80) - 1, None
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -82,7 +82,10 @@ class Request:
     def told_changes(self) -> str:
         """Tells in one line what is changed, and by what; empty where nothing is."""
         changed = list(self.changed().items())
-        told = [f"{key} {_brief(new)} instead of {_brief(old)} ({self.place(key)})" for key, (old, new) in changed]
+        told = [
+            f"{key} {_brief(new)} instead of {_brief(old)} ({self.place(key).replace('The', 'the', 1)})"
+            for key, (old, new) in changed
+        ]
         more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
         return ", ".join(told[:_TOLD] + more)
 

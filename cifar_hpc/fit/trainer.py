@@ -45,6 +45,7 @@ class Trainer(LightningTrainer):
         kernels: `ours` takes the faster ways under `cifar_hpc/speed/`, `stock` torch's and Lightning's own.
         threads: intra-op threads of each process, as `torch.set_num_threads` takes them; null leaves
             torch's own choice (one for each core) alone.
+        devices: a number is read as one, which Lightning's own type takes for text on a command line.
         kwargs: see Lightning's Trainer.
     """
 
@@ -54,6 +55,7 @@ class Trainer(LightningTrainer):
         precision: _PRECISION_INPUT | Literal["auto"] | None = None,
         kernels: Kernels = "ours",
         threads: PositiveInt | None = None,
+        devices: int | str | list[int] = "auto",
         **kwargs: Any,
     ) -> None:
         if kernels == "ours" and (gone := missing()):
@@ -73,7 +75,7 @@ class Trainer(LightningTrainer):
             kind = CPUZeroStrategy if runs_on_cpu(kwargs) else ZeroStrategy
             kwargs["strategy"] = kind(stage=_STAGES[kwargs["strategy"]])
         kwargs["precision"] = choose_precision("auto", runs_on_cpu(kwargs)).name if precision == "auto" else precision
-        super().__init__(**kwargs)
+        super().__init__(devices=devices, **kwargs)
         found = self.strategy.precision_plugin
         if self.gradient_clip_val and type(found) is MixedPrecision:
             clipping = ClippingPrecision(found.precision, found.device, found.scaler)  # type: ignore[arg-type]

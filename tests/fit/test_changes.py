@@ -61,7 +61,7 @@ def test_what_an_overlay_replaces_is_told_with_its_file(command: Command, tmp_pa
     told = next(line for line in done.err.splitlines() if line.startswith("changed: "))
     assert f"data.batch_size 64 instead of 32 ({overlay})" in told
     assert f"trainer.max_epochs 1 instead of 15 ({ROOT}/configs/smoke.yaml)" in told
-    assert "trainer.accumulate_grad_batches 2 instead of 1 (The command line)" in told
+    assert "trainer.accumulate_grad_batches 2 instead of 1 (the command line)" in told
     assert "threads" not in told
     assert record(Path("run"))["changed_from_row"]["data.batch_size"] == [32, 64]
 
@@ -102,7 +102,7 @@ def test_a_recipes_record_tells_its_changes_too(command: Command, tmp_path: Path
     found = record(Path("run"))
     assert found["recipe"] == "mine"
     assert found["changed_from_row"] == {"data.batch_size": [32, 100], "data.sample": [False, True]}
-    assert "changed: data.batch_size 100 instead of 32 (The command line)" in done.err
+    assert "changed: data.batch_size 100 instead of 32 (the command line)" in done.err
 
 
 CALLBACKS = {

@@ -59,6 +59,8 @@ def keep(results: Path, row: str, seed: int) -> Path:
 class Elements(HTMLParser):
     """What a browser would see: tags that must close, ids, and what is fetched."""
 
+    VOID = ("meta", "col", "br", "wbr", "link", "img")
+
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
@@ -66,7 +68,7 @@ class Elements(HTMLParser):
         self.fetched: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "col", "br", "link", "img"):
+        if tag not in self.VOID:
             self.open.append(tag)
         given = dict(attrs)
         self.ids += [given["id"] or ""] if "id" in given else []
@@ -79,7 +81,7 @@ class Elements(HTMLParser):
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
-        if tag not in ("meta", "col", "br", "link", "img"):
+        if tag not in self.VOID:
             self.open.pop()
 
     def handle_endtag(self, tag: str) -> None:

@@ -43,8 +43,7 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
     """
     found = reader.read_all(committed_only=readme is not None)
     rows = list(found.collection.rows.values())
-    lasting = durations.durations(rows, found)
-    described = [describe(row, found) | {"duration": _duration(lasting.get(row.reproduction.name))} for row in rows]
+    described = describe(found)
     problems = [*found.collection.problems, *found.problems]
     if origins_page is not None:
         write_file(origins_page, origins.page(found.collection), "--origins")
@@ -76,8 +75,14 @@ def _read(readme: Path) -> str:
     return text
 
 
-def describe(row: Row, found: Found) -> dict[str, Any]:
-    """Describes a row as plain data, with the evidence among what was found."""
+def describe(found: Found) -> list[dict[str, Any]]:
+    """Describes all rows as plain data, with the evidence among what was found, and how long each takes."""
+    rows = list(found.collection.rows.values())
+    lasting = durations.durations(rows, found)
+    return [_describe(row, found) | {"duration": _duration(lasting.get(row.reproduction.name))} for row in rows]
+
+
+def _describe(row: Row, found: Found) -> dict[str, Any]:
     group = row.reproduction
     return {
         "id": group.row,

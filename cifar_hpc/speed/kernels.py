@@ -37,14 +37,15 @@ class FasterKernels(EpochCallback):
             spare_copies_of_gradients(optimizer)
 
 
+_NOTHING = nullcontext()
+
+
 class NoProfiler(PassThroughProfiler):
     """Lightning's absent profiler, without the generator that it starts forty times a step."""
 
-    _NOTHING = nullcontext()
-
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
         """Does nothing."""
-        return self._NOTHING
+        return _NOTHING
 
 
 def install(network: torch.nn.Module) -> None:

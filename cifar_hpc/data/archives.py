@@ -89,6 +89,11 @@ def _unpack_tar(path: Path, target: Path) -> None:
             tarred.members.clear()  # type: ignore[attr-defined]  # or they would be kept, with all that their headers hold
             members, size = members + 1, size + member.size
             _check(path, members, size)
+            if not (member.isfile() or member.isdir()):
+                # Python's own filter can be led astray by links, in releases before 3.11.13.
+                raise UserError(
+                    f"{path} holds {member.name[:200]}, a link or device; CIFAR's are files and folders alone"
+                )
             if member.issparse():
                 raise UserError(f"{path} holds the sparse file {member.name[:200]}, and CIFAR none")
             if source.seconds > _HEADER_SECONDS:

@@ -110,6 +110,10 @@ def _checks(record: Record, predictions: Predictions | None) -> Iterator[Check]:
         if file.exists():
             yield Check(key, getattr(record, key), _digest(file), name)
     yield from check_settings(record)
+    if record.tier != "smoke":
+        dataset = DATASETS[record.dataset.name]
+        told = record.dataset.test_images
+        yield Check("dataset.test_images", told, dataset.test_images, f"the official {dataset.name}")
     if predictions is not None:
         yield from _check_predictions(record, predictions, DATASETS[record.dataset.name])
     # A test of some batches, which only a smoke run may have, is about other images than the curve.

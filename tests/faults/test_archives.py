@@ -23,6 +23,7 @@ import pytest
 from cifar_hpc.data import arrays
 from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.data.sample import load_sample
+from tests.conftest import Command
 from tests.data.test_sources import write_binary, write_python
 from tests.faults import numbers
 from tests.faults.conftest import Faulty
@@ -381,3 +382,14 @@ def test_the_advised_repair_works(faulty: Faulty, tmp_path: Path, cifar10: CIFAR
     assert faulty("data", "fetch", *flags).check().status == 0
     assert faulty("data", "verify", *flags).check().status == 0
     assert (folder / "mine.txt").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_a_tar_with_a_link_or_device_is_refused(kind: bytes, command: Command, tmp_path: Path) -> None:
+    """Wherever it points: links within an archive have led Python's own filter astray."""
+    with tarfile.open(tmp_path / "archive.tar", "w") as tarred:
+        member = tarfile.TarInfo("cifar/inside")
+        member.type, member.linkname = kind, "data_batch_1"
+        tarred.addfile(member)
+    done = command("data", "import", "--dataset", "cifar10", "--root", tmp_path / "root", tmp_path / "archive.tar")
+    assert "holds cifar/inside, a link or device" in done.sentence()

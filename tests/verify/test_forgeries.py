@@ -86,6 +86,10 @@ OPTIMIZER = "model.init_args.optimizer"
         (whole_on_the_sample, "tier is full, but from config.yaml"),
         (in_record("tier", "smoke"), "tier is smoke, but from config.yaml"),
         (fewer_images, "tier is full, but from config.yaml"),
+        (
+            in_record("dataset.test_images", 10),
+            "dataset.test_images is 10, but from the official cifar10 follows",
+        ),
         (in_record("curve", []), "curve must hold one mapping for each of the 15 epochs that are done"),
         (in_record("curve.14", ...), "curve must hold one mapping for each of the 15 epochs that are done"),
         (

@@ -12,7 +12,7 @@ from typing import Any
 from cifar_hpc.collection.defaults import resolve
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import configuration_file
-from cifar_hpc.collection.reproduction import METRICS, Row
+from cifar_hpc.collection.reproduction import METRICS, Row, prints_no_metric, reported_values
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.machine import cpu_model
 from cifar_hpc.records import run_directory
@@ -31,7 +31,7 @@ SECONDS = "seconds"
 
 def is_about_seconds(row: Row) -> bool:
     """Checks whether the report prints no metric of a row."""
-    return all(getattr(row.reproduction.reported, metric) is None for metric in METRICS)
+    return prints_no_metric(reported_values(row.reproduction.reported))
 
 
 @dataclass(frozen=True)

@@ -426,5 +426,14 @@ def reported_values(reported: Reported) -> dict[str, Any]:
     return {f.name: getattr(reported, f.name) for f in fields(reported) if f.name not in NO_NUMBERS}
 
 
+def prints_no_metric(values: Mapping[str, Any]) -> bool:
+    """Checks whether reported values hold nothing that a verdict can be given on, but seconds at most.
+
+    Args:
+        values: what `reported_values` gives.
+    """
+    return all(values[metric] is None for metric in METRICS)
+
+
 NO_NUMBERS = ("curve", "averaged_over", "averages")
 """Fields of `Reported` that are no numbers."""

@@ -46,7 +46,7 @@ def fetch(name: str, root: str | Path | None = None) -> Path:
             try:
                 arrays.load(name, root)
                 with suppress(OSError):  # what a process left that was killed behind its last step
-                    _remove_left_over(base / f".{name}-unfinished")
+                    _remove_left_over(_work(base, dataset))
                 return base / name
             except UserError as error:
                 problems.append(str(error))
@@ -180,13 +180,17 @@ def _unpack(path: Path, work: Path) -> Path:
     return work / "unpacked"
 
 
+def _work(base: Path, dataset: Dataset) -> Path:
+    return base / f".{dataset.name}-unfinished"
+
+
 @contextmanager
 def _work_folder(base: Path, dataset: Dataset) -> Iterator[Path]:
     """Makes a folder for what is unpacked, gone afterwards. The lock is held, so that nobody else works in it.
 
     What a killed process left of it is known by a mark; anything else of that name is the user's.
     """
-    work = base / f".{dataset.name}-unfinished"
+    work = _work(base, dataset)
     try:
         _remove_left_over(work)
         work.mkdir()

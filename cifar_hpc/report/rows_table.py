@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.collection.reproduction import Row, reported_values
+from cifar_hpc.collection.reproduction import Row, prints_no_metric, reported_values
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, tell_table, terminal_width, write_file, write_json_output
 from cifar_hpc.report import durations, origins
@@ -160,8 +160,8 @@ def _state(row: dict[str, Any], metric: str) -> tuple[float | None, str]:
     evidence = row["evidence"]
     if not row["model"]:
         return None, "nothing to run: for `audit` alone"
-    if not metric and row["duration"] is not None:
-        return None, f"timed: {row['duration']['epoch_seconds']:.0f} s an epoch"
+    if row["duration"] is not None and prints_no_metric(row["reported"]):
+        return None, f"timed: {_timed(row)}"
     if evidence is None:
         return None, _NO_EVIDENCE
     measured = evidence["measured"].get(metric)
@@ -190,13 +190,16 @@ def markdown(described: list[dict[str, Any]]) -> str:
             lines.append("| " + " | ".join(cells) + " |")
     silent = [row for row in described if all(row["reported"][m] is None for m in _README_METRICS)]
     if silent:
-        told = ", ".join(f"`{row['id']}` ({_timed(row['duration'])})" for row in silent)
-        lines += ["", f"Of {len(silent)} more rows the reports print no accuracy, but seconds: {told}."]
+        told = ", ".join(f"`{row['id']}` ({_timed(row)})" for row in silent)
+        lines += ["", f"Of {len(silent)} more rows the reports print no accuracy: {told}."]
     return "\n".join(lines)
 
 
-def _timed(duration: dict[str, Any] | None) -> str:
-    """Says how long an epoch took; docs/durations.md says where."""
+def _timed(row: dict[str, Any]) -> str:
+    """Says how long an epoch of a row took; docs/durations.md says where."""
+    if not row["model"]:
+        return "for `audit` alone"
+    duration = row["duration"]
     return "not yet timed" if duration is None else f"{duration['epoch_seconds']:.0f} s an epoch"
 
 

@@ -15,13 +15,13 @@ STRENGTHS = ("impossible", "contradicts", "unlikely", "unusual")
 def table(contents: Contents) -> str:
     """Writes a line for each report that fits the terminal: of the rules that do not, it says how many there are."""
     width = min(28, max(map(len, ("report", *(report.name for report in contents.reports)))) + 2)
+    columns = terminal_width()
     lines = [f"{'report':<{width}}{'rows':>4}{'held':>6}{'off':>5}{'open':>6}  findings"]
     for report in contents.worst_first:
         counts = report.counts
         held, off = counts["reproduced"] + counts.get("plausible", 0), counts["above"] + counts["below"]
         left = sum(counts.values()) - held - off
         line = f"{report.name[: width - 1]:<{width}}{len(report.rows):>4}{held:>6}{off:>5}{left:>6}  "
-        columns = terminal_width()
         lines.append(line + told(report, columns and columns - len(line)))
     lines.append("held: numbers reproduced or plausible; off: above or below; open: not decided or not yet run")
     return "\n".join(lines)

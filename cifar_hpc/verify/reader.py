@@ -9,7 +9,7 @@ from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Epochs, Record, Selected, Selection, find_record_files, read_record
+from cifar_hpc.records.record import Epochs, Record, Selected, Selection, find_record_files
 from cifar_hpc.verify.recompute import read_sound_record
 
 
@@ -94,12 +94,12 @@ def read(files: Iterable[Path]) -> Found:
 
 
 def copies(files: Iterable[Path]) -> list[str]:
-    """Finds records that are copies of others among them: one sentence on each; what else is wrong is not told."""
+    """Finds sound records that are copies of others among these; a sentence on each."""
     seen: dict[str, Record] = {}
     problems: list[str] = []
     for file in files:
         with suppress(UserError):
-            record = read_record(file)
+            record = read_sound_record(file)
             try:
                 _check_original(record, seen, chosen())
             except UserError as error:

@@ -21,6 +21,7 @@ from cifar_hpc.campaign.plan import Request, Run
 from cifar_hpc.hpc.child import saved_epochs
 from tests.conftest import HANGING, ROOT, Command, record, shared, wait_for
 from tests.faults import numbers
+from tests.verify.test_forgeries import copies, not_at_all
 
 ROW = "ghugre_sequential"
 EPOCHS = 12
@@ -249,6 +250,16 @@ def test_complete_whole_runs_of_the_plan_are_kept_whatever_they_gave(
     assert (tmp_path / "README.md").read_text() != before
     again = command("campaign", "--keep")
     assert (again.status, again.err) == (0, "")
+
+
+def test_a_copy_under_another_seed_is_told_and_not_kept(tmp_path: Path, command: Command) -> None:
+    for seed, file in enumerate(copies(tmp_path / "made", range(1, 3), not_at_all), 1):
+        shutil.copytree(file.parent, tmp_path / "runs" / ROW / f"seed{seed}")
+    plan_of((ROW, 1), (ROW, 2))
+    done = command("campaign", "--keep")
+    assert done.status == 2
+    assert f"runs/{ROW}/seed2/result.json is a copy" in done.err
+    assert [path.parent.name for path in (tmp_path / "results").rglob("result.json")] == ["seed1"]
 
 
 def test_the_array_job_runs_what_is_planned(tmp_path: Path, command: Command) -> None:

@@ -168,6 +168,9 @@ def test_copies_under_other_seeds_are_refused(
     assert "is a copy: what its network learned is to the last digit that of" in found["problems"][0]
     assert "under seed 1 and this one under seed 2" in found["problems"][0]
     assert found["rows"][0]["seeds"] == [1]
+    done = command("verify", "--recompute", *files)
+    assert done.status == 2
+    assert done.err.count("is a copy: what its network learned is to the last digit that of") == 4
     done = command("rows")
     assert (done.status, done.err.count("is a copy")) == (2, 4)
 

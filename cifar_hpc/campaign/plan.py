@@ -25,7 +25,7 @@ from cifar_hpc.verify.verdicts import Judgement
 TIMED = 2
 """Number of epochs that tell a row's seconds: the first warms up."""
 
-SECONDS = "seconds"
+_TIMES = "seconds"
 """What a run of a row decides of which nothing is printed but seconds."""
 
 
@@ -239,7 +239,7 @@ def _wanted(row: Row, evidence: Sequence[Record], others: Sequence[Record], seed
     """Counts how many more seeds each printed number of a row wants, or its seconds."""
     printed = [metric for metric in METRICS if getattr(row.reproduction.reported, metric) is not None]
     if seeds is not None or not printed:
-        return dict.fromkeys(printed or [SECONDS], max(0, (seeds or 1) - len({record.seed for record in evidence})))
+        return dict.fromkeys(printed or [_TIMES], max(0, (seeds or 1) - len({record.seed for record in evidence})))
     verdicts = judge_row(row.reproduction, evidence, others)
     judged = verdicts[0].judgements if verdicts else {}
     return {metric: more_seeds(judged.get(metric)) if judged else 1 for metric in printed}

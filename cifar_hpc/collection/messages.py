@@ -34,6 +34,9 @@ _TYPES = (
     (r"Expected a typing\.Literal\[([^\]]*)\]", r"one of \1"),
 )
 
+COMMAND_LINE = "The command line"
+"""Names, where a sentence begins, what set a key that no file sets."""
+
 
 def one_sentence(message: str) -> str:
     """Puts a message on one line, with single spaces."""
@@ -92,7 +95,7 @@ def explain_parser_error(message: str, files: list[Path], arguments: list[str], 
     if "arguments are required: model" in text:
         return "There is no model to train; name a row, `-c ROW`, before any overlay"
     if text.startswith("argument -"):
-        return f"The command line: {text.removeprefix('argument ')}"
+        return f"{COMMAND_LINE}: {text.removeprefix('argument ')}"
     if found := re.search('Linked "([^"]+)" must be given via "([^"]+)"', text):
         return f"{place_of(found[1], files, arguments)}: {found[1]} follows from {found[2]}; set that instead"
     key = _key(text)
@@ -154,8 +157,8 @@ def place_of(key: str, files: list[Path], arguments: list[str]) -> str:
     parts = key.split(".")
     flags = [f"--{'.'.join(parts[:depth])}" for depth in range(1, len(parts) + 1)]
     if any(argument.partition("=")[0] in flags for argument in arguments):
-        return "The command line"
-    deepest, place = 0, str(files[-1]) if files else "The command line"
+        return COMMAND_LINE
+    deepest, place = 0, str(files[-1]) if files else COMMAND_LINE
     for path in files:
         try:
             content: Any = guarded(yaml.safe_load)(read_bounded(path))

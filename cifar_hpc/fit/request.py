@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from cifar_hpc.collection.bounded_yaml import BoundsError, bounded, guarded
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import chosen, configuration_file
-from cifar_hpc.collection.messages import explain_parser_error, place_of
+from cifar_hpc.collection.messages import COMMAND_LINE, explain_parser_error, place_of
 from cifar_hpc.collection.source import read_yaml, refuse_repeated_keys
 from cifar_hpc.errors import UserError, check_deepspeed, one_line
 from cifar_hpc.fit.limits import check_groups, check_limits
@@ -82,9 +82,10 @@ class Request:
     def told_changes(self) -> str:
         """Tells in one line what is changed, and by what; empty where nothing is."""
         changed = list(self.changed().items())
+        places = [COMMAND_LINE.lower() if (place := self.place(key)) == COMMAND_LINE else place for key, _ in changed]
         told = [
-            f"{key} {_brief(new)} instead of {_brief(old)} ({self.place(key).replace('The', 'the', 1)})"
-            for key, (old, new) in changed
+            f"{key} {_brief(new)} instead of {_brief(old)} ({place})"
+            for place, (key, (old, new)) in zip(places, changed, strict=True)
         ]
         more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
         return ", ".join(told[:_TOLD] + more)
@@ -106,7 +107,7 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
         try:
             bounded(argument)
         except BoundsError as error:
-            raise UserError(f"The command line: {argument[:60]}… is no value of a key: {error}") from error
+            raise UserError(f"{COMMAND_LINE}: {argument[:60]}… is no value of a key: {error}") from error
     files, only_files = _config_files(arguments)
     contents = {path: read_yaml(path) for path in files}  # says what is wrong with a file better than the parser does
     for path, content in contents.items():
@@ -116,7 +117,7 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
         if _named(content, "row") and not chosen().read(path).trains:
             raise UserError(f"{path} is for `audit` alone: it has no trainer, model and data to train")
     config = _parse(parser, arguments, files)
-    _check_seed(config["seed_everything"], "The command line")
+    _check_seed(config["seed_everything"], COMMAND_LINE)
     precision = choose_precision(str(config["trainer"]["precision"]), runs_on_cpu(config["trainer"]))
     if config["trainer"]["precision"] == "auto":
         # The run's config.yaml names what was taken, so that it means the same on another machine.
@@ -212,7 +213,7 @@ def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Pa
     except UserError:
         raise
     except Exception as error:  # what is of no type that it foresees, the parser stumbles over
-        where = " or ".join(map(str, files)) or "The command line"
+        where = " or ".join(map(str, files)) or COMMAND_LINE
         raise UserError(f"{where}: the configuration is not understood ({one_line(error)})") from error
 
 
@@ -292,7 +293,7 @@ def _check_hardware(config: dict[str, Any], contents: dict[Path, dict[str, Any]]
     if accelerator == "gpu" and torch.backends.mps.is_available():
         return
     asking = [f for f, content in contents.items() if content.get("trainer", {}).get("accelerator") == accelerator]
-    file = asking[-1] if asking else "The command line"
+    file = asking[-1] if asking else COMMAND_LINE
     raise UserError(
         f"{file} asks for trainer.accelerator: {accelerator}, and this machine has no usable GPU; add "
         "`-c cpu` to run it on the CPU"

@@ -54,7 +54,7 @@ def test_a_key_twice_in_a_file_is_refused_wherever_the_file_is_named(refuse: Ref
 
 
 def test_what_an_overlay_replaces_is_told_with_its_file(command: Command, tmp_path: Path) -> None:
-    overlay = tmp_path / "overlay.yaml"
+    overlay = tmp_path / "Theory.yaml"
     overlay.write_text("data: {batch_size: 64}\ntrainer: {threads: 1}\n")
     done = command("fit", *SEQUENTIAL, *SMOKE, "-c", overlay, "--trainer.accumulate_grad_batches=2", "--run_dir", "run")
     assert done.status == 0, done.err

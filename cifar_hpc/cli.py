@@ -209,7 +209,7 @@ class Parser(argparse.ArgumentParser):
             if found[1] == "COMMAND":
                 told, near = f"There is no command {found[2]}", near or f"`{self.prog} --help` lists them"
         elif found := re.match(r"unknown arguments?: ([^ =]+)", told):
-            near = did_you_mean(found[1], self._option_string_actions)
+            near = did_you_mean(found[1], getattr(self, "_option_string_actions", ()))
         raise UserError(f"{told[0].upper()}{told[1:]}; {near or f'`{self.prog} --help` says what it takes'}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -17,7 +17,7 @@ def complete(make_parser: Callable[[list[str]], argparse.ArgumentParser]) -> Non
     Args:
         make_parser: makes the parser of a command line.
     """
-    with suppress(ImportError):
+    with suppress(ImportError, AttributeError):  # of argcomplete, and of argparse's private names
         import argcomplete
 
         typed = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split()[int(os.environ["_ARGCOMPLETE"]) :]

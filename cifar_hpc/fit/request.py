@@ -208,7 +208,7 @@ def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Pa
     try:
         return parser.parse_args(arguments)
     except ArgumentError as error:
-        known = {action.dest for action in parser._actions}
+        known = {action.dest for action in getattr(parser, "_actions", ())}
         raise UserError(explain_parser_error(str(error), files, arguments, known)) from error
     except UserError:
         raise

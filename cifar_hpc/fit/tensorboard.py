@@ -42,7 +42,7 @@ class RunLogger(TensorBoardLogger):
 
     def finalize(self, status: str) -> None:
         """Writes what is there and leaves the file open: behind the fit the test goes on in it."""
-        if self._experiment is not None:
+        if getattr(self, "_experiment", None) is not None:
             self.save()
 
 
@@ -93,7 +93,7 @@ class TensorBoardExtras(EpochCallback):
         # Names curves, whose last points stand beside the settings; a number of its own would be a card with one dot.
         metrics = {f"{name}/{metric}": 0.0 for name in ("train", "test") for metric in ("loss", "accuracy")}
         for summary in hparams(settings, metrics):
-            writer._get_file_writer().add_summary(summary, epoch)
+            writer.file_writer.add_summary(summary, epoch)
         writer.close()
 
 

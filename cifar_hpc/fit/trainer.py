@@ -1,12 +1,12 @@
 """Lightning's Trainer with one more flag, `threads`, and DeepSpeed on CPU processes too."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, get_type_hints
 
 import torch
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy
@@ -17,6 +17,8 @@ from cifar_hpc.hpc.siblings import PATIENCE
 from cifar_hpc.machine import choose_precision
 from cifar_hpc.speed.kernels import FasterKernels, Kernels, NoProfiler, profiled
 from cifar_hpc.speed.private_names import missing
+
+_Precision: Any = get_type_hints(LightningTrainer.__init__)["precision"]
 
 _STAGES = {"deepspeed": 2, "deepspeed_stage_1": 1, "deepspeed_stage_2": 2, "deepspeed_stage_3": 3}
 """Stages of ZeRO by the names that Lightning gives them."""
@@ -52,7 +54,7 @@ class Trainer(LightningTrainer):
     def __init__(
         self,
         *,
-        precision: _PRECISION_INPUT | Literal["auto"] | None = None,
+        precision: _Precision | Literal["auto"] = None,
         kernels: Kernels = "ours",
         threads: PositiveInt | None = None,
         devices: int | str | list[int] = "auto",
@@ -103,7 +105,8 @@ class Trainer(LightningTrainer):
         Lightning would broadcast inside the handler and, between several processes, before every step, waiting
         for the device each time.
         """
-        self._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        with suppress(AttributeError):
+            self._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         self.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 

@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 
+from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.siblings import PATIENCE
 
 
@@ -46,5 +47,7 @@ class CPUZeroStrategy(ZeroStrategy):
 
     def setup_distributed(self) -> None:
         """Joins the processes; CPU processes have no device indices to be checked."""
+        if not hasattr(self, "_init_deepspeed_distributed"):
+            raise UserError("The installed Lightning cannot start DeepSpeed on CPUs")
         DDPStrategy.set_world_ranks(self)
         self._init_deepspeed_distributed()

@@ -43,6 +43,9 @@ class Evaluation:
     metrics: dict[str, float]
 
 
+_ANSWERS = ("indices", "labels", "predicted", "confidence", "losses", "ranks")
+
+
 class CollectedAnswers(Metric):
     """Collects a network's answer for each image; every image counts once, on any number of processes.
 
@@ -56,7 +59,7 @@ class CollectedAnswers(Metric):
         super().__init__()
         self.num_classes = num_classes
         self.count = 0  # of this process
-        for name in ("indices", "labels", "predicted", "confidence", "losses", "ranks"):
+        for name in _ANSWERS:
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor, indices: Tensor) -> None:
@@ -84,7 +87,7 @@ class CollectedAnswers(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Joins all answers, in dataset order, on the CPU."""
-        joined = {name: self._joined(name) for name in self._defaults}
+        joined = {name: self._joined(name) for name in _ANSWERS}
         order = joined["indices"].argsort()
         return {name: values[order] for name, values in joined.items()}
 

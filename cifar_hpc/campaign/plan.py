@@ -12,7 +12,8 @@ from typing import Any
 from cifar_hpc.collection.defaults import resolve
 from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import configuration_file
-from cifar_hpc.collection.reproduction import METRICS, Row, prints_no_metric, reported_values
+from cifar_hpc.collection.metrics import METRICS
+from cifar_hpc.collection.reproduction import Row, prints_no_metric, reported_values
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.machine import cpu_model
 from cifar_hpc.records import run_directory

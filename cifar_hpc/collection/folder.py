@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.experiment import kind_of_experiment
-from cifar_hpc.collection.reproduction import METRICS, Report, Row, no_id, read_row
+from cifar_hpc.collection.metrics import METRICS
+from cifar_hpc.collection.reproduction import Report, Row, no_id, read_row
 from cifar_hpc.collection.source import Source, read_yaml
 from cifar_hpc.errors import UserError, did_you_mean
 

@@ -11,28 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cifar_hpc.collection.defaults import unknown_names
+from cifar_hpc.collection.metrics import METRICS
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of, shown
 from cifar_hpc.errors import did_you_mean, shortened
 
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 """Numbers of images in CIFAR-10 and in CIFAR-100; both hold equally many of each class (A. Krizhevsky, 2009)."""
-
-METRICS = (
-    "train_accuracy_percent",
-    "test_accuracy_percent",
-    "precision_percent",
-    "recall_percent",
-    "f1_percent",
-    "validation_accuracy_percent",
-    "top5_accuracy_percent",
-    "error_percent",
-)
-"""The reported values that a verdict can be given on, in the order in which tables show them."""
-
-SECONDS = ("training_seconds", "seconds_per_epoch")
-"""The reported times."""
-
 
 AveragedOver = Literal["images", "batches", "runs", "unknown"]
 Averages = Literal["macro", "weighted", "micro", "unknown"]

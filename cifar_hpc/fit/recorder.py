@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
+from cifar_hpc.collection.metrics import TESTED
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError
 from cifar_hpc.fit.callbacks import Converged
@@ -41,16 +42,6 @@ from cifar_hpc.records.record import (
 )
 from cifar_hpc.records.run_directory import write_json
 from cifar_hpc.speed.epoch_callback import EpochCallback
-
-_TESTED = {
-    "test_loss": "loss",
-    "test_accuracy": "accuracy",
-    "top5_accuracy": "top5_accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "f1",
-}
-"""What is kept of an evaluation of the test set, by the record's keys and the evaluation's."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +148,7 @@ class Recorder(EpochCallback):
             epoch=epoch,
             train_loss=train["loss"],
             train_accuracy=train["accuracy"],
-            **{key: test.get(name) for key, name in _TESTED.items()},
+            **{key: test.get(key.removeprefix("test_")) for key in TESTED},
             train_seconds=seconds,
             eval_seconds=self._evaluation_seconds,
             learning_rate=self._learning_rate,
@@ -338,7 +329,7 @@ class Recorder(EpochCallback):
         point = self.curve[kept["epoch"] - 1] if 0 < kept["epoch"] <= len(self.curve) else None
         return Selected(
             epoch=kept["epoch"],
-            **{key: kept["metrics"][name] for key, name in _TESTED.items()},
+            **{key: kept["metrics"][key.removeprefix("test_")] for key in TESTED},
             test_accuracy_tta=kept.get("accuracy_tta"),
             train_accuracy=None if point is None else point.train_accuracy,
             train_loss=None if point is None else point.train_loss,

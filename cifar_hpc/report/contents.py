@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_hpc.collection.folder import Collection
-from cifar_hpc.collection.reproduction import METRICS, SECONDS, Report, Row
+from cifar_hpc.collection.metrics import METRICS, SECONDS
+from cifar_hpc.collection.reproduction import Report, Row
 from cifar_hpc.collection.source import Source
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.errors import UserError

@@ -29,8 +29,6 @@ _KINDS = {
     "config.yaml": ("application/yaml", "every setting of the run"),
 }
 """Files that are packed of a run's folder: media type and meaning."""
-_METRICS = {"test_accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "f1"}
-"""Keys of a record's selected epoch, and what model cards call them."""
 
 
 def command(out: Path) -> int:
@@ -164,8 +162,8 @@ def _model_indices(records: Sequence[Path]) -> dict[str, str]:
         at = f"seed {content['seed']}, epoch {last['epoch']}, {content['tier']}"
         metrics = [
             {"type": kind, "value": last[key], "name": f"{kind} ({at})"}
-            for key, kind in _METRICS.items()
-            if last.get(key) is not None
+            for kind in ("accuracy", "precision", "recall", "f1")
+            if last.get(key := kind.replace("accuracy", "test_accuracy")) is not None
         ]
         results[content["row"] or content.get("recipe") or "unnamed"].append(
             {

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from cifar_hpc import __version__
-from cifar_hpc.collection.reproduction import METRICS
+from cifar_hpc.collection.metrics import METRICS
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import printable, tell, write_file
 from cifar_hpc.report import markdown, plots, summary

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc.collection.metrics import WORDS
 from cifar_hpc.collection.reproduction import Row, prints_no_metric, reported_values
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, tell_table, terminal_width, write_file, write_json_output
@@ -182,11 +183,17 @@ def markdown(described: list[dict[str, Any]]) -> str:
     lines = ["| row | network | metric | reported | measured | verdict |", "|---|---|---|---:|---:|---|"]
     for row in described:
         evidence = row["evidence"]
-        for metric, label in _README_METRICS.items():
+        for metric in _README_METRICS:
             reported = row["reported"][metric]
             if reported is None:
                 continue
-            cells = [f"`{row['id']}`", escape(row["model"]), label, f"{reported:.2f} %", *_found(evidence, metric)]
+            cells = [
+                f"`{row['id']}`",
+                escape(row["model"]),
+                WORDS[metric],
+                f"{reported:.2f} %",
+                *_found(evidence, metric),
+            ]
             lines.append("| " + " | ".join(cells) + " |")
     silent = [row for row in described if all(row["reported"][m] is None for m in _README_METRICS)]
     if silent:
@@ -228,5 +235,5 @@ def with_table(readme: str, described: list[dict[str, Any]]) -> str:
     return between(readme, _BEGIN, _END, markdown(described))
 
 
-_README_METRICS = {"train_accuracy_percent": "training accuracy", "test_accuracy_percent": "test accuracy"}
+_README_METRICS = ("train_accuracy_percent", "test_accuracy_percent")
 _BEGIN, _END = "<!-- rows: begin (`make results`) -->", "<!-- rows: end -->"

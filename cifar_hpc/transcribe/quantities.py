@@ -1,8 +1,9 @@
 """What the head of a column, or a name in a log, says is printed under it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from cifar_hpc.collection.reproduction import CurvePoint
 from cifar_hpc.transcribe.printed import UNITS, clean
 
 ROW_KEYS = (
@@ -12,10 +13,7 @@ ROW_KEYS = (
 )  # fmt: skip
 """What a row reports once, in the order of its file."""
 
-POINT_KEYS = (
-    "train_loss", "train_accuracy_percent", "validation_loss", "validation_accuracy_percent", "test_loss",
-    "test_accuracy_percent", "seconds",
-)  # fmt: skip
+POINT_KEYS = tuple(f.name for f in fields(CurvePoint) if f.name != "epoch")
 """What a log prints of each epoch."""
 
 OTHER_KEYS = ("label", "epoch", "ignore")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+from cifar_hpc.collection.metrics import MAIN
 from cifar_hpc.errors import UserError
 from cifar_hpc.transcribe.by_class import line_of_averages, row_of
 from cifar_hpc.transcribe.curves import Curves
@@ -39,8 +40,6 @@ from cifar_hpc.transcribe.tables import Table
 
 _TIMES = ("training_seconds", "seconds_per_epoch", "seconds")
 _COUNTS = ("epochs", "epoch", "runs")
-_MAIN = ("test_accuracy_percent", "error_percent", "validation_accuracy_percent", "train_accuracy_percent")
-"""What a row's one standard deviation is of: the first that has one."""
 
 
 class Reading:
@@ -427,8 +426,8 @@ class Reading:
     def _spread(self, row: FoundRow, printed: Mapping[str, PrintedNumber]) -> None:
         """Takes the standard deviation behind a row's first accuracy or error, or behind what stands for them."""
         spread = {key: cell.std for key, cell in printed.items() if cell.std is not None}
-        main = next((key for key in _MAIN if key in spread), None)
-        if main is None and not any(key in printed for key in _MAIN):
+        main = next((key for key in MAIN if key in spread), None)
+        if main is None and not any(key in printed for key in MAIN):
             main = next((key for key in ROW_KEYS if key in spread), None)
         if main is not None and "std_percent" not in row.reported and main.endswith("_percent"):
             row.reported["std_percent"] = str(spread.pop(main))

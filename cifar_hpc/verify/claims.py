@@ -9,6 +9,7 @@ from itertools import product
 from typing import Literal
 
 from cifar_hpc.collection.folder import Collection
+from cifar_hpc.collection.metrics import WORDS
 from cifar_hpc.collection.reproduction import Reproduction, Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
@@ -28,13 +29,6 @@ ClaimVerdict = Literal[
 MARGIN_OF_A_RATIO = 0.1
 """What counts as the same speed-up where a claim gives no margin of its own: within a factor of 1.1. The reports print
 one run of each side, and two runs on a shared machine differ by about as much."""
-
-_UNITS = {
-    "seconds_per_epoch": "ratio of seconds per epoch",
-    "training_seconds": "ratio of seconds of training",
-    "test_accuracy_percent": "lead in test accuracy, points",
-    "train_accuracy_percent": "lead in training accuracy, points",
-}
 
 
 @dataclass(frozen=True)
@@ -220,13 +214,13 @@ def judge(claim: Claim, records: Records, findings: Sequence[Finding], collectio
         verdict, reason = ("inconclusive" if found.missing else "not comparable"), found.reason
     if claim.contradicted_by is not None:
         verdict, reason = "contradicted by its own report", contradiction(claim, findings).sentence
-    scale = math.exp if claim.is_time else float
+    scale, words = math.exp if claim.is_time else float, WORDS[claim.quantity]
     return JudgedClaim(
         claim=claim.id,
         report=claim.report,
         where=claim.where,
         statement=claim.statement,
-        quantity=_UNITS[claim.quantity],
+        quantity=f"ratio of {words}" if claim.is_time else f"lead in {words}, points",
         reported=reported,
         measured=None if closest is None else scale(closest.value),
         interval=None if closest is None else (scale(closest.low), scale(closest.high)),

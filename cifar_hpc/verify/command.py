@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.folder import Collection, chosen
+from cifar_hpc.collection.metrics import WORDS
 from cifar_hpc.errors import UserError, did_you_mean
 from cifar_hpc.output import printable, tell, write_file, write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
@@ -16,18 +17,13 @@ from cifar_hpc.verify import reader, recompute, replay
 from cifar_hpc.verify.judge import EpochChoice, RowVerdict, exit_status, judge_row
 from cifar_hpc.verify.verdicts import MOST_SEEDS, Judgement
 
-LABELS = {
-    "train_accuracy_percent": "training accuracy",
-    "test_accuracy_percent": "test accuracy",
+LABELS = WORDS | {
     "precision_percent": "macro precision",
     "recall_percent": "macro recall",
     "f1_percent": "macro F1",
     "validation_accuracy_percent": "validation acc.",
-    "top5_accuracy_percent": "top-5 accuracy",
-    "error_percent": "test error",
-    "training_seconds": "training seconds",
-    "seconds_per_epoch": "seconds per epoch",
 }
+"""What tables call a value, in at most 17 characters."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.folder import chosen, configuration_file
+from cifar_hpc.collection.metrics import CURVE, RECORDED, WORDS
 from cifar_hpc.collection.reproduction import CurvePoint, Row
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import tell, write_json_output
@@ -32,21 +33,6 @@ from cifar_hpc.verify.judge import at_epoch, by_seed, like_networks, spread_of
 from cifar_hpc.verify.reader import Found
 from cifar_hpc.verify.variants_file import Candidate, read_variants
 from cifar_hpc.verify.verdicts import CONFIDENCE, Spread
-
-_PRINTED = {
-    "train_accuracy_percent": "train_accuracy",
-    "test_accuracy_percent": "test_accuracy",
-    "train_loss": "train_loss",
-    "test_loss": "test_loss",
-}
-"""From what a printed log may hold to a record's curve."""
-
-_LABELS = {
-    "train_accuracy_percent": "training accuracy, points",
-    "test_accuracy_percent": "test accuracy, points",
-    "train_loss": "training loss",
-    "test_loss": "test loss",
-}
 
 Values = dict[tuple[str, int], list[float]]
 """One value for each seed, in the log's unit, by printed quantity and epoch."""
@@ -221,10 +207,10 @@ def _values(row: Row, candidate: Candidate, log: Sequence[CurvePoint], found: Fo
     others = [_read_curve(Path(file)) for file in candidate.curves]
     held: Values = {}
     for point in log:
-        for quantity, key in _PRINTED.items():
+        for quantity in CURVE:
             if getattr(point, quantity) is None:
                 continue
-            factor = 100 if quantity.endswith("_percent") else 1
+            key, factor = RECORDED[quantity], 100 if quantity.endswith("_percent") else 1
             got = by_seed(records, partial(at_epoch, epoch=point.epoch, key=key))
             got += [
                 float(curve[point.epoch][key]) for curve in others if curve.get(point.epoch, {}).get(key) is not None
@@ -255,7 +241,7 @@ def _read_curve(file: Path) -> dict[int, dict[str, Any]]:
 
 def _spread_at(runs: Sequence[Record], quantity: str, epoch: int) -> float | None:
     """Standard deviation between the seeds of a like network, in the log's unit."""
-    spread = spread_of(by_seed(runs, partial(at_epoch, epoch=epoch, key=_PRINTED[quantity])))
+    spread = spread_of(by_seed(runs, partial(at_epoch, epoch=epoch, key=RECORDED[quantity])))
     return spread and spread * (100 if quantity.endswith("_percent") else 1)
 
 
@@ -296,8 +282,9 @@ def table(row: Row, ranked: Sequence[Ranked], compared: Sequence[int], missing: 
         lines.append(f"  {one.name:<40} {one.seeds or 'none':>5} {likely:>7} {p_value:>8}")
         for quantity, off in one.off.items():
             spread = one.spread[quantity]
+            points = ", points" * quantity.endswith("_percent")
             scatter = "the spread between seeds is not known" if spread is None else f"seeds scatter by {spread:.2g}"
-            lines.append(f"      {_LABELS[quantity]}: {off:.2g} off, {scatter}")
+            lines.append(f"      {WORDS[quantity]}{points}: {off:.2g} off, {scatter}")
     lines.append(f"  {_conclusion(ranked)}")
     if untrained := [one for one in ranked if not one.seeds]:
         told = f"not trained yet: {'; '.join(one.name for one in untrained)}. With --train they are, or by hand, as"

@@ -7,22 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cifar_hpc.collection.reproduction import SECONDS, CurvePoint, Reproduction
+from cifar_hpc.collection.metrics import METRICS, RECORDED, SECONDS
+from cifar_hpc.collection.reproduction import CurvePoint, Reproduction
 from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
 from cifar_hpc.records.record import Record
 from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
-
-_LAST = {
-    "train_accuracy_percent": "train_accuracy",
-    "test_accuracy_percent": "test_accuracy",
-    "precision_percent": "precision",
-    "recall_percent": "recall",
-    "f1_percent": "f1",
-    "validation_accuracy_percent": "holdout_accuracy",
-    "top5_accuracy_percent": "top5_accuracy",
-    "error_percent": "test_accuracy",
-}
-"""From a reported value to the record's key of an epoch."""
 
 _NOT_KEPT = {
     "validation_accuracy_percent": "no hold-out",
@@ -162,7 +151,7 @@ def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[s
     reported = reproduction.reported
     judgements: dict[str, Judgement] = {}
     together: dict[str, None] = {}
-    for metric in _LAST:
+    for metric in METRICS:
         printed = getattr(point, metric, None) if point else getattr(reported, metric)
         if printed is None:
             continue
@@ -207,7 +196,7 @@ def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[s
 
 def _value(record: Record, epoch: int, metric: str, of_curve: bool) -> float | None:
     """A metric in percent; null where the record does not have it."""
-    key = _LAST[metric]
+    key = RECORDED[metric]
     value = at_epoch(record, epoch, key) if of_curve or key == "holdout_accuracy" else record.last(key)
     if value is None:
         return None

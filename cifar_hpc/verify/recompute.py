@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cifar_hpc.collection.metrics import TESTED
 from cifar_hpc.collection.typed import shown
 from cifar_hpc.data.datasets import DATASETS, Dataset
 from cifar_hpc.data.sample import load_sample
@@ -191,7 +192,7 @@ def _check_curve(record: Record, key: str, selected: Selected) -> Iterator[Check
     # The last epoch is tested again, perhaps in other batches, whose rounding may move a few images.
     again = _answers_of(record, key, selected) == "last"
     few = max(0.002, 3 / max(1, record.dataset.test_images))
-    for name in ("test_accuracy", "test_loss", "precision", "recall", "f1", "top5_accuracy"):
+    for name in TESTED:
         told, follows = getattr(selected, name), getattr(point, name)
         if follows is not None:  # points of schema 1 hold no macro averages
             moved = max(few, 0.01 * follows) if name == "test_loss" else few

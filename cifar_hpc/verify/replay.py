@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.folder import chosen
+from cifar_hpc.collection.metrics import CURVE, RECORDED
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
 from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.record import Record, as_json
 from cifar_hpc.verify.verdicts import student_quantile
 
-METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+METRICS = tuple(RECORDED[name] for name in CURVE)
 """What is compared, epoch by epoch; the accuracies are fractions of 1."""
 
 CONFIDENCE = 0.99

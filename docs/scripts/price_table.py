@@ -6,7 +6,8 @@ from pathlib import Path
 
 from cifar_hpc.collection.convergence import rule
 from cifar_hpc.collection.folder import Collection, choosing, chosen
-from cifar_hpc.collection.reproduction import METRICS, TEST_IMAGES, Row
+from cifar_hpc.collection.metrics import METRICS
+from cifar_hpc.collection.reproduction import TEST_IMAGES, Row
 from cifar_hpc.report.markdown import between
 
 DOCS = Path(__file__).parents[1]

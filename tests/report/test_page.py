@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pytest
 
 from cifar_hpc.cli import main
-from cifar_hpc.collection.reproduction import METRICS, SECONDS
+from cifar_hpc.collection.metrics import METRICS, SECONDS
 from cifar_hpc.report import contents, page, plots
 from cifar_hpc.verify.claims import JudgedClaim
 from tests import made_up

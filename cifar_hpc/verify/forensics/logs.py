@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
 from statistics import median
 
+from cifar_hpc.collection.metrics import CURVE
 from cifar_hpc.collection.reproduction import Reproduction, Row
 from cifar_hpc.verify.forensics.finding import Broken, Finding, Strength
 from cifar_hpc.verify.forensics.printed import bounds, last_digit
@@ -265,7 +266,7 @@ def _alike(curves: Sequence[dict[int, float]]) -> list[tuple[int, int]]:
 
 
 def _curves(row: Row) -> Iterator[tuple[str, dict[int, float]]]:
-    for name in ("train_accuracy_percent", "test_accuracy_percent", "train_loss", "test_loss"):
+    for name in CURVE:
         found = {p.epoch: v for p in row.reproduction.reported.curve if (v := getattr(p, name)) is not None}
         if len(set(found.values())) >= SHARED and max(found.values()) >= 100 * min(
             float(last_digit(v)) for v in found.values()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import sqrt
 
+from cifar_hpc.collection.metrics import MAIN
 from cifar_hpc.collection.reproduction import Reported, Row
 from cifar_hpc.verify.forensics.finding import Broken, Strength
 from cifar_hpc.verify.forensics.printed import bounds, share
@@ -101,8 +102,7 @@ def deviation_is_possible(row: Row) -> Iterator[Broken]:
 
 def _main(reported: Reported) -> float | None:
     """The percentage whose deviation a row prints."""
-    keys = ("test_accuracy_percent", "error_percent", "validation_accuracy_percent", "train_accuracy_percent")
-    return next((value for key in keys if (value := getattr(reported, key)) is not None), None)
+    return next((value for key in MAIN if (value := getattr(reported, key)) is not None), None)
 
 
 QUANTITY_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (

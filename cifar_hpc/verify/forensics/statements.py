@@ -6,6 +6,7 @@ Only what no row's file holds: numbers that are given again, which of two rows i
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from cifar_hpc.collection import metrics
 from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import NO_NUMBERS, CurvePoint, Reported
 from cifar_hpc.collection.source import Source
@@ -27,18 +28,8 @@ Metric = Literal[
 ]
 """A reported value, or `seconds`: those of an epoch, from the printed curve."""
 
-WORDS = {
-    "train_accuracy_percent": "training accuracy",
-    "test_accuracy_percent": "test accuracy",
-    "precision_percent": "precision",
-    "recall_percent": "recall",
-    "f1_percent": "F1",
-    "validation_accuracy_percent": "validation accuracy",
-    "top5_accuracy_percent": "top-5 accuracy",
-    "error_percent": "error",
-    "training_seconds": "seconds of training",
-    "training_hours": "hours of training",
-    "seconds_per_epoch": "seconds per epoch",
+WORDS = metrics.WORDS | {
+    "training_hours": "training hours",
     "seconds": "seconds per epoch",
     "epochs": "number of epochs",
 }

@@ -14,7 +14,7 @@ from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.forensics.logs import curves_are_their_own, seconds_per_epoch_agree
 from cifar_hpc.verify.forensics.slips import explanations, odd
 from cifar_hpc.verify.forensics.statements import read_statements
-from cifar_hpc.verify.forensics.tables import METRIC_RULES, ROW_RULES, answer, audit_row, not_judged
+from cifar_hpc.verify.forensics.tables import METRIC_RULE_NAMES, ROW_RULES, answer, audit_row, not_judged
 from cifar_hpc.verify.forensics.texts import TEXT_RULES
 from cifar_hpc.verify.variants_file import mistakes_in_variants
 
@@ -56,15 +56,14 @@ def audit(
 
 def _explained(finding: Finding, rows: Mapping[str, Row], of_report: dict[str, list[Row]]) -> Finding:
     """Adds the slips that would explain a finding on a row's metrics."""
-    if finding.rule not in {rule.__name__ for rule in METRIC_RULES} or finding.row is None:
+    if finding.rule not in METRIC_RULE_NAMES or finding.row is None:
         return finding
     return replace(finding, explained_by=explanations(rows[finding.row], of_report[finding.report]))
 
 
 def hints(rows: Sequence[Row], found: Sequence[Finding]) -> list[dict[str, Any]]:
     """What hardly an honest row shows, of rows whose numbers are possible: a hint, and no finding."""
-    metric_rules = {rule.__name__ for rule in METRIC_RULES}
-    broken = {finding.row for finding in found if finding.rule in metric_rules}
+    broken = {finding.row for finding in found if finding.rule in METRIC_RULE_NAMES}
     return [
         {"report": row.reproduction.report, "row": row.reproduction.name, **asdict(slip)}
         for row in rows

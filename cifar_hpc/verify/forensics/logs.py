@@ -210,7 +210,7 @@ def seconds_per_epoch_agree(rows: Sequence[Row]) -> Iterator[Finding]:
                 report=first.report or "",
                 row=None,
                 where=f"{first.where}; {second.where}",
-                rule="seconds_per_epoch_agree",
+                rule=seconds_per_epoch_agree.__name__,
                 numbers={first.name: a, second.name: b},
                 sentence=f"rows of one configuration take equally long for an epoch, but {first.label} takes {a:.1f} s "
                 f"in {first.where} and {b:.1f} s in {second.where}",
@@ -245,7 +245,7 @@ def curves_are_their_own(rows: Sequence[Row]) -> Iterator[Finding]:
             report=groups[0].report or "",
             row=None if one is not other else groups[0].name,
             where="; ".join(dict.fromkeys(group.where for group in groups)),
-            rule="curves_are_their_own",
+            rule=curves_are_their_own.__name__,
             numbers={},
             sentence=f"two runs do not print the same curve, but the {name2.replace('_', ' ')} of {groups[1].label} is "
             f"the {name.replace('_', ' ')} of {groups[0].label} {how}",

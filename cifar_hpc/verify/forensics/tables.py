@@ -350,6 +350,7 @@ METRIC_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
     one_confusion_matrix,
     f1_fits_accuracy,
 )
+METRIC_RULE_NAMES = {rule.__name__ for rule in METRIC_RULES}
 ROW_RULES = (*METRIC_RULES, *QUANTITY_RULES, *LOG_RULES)
 
 
@@ -411,8 +412,7 @@ def answer(row: Row, found: Sequence[Finding]) -> Answer | None:
     if len(printed_metrics(row)) < 2 or row.test_set is None or row.test_set.sizes is None:
         return None
     name = row.reproduction.name
-    metric_rules = {rule.__name__ for rule in METRIC_RULES}
-    if any(f.row == name and f.strength == "impossible" and f.rule in metric_rules for f in found):
+    if any(f.row == name and f.strength == "impossible" and f.rule in METRIC_RULE_NAMES for f in found):
         return Answer(name, "impossible")
     for averages in read.averages if read.over != "batches" else ():
         for mean_recall in (False, True)[: 1 + (averages == "macro" and not _is_balanced(row))]:

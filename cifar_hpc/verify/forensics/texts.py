@@ -30,7 +30,7 @@ def numbers_given_twice_agree(statements: Statements, rows: Rows) -> Iterator[Fi
                 report=group.report or "",
                 row=group.name,
                 where=f"{group.where}; {again.where}",
-                rule="numbers_given_twice_agree",
+                rule=numbers_given_twice_agree.__name__,
                 numbers={f"{name} ({group.where})": first, f"{name} ({again.where})": second},
                 sentence=f"a number given twice must be the same, but the {WORDS.get(name, name)} of {group.label} is "
                 f"{first:g} in {group.where} and {second:g} in {again.where}",
@@ -123,7 +123,7 @@ def _refuted(statement: Order, metric: Metric, pairs: list[tuple[str, str]], rea
         report=statement.report,
         row=None,
         where=statement.where,
-        rule="text_and_table_agree",
+        rule=text_and_table_agree.__name__,
         numbers={row: reading.values[row].printed for row in named},
         sentence=f"a text must not say the opposite of its numbers, but in {WORDS[metric]}{reading.at} it puts {said}",
         strength="contradicts",
@@ -191,7 +191,7 @@ def orders_agree(statements: Statements, rows: Rows) -> Iterator[Finding]:
             report=one.report,
             row=None,
             where=f"{one.where}; {other.where}",
-            rule="orders_agree",
+            rule=orders_agree.__name__,
             numbers={row: value.printed for row, value in printed.items() if value is not None},
             sentence=f"a report must not order two rows both ways, but {one.where} puts {labels[0]} above {labels[1]} "
             f"in {WORDS[metric]}, and {other.where} puts it below",
@@ -217,7 +217,7 @@ def stated_speed_up_follows(statements: Statements, rows: Rows) -> Iterator[Find
                 report=statement.report,
                 row=None,
                 where=statement.where,
-                rule="stated_speed_up_follows",
+                rule=stated_speed_up_follows.__name__,
                 numbers={"stated": statement.value, "slower": slower.printed, "faster": faster.printed},
                 sentence=f"a speed-up must follow from the times, but {statement.value:g} is stated and "
                 f"{slower.printed:g} s are {ratio:.3g} times {faster.printed:g} s",
@@ -249,7 +249,7 @@ def nothing_exceeds_up_to(statements: Statements, rows: Rows) -> Iterator[Findin
                     report=bound.report,
                     row=None,
                     where=f"{bound.where}; {other.where}",
-                    rule="nothing_exceeds_up_to",
+                    rule=nothing_exceeds_up_to.__name__,
                     numbers={bound.where: bound.value, other.where: other.value},
                     sentence=f"nothing may exceed what it is said to go up to, but {bound.where} says up to "
                     f"{bound.value:g} times and {other.where} {other.value:g}, for {bound.compares}",
@@ -291,7 +291,7 @@ def _not_by(
         report=statement.report,
         row=None,
         where=statement.where,
-        rule="stated_lead_follows",
+        rule=stated_lead_follows.__name__,
         numbers={"stated": statement.by_points or 0.0, first: a.printed, second: b.printed},
         sentence=f"a lead must follow from the numbers, but in {WORDS[metric]} {labels[0]} is said to be ahead of "
         f"{labels[1]} by {statement.by_points:g} points, and {a.printed:g} is {a.printed - b.printed:.4g} more than "

@@ -274,6 +274,21 @@ class Result:
     changed_from_row: dict[str, Change]
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a run's network learned that no other seed's does; see `cifar_hpc.verify.copies`.
+
+    Attributes:
+        whole: digests of the curve and of the predicted classes.
+        epochs: each epoch's losses, as text.
+        losses: of images of the test set, nats, of each of the kept epochs.
+    """
+
+    whole: frozenset[str] = frozenset()
+    epochs: tuple[str, ...] = ()
+    losses: tuple[Any, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record(Result):
     """A run's result.json, read and checked; two files of the same content are equal.
@@ -282,13 +297,13 @@ class Record(Result):
         path: the file.
         shared_from: whose run it is, where a record of another row of the experiment is taken for one of this row.
         answers: which of the kept predictions `selection.last` follows from; see `Predictions`.
-        fingerprints: digests that no run of another seed has; known once the evidence was read.
+        learned: what tells the run from all others; known once the evidence was read.
     """
 
     path: Path = field(compare=False)
     shared_from: str | None = None
     answers: str = "last"
-    fingerprints: frozenset[str] = field(default=frozenset(), compare=False)
+    learned: Learned = field(default=Learned(), compare=False)
 
     @property
     def name(self) -> str:

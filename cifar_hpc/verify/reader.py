@@ -10,6 +10,7 @@ from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Epochs, Record, Selected, Selection, find_record_files
+from cifar_hpc.verify.copies import Originals
 from cifar_hpc.verify.recompute import read_sound_record
 
 
@@ -75,13 +76,13 @@ def read(files: Iterable[Path]) -> Found:
     complete: list[Record] = []
     unfinished: list[Record] = []
     problems: list[str] = []
-    seen: dict[str, Record] = {}
+    originals = Originals(collection)
     for file in files:
         try:
             record = read_sound_record(file)
             if record.row is not None and record.row not in known:
                 raise UserError(f"{file}: There is no row {record.row} any more; `rows` lists the rows")
-            _check_original(record, seen, collection)
+            originals.add(record)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -95,49 +96,16 @@ def read(files: Iterable[Path]) -> Found:
 
 def copies(files: Iterable[Path]) -> list[str]:
     """Finds sound records that are copies of others among these; a sentence on each."""
-    seen: dict[str, Record] = {}
+    originals = Originals(chosen())
     problems: list[str] = []
     for file in files:
         with suppress(UserError):
             record = read_sound_record(file)
             try:
-                _check_original(record, seen, chosen())
+                originals.add(record)
             except UserError as error:
                 problems.append(str(error))
     return problems
-
-
-def _check_original(record: Record, seen: dict[str, Record], collection: Collection) -> None:
-    """Refuses a copy of a record that was read before it, and adds what tells one from all others.
-
-    A run may be kept twice, and may be done again from its seed, under any row that is one experiment with its own.
-
-    Args:
-        record: just read.
-        seen: records by their fingerprints.
-        collection: whose rows they tell of.
-
-    Raises:
-        UserError: if an earlier record of another seed or experiment learned or said the very same.
-    """
-    for mark in sorted(record.fingerprints):
-        other = seen.setdefault(mark, record)
-        if other.seed != record.seed:
-            told = f"under seed {other.seed} and this one under seed {record.seed}"
-        elif not _one_experiment(other.row, record.row, collection):
-            told = f"for {other.row} and this one for {record.row}, which is another experiment"
-        else:
-            continue
-        raise UserError(
-            f"{record.path} is a copy: what its network learned is to the last digit that of {other.path}, {told}"
-        )
-
-
-def _one_experiment(first: str | None, second: str | None, collection: Collection) -> bool:
-    """Whether the rows are one experiment, as far as it is known: a recipe may come to the same as a row."""
-    if first == second or first not in collection.rows or second is None:
-        return True
-    return second in {row.reproduction.row for row in collection.relatives(collection.rows[first])}
 
 
 def as_evidence(record: Record, row: Row) -> Record | None:

@@ -24,6 +24,7 @@ from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.predictions import FILE_NAME, MOST_BYTES, Answers, Predictions, read_predictions
 from cifar_hpc.records.record import Record, Selected, read_record
 from cifar_hpc.verify.check import TOLERANCE, Check
+from cifar_hpc.verify.copies import learned
 from cifar_hpc.verify.settings import FILE_NAME as CONFIG
 from cifar_hpc.verify.settings import check_settings
 
@@ -79,7 +80,7 @@ def read_sound_record(file: Path) -> Record:
     broken = next((check for check in _checks(record, predictions) if not check.agrees), None)
     if broken is not None:
         raise UserError(f"{file} does not follow from its evidence: {broken.sentence}")
-    return replace(record, fingerprints=_fingerprints(record, predictions))
+    return replace(record, learned=learned(record, predictions))
 
 
 def has_predictions(record: Record) -> bool:
@@ -128,16 +129,6 @@ def _digest(file: Path) -> str:
     if not file.is_file() or file.stat().st_size > MOST_BYTES:
         raise UserError(f"{file} is no file of at most {MOST_BYTES >> 20} MiB")
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _fingerprints(record: Record, predictions: Predictions | None) -> frozenset[str]:
-    """Digests of what no two seeds have in common: the whole curve, and the classes that were predicted."""
-    found = [repr(record.curve).encode()]
-    if predictions is not None:
-        classes = [answers.predicted for answers in predictions.answers.values()]
-        # Networks that diverged may well say the same of every image.
-        found += [one.tobytes() for one in classes if (one != one[0]).any()]
-    return frozenset(hashlib.sha256(one).hexdigest() for one in found)
 
 
 def _check_predictions(record: Record, predictions: Predictions, dataset: Dataset) -> Iterator[Check]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.records.predictions import Answers, Predictions
 from cifar_hpc.verify import reader, recompute
+from cifar_hpc.verify.copies import Originals, learned
 from tests import made_up
 from tests.conftest import ROOT, Command, change
 
@@ -156,28 +159,59 @@ def other_confidences(arrays: dict[str, Any], seed: int) -> None:
         arrays[name] = arrays[name] * np.float32(1 - 1e-6 * seed)
 
 
-@pytest.mark.parametrize("retouch", [not_at_all, other_confidences])
+def other_images(arrays: dict[str, Any], seed: int) -> None:
+    """Swaps the answers to images of one class, a tenth of them: all metrics stay."""
+    for label in range(10):
+        mine = np.flatnonzero(arrays["label"] == label)[seed::10]
+        for name in arrays.keys() - {"label"}:
+            arrays[name][mine] = arrays[name][mine[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("retouch", "how"),
+    [(not_at_all, "to the last digit"), (other_confidences, "to the last digit"), (other_images, "on most images")],
+)
 def test_copies_under_other_seeds_are_refused(
-    retouch: Callable[[dict[str, Any], int], None], command: Command, tmp_path: Path
+    retouch: Callable[[dict[str, Any], int], None], how: str, command: Command, tmp_path: Path
 ) -> None:
     files = copies(tmp_path / "results" / "ghugre_sequential", range(1, 6), retouch)
+    for seed, file in enumerate(files, 1):  # else the curve tells
+        content = json.loads(file.read_text())
+        for point in content["curve"]:
+            point["train_loss"] *= 1 + 1e-4 * seed
+        for selected in content["selection"].values():
+            selected["train_loss"] = content["curve"][selected["epoch"] - 1]["train_loss"]
+        made_up.write(file.parent, content)
     done = command("verify", *files, "--json", "-")
     found = json.loads(done.out)
     assert done.status == 2
     assert len(found["problems"]) == 4
-    assert "is a copy: what its network learned is to the last digit that of" in found["problems"][0]
+    assert f"is a copy: what its network learned is {how} that of" in found["problems"][0]
     assert "under seed 1 and this one under seed 2" in found["problems"][0]
     assert found["rows"][0]["seeds"] == [1]
     done = command("verify", "--recompute", *files)
     assert done.status == 2
-    assert done.err.count("is a copy: what its network learned is to the last digit that of") == 4
+    assert done.err.count(f"is a copy: what its network learned is {how} that of") == 4
     done = command("rows")
     assert (done.status, done.err.count("is a copy")) == (2, 4)
 
 
 def test_a_record_without_evidence_is_known_as_a_copy_by_its_curve(command: Command, tmp_path: Path) -> None:
     files = [made_up.write(tmp_path / str(seed), made_up.REAL | {"seed": seed}) for seed in (1, 2)]
-    assert "is a copy" in command("verify", *files).sentence()
+    assert "is a copy: what its network learned is to the last digit that of" in command("verify", *files).sentence()
+
+
+def test_a_few_other_losses_make_no_other_run(tmp_path: Path) -> None:
+    files = []
+    for seed in (1, 2):
+        content = made_up.content(seed=1) | {"seed": seed}
+        for point in content["curve"][:5]:
+            point["train_loss"] += 1e-6 * seed
+        for point in content["curve"]:
+            point["train_seconds"] += seed
+        made_up.settle(content)
+        files.append(made_up.write(tmp_path / str(seed), content))
+    assert "is a copy: what its network learned is in most epochs that of" in reader.read(files).problems[0]
 
 
 def test_a_run_of_another_experiment_is_a_copy_too(tmp_path: Path) -> None:
@@ -201,9 +235,10 @@ def test_networks_that_diverged_are_no_copies() -> None:
     # They say the same of every image.
     same = Answers(np.zeros(9, np.uint8), np.full(9, np.nan, np.float32), np.full(9, np.nan, np.float32))
     predictions = Predictions(np.arange(9, dtype=np.uint8), {"last": same})
-    first, second = (recompute._fingerprints(made_up.record(seed=seed), predictions) for seed in (1, 2))
-    assert first
-    assert not first & second
+    originals = Originals(chosen())
+    for seed in (1, 2):
+        record = made_up.record(seed=seed)
+        originals.add(replace(record, learned=learned(record, predictions)))
 
 
 def test_all_kept_records_are_sound(command: Command) -> None:

@@ -47,7 +47,7 @@ def command(json_file: str | None, root: Path | None) -> int:
     if json_file is not None:
         write_json_output(found, json_file)
     if json_file != "-":
-        tell(describe(found))
+        tell(as_text(found))
     return 1 if found["problems"] else 0
 
 
@@ -95,7 +95,7 @@ def examine(root: Path | None) -> dict[str, Any]:
     }
 
 
-def describe(found: dict[str, Any]) -> str:
+def as_text(found: dict[str, Any]) -> str:
     """Formats the findings for a terminal."""
     instructions = [name for name, there in found["instructions"].items() if there]
     missing = [name for name, there in found["instructions"].items() if not there]

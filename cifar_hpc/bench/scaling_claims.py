@@ -19,7 +19,7 @@ from cifar_hpc.verify.claims_file import Claim, read_claims
 
 
 @dataclass
-class Question:
+class ScalingClaims:
     """Claims of one report that the same points stand beside.
 
     Args:
@@ -40,7 +40,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class MeasuredClaims:
     """A question with what was measured.
 
     Attributes:
@@ -67,7 +67,7 @@ class Answer:
     does_not_show: str
 
 
-def answers(row: str, figures: Sequence[Figures]) -> list[Answer]:
+def answers(row: str, figures: Sequence[Figures]) -> list[MeasuredClaims]:
     """Sets what was measured beside what is claimed.
 
     Args:
@@ -81,13 +81,13 @@ def answers(row: str, figures: Sequence[Figures]) -> list[Answer]:
     sound, mistakes = read_claims(collection)
     claims = {claim.id: claim for claim in sound}
 
-    def check(source: Source, keys: Keys, question: Question) -> bool:
+    def check(source: Source, keys: Keys, question: ScalingClaims) -> bool:
         for unknown in [each for each in question.claims if each not in claims]:
             source.refuse((*keys, "claims"), f"there is no sound claim {unknown} in claims.yaml")
         return claims.keys() >= set(question.claims)
 
     path = collection.folder / "notes" / "scaling.yaml"
-    questions, more = read_lists(path, {"questions": Question}, check)
+    questions, more = read_lists(path, {"questions": ScalingClaims}, check)
     if problems := [*collection.problems, *mistakes, *more]:
         raise UserError("\n".join(problems))
     rows = collection.rows
@@ -96,7 +96,7 @@ def answers(row: str, figures: Sequence[Figures]) -> list[Answer]:
         asked = [claims[each] for each in question.claims]
         point = _largest(question, figures)
         found.append(
-            Answer(
+            MeasuredClaims(
                 report=question.report,
                 setting=question.setting,
                 reported={claim.id: _reported(claim, rows) for claim in asked},
@@ -115,7 +115,7 @@ def _reported(claim: Claim, rows: dict[str, Row]) -> float | None:
     return claim.reported if claim.reported is not None else printed_lead(claim, rows)
 
 
-def _largest(question: Question, figures: Sequence[Figures]) -> Figures | None:
+def _largest(question: ScalingClaims, figures: Sequence[Figures]) -> Figures | None:
     """Finds the point with the most threads or processes, as the question asks, and one of the other; None if none."""
     if question.varies == "nothing":
         return None

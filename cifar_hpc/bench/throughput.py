@@ -53,7 +53,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Result:
+class RowRates:
     """One row's figures; rates in images per second, medians of the turns.
 
     Attributes:
@@ -129,7 +129,7 @@ def command(
     asked = [collection.row(row) for row in rows] or [row for row in collection.rows.values() if row.trains]
     paths = [row.path for row in asked]
     plan = Plan(None if exact else overlay, turns, seconds, tensorflow_python, against)
-    results: list[Result] = []
+    results: list[RowRates] = []
     instructions, stream = list(machine.usable_instructions()), sys.stderr if json_file == "-" else sys.stdout
     print(f"both sides on {machine.cpu_model()}, {', '.join(instructions) or 'instructions unknown'}", file=stream)
     for result in measure(paths, plan):
@@ -157,9 +157,9 @@ def command(
     return 0
 
 
-def measure(paths: list[Path], plan: Plan) -> Iterator[Result]:
+def measure(paths: list[Path], plan: Plan) -> Iterator[RowRates]:
     """Measures each distinct experiment once, and gives every row its result."""
-    done: dict[str, Result] = {}
+    done: dict[str, RowRates] = {}
     for path in paths:
         arguments = ["-c", str(path), *_ONE_DEVICE]
         cli = CIFARCLI("fit", arguments)
@@ -168,7 +168,7 @@ def measure(paths: list[Path], plan: Plan) -> Iterator[Result]:
         key = _speed_decides(cli)
         if key not in done:
             done[key] = _measure_one(row, arguments, cli, plan)
-        yield Result(**{**asdict(done[key]), "row": row})
+        yield RowRates(**{**asdict(done[key]), "row": row})
 
 
 def _speed_decides(cli: CIFARCLI) -> str:
@@ -180,7 +180,7 @@ def _speed_decides(cli: CIFARCLI) -> str:
     return json.dumps([model["class_path"], network, prepared])
 
 
-def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> Result:
+def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> RowRates:
     network, batch_size = type(cli.model).__name__, cli.datamodule.batch_size
     # Both sides on all cores, as the plain script has no number of threads; a row may ask for more than there are.
     laid_over = ["-c", str(plan.overlay)] if plan.overlay else ["--trainer.threads=null"]
@@ -201,7 +201,7 @@ def _measure_one(row: str, arguments: list[str], cli: CIFARCLI, plan: Plan) -> R
     rates, peaks = _take_turns({name: [pythons[name], *c] for name, c in commands.items()}, plan, dtype)
     ratios = [ours / plain for ours, plain in zip(rates["ours"], rates["plain"], strict=True)]
     ours_rate, peak = statistics.median(rates["ours"]), statistics.median(peaks)
-    return Result(
+    return RowRates(
         row=row,
         measured_as=row,
         network=network,
@@ -245,7 +245,7 @@ def _geometric_mean(ratios: dict[str, float]) -> float:
     return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios.values()))
 
 
-def _line(result: Result, against: str) -> str:
+def _line(result: RowRates, against: str) -> str:
     shared = "" if result.measured_as == result.row else f", measured as {result.measured_as}"
     tensorflow = result.tensorflow_images_per_second
     low, high = result.ratio_quartiles

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.campaign import keep, runner
-from cifar_hpc.campaign.plan import Request, Run, is_about_seconds, plan
+from cifar_hpc.campaign.plan import CampaignRequest, Run, is_about_seconds, plan
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import EndedEarly, UserError
 from cifar_hpc.hpc.child import curve, saved_epochs
@@ -51,13 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     request = None
     if arguments.hours is not None:
         overlays = tuple(arguments.config or ["fast"])
-        request = Request(arguments.hours, tuple(arguments.row), arguments.seeds, overlays, arguments.threads)
+        request = CampaignRequest(arguments.hours, tuple(arguments.row), arguments.seeds, overlays, arguments.threads)
     elif mode != "status" and not (mode == "run" and arguments.keep):
         raise UserError("campaign needs --hours H, the hours to spend; --status and --keep alone do without")
     return command(request, mode, arguments.keep, arguments.json)
 
 
-def command(request: Request | None, mode: str, kept: bool, json_file: str | None) -> int:
+def command(request: CampaignRequest | None, mode: str, kept: bool, json_file: str | None) -> int:
     """Plans, runs, or says where things stand.
 
     Args:
@@ -90,7 +90,7 @@ def command(request: Request | None, mode: str, kept: bool, json_file: str | Non
         return _slurm(request) if mode == "slurm" else _run(request, kept)
 
 
-def _run(request: Request, kept: bool) -> int:
+def _run(request: CampaignRequest, kept: bool) -> int:
     """Plans and carries out, and plans again with what has been learnt, until time is up or nothing is left."""
     deadline = time.monotonic() + 3600 * request.hours
     ends = _from_now(request.hours)
@@ -158,7 +158,7 @@ def _outcome(run: Run, answer: str) -> str:
     return answer
 
 
-def _slurm(request: Request) -> int:
+def _slurm(request: CampaignRequest) -> int:
     runs = plan(request, reader.read_all())
     if not runs:
         raise UserError("Nothing is left to decide for these rows, so there is no job to write")
@@ -178,7 +178,7 @@ def _keep() -> list[str]:
     return problems
 
 
-def _show(request: Request, runs: list[Run], json_file: str | None) -> None:
+def _show(request: CampaignRequest, runs: list[Run], json_file: str | None) -> None:
     if json_file != "-":
         tell(table(request, runs))
     if json_file is not None:
@@ -186,7 +186,7 @@ def _show(request: Request, runs: list[Run], json_file: str | None) -> None:
         write_json_output({"request": asdict(request), "runs": described}, json_file)
 
 
-def table(request: Request, runs: list[Run]) -> str:
+def table(request: CampaignRequest, runs: list[Run]) -> str:
     """Formats the plan for a terminal of 80 columns: hours of each run, when it ends, and what it is evidence for."""
     if not runs:
         return "Nothing is left to decide for these rows; --seeds N asks for more seeds."
@@ -211,7 +211,7 @@ def table(request: Request, runs: list[Run]) -> str:
     return "\n".join(lines)
 
 
-def _decides(run: Run, request: Request) -> str:
+def _decides(run: Run, request: CampaignRequest) -> str:
     own = chosen().row(run.row)
     if (changes := request.changes(own)) and not (is_about_seconds(own) and set(changes) == {"trainer.max_epochs"}):
         return f"decides nothing: {', '.join(sorted(changes))} of the row changed"

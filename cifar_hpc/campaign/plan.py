@@ -75,7 +75,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Request:
+class CampaignRequest:
     """What a campaign is asked for.
 
     Attributes:
@@ -134,7 +134,7 @@ class _Experiment:
     passed_over: set[str] = field(default_factory=set)
 
 
-def plan(request: Request, found: Found, left_out: Iterable[str] = ()) -> list[Run]:
+def plan(request: CampaignRequest, found: Found, left_out: Iterable[str] = ()) -> list[Run]:
     """Chooses the runs to do, in order.
 
     First come runs that give rows their first evidence, those that decide most printed numbers an hour before others:
@@ -210,7 +210,7 @@ def _network(row: Row) -> tuple[Any, ...]:
     return model["class_path"], {k: v for k, v in model.get("init_args", {}).items() if k not in others}
 
 
-def _experiments(rows: Sequence[Row], request: Request, found: Found) -> list[_Experiment]:
+def _experiments(rows: Sequence[Row], request: CampaignRequest, found: Found) -> list[_Experiment]:
     experiments: list[_Experiment] = []
     grouped: set[str] = set()
     for row in rows:
@@ -254,7 +254,7 @@ def more_seeds(judgement: Judgement | None) -> int:
 
 
 def _next_run(
-    its: _Experiment, chosen: set[str], request: Request, seconds: Mapping[str, tuple[float, str] | None]
+    its: _Experiment, chosen: set[str], request: CampaignRequest, seconds: Mapping[str, tuple[float, str] | None]
 ) -> Run | None:
     """Chooses the longest run that a row of the experiment wants; one that was begun comes before a new one."""
     chosen = chosen - its.passed_over
@@ -307,7 +307,7 @@ def _count(run: Run, its: _Experiment) -> None:
     its.unfinished = [record for record in its.unfinished if record.path.parent != Path(run.folder)]
 
 
-def _epochs(request: Request, row: Row) -> int:
+def _epochs(request: CampaignRequest, row: Row) -> int:
     return int(request.config(row)["trainer"]["max_epochs"])
 
 

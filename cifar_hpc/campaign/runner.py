@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cifar_hpc.campaign.plan import Request, Run, is_about_seconds
+from cifar_hpc.campaign.plan import CampaignRequest, Run, is_about_seconds
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
@@ -29,7 +29,7 @@ def home() -> Path:
     return run_directory.runs() / "campaign"
 
 
-def write_plan(request: Request, runs: list[Run], ends: datetime) -> Path:
+def write_plan(request: CampaignRequest, runs: list[Run], ends: datetime) -> Path:
     """Writes a plan before its first run, once and for all.
 
     Returns:
@@ -70,7 +70,7 @@ def planned_runs(content: dict[str, Any]) -> list[Run]:
     return [Run(**{key: value for key, value in run.items() if key != "hours"}) for run in content["runs"]]
 
 
-def arguments(run: Run, request: Request) -> list[str]:
+def arguments(run: Run, request: CampaignRequest) -> list[str]:
     """Writes what follows `fit` on the command line of a run, to begin it as well as to go on with it."""
     row = chosen().row(run.row)
     threads = [] if request.threads is None else ["--trainer.threads", str(request.threads)]
@@ -82,7 +82,7 @@ def arguments(run: Run, request: Request) -> list[str]:
     ]
 
 
-def carry_out(run: Run, request: Request, folder: Path, deadline: float) -> str:
+def carry_out(run: Run, request: CampaignRequest, folder: Path, deadline: float) -> str:
     """Begins a run or goes on with it, until it is complete, has done what was planned, or time is up.
 
     Args:
@@ -186,7 +186,7 @@ exec srun --kill-on-bad-exit=1 --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" \\
 """
 
 
-def write_array_job(runs: list[Run], request: Request, folder: Path) -> Path:
+def write_array_job(runs: list[Run], request: CampaignRequest, folder: Path) -> Path:
     """Writes the runs of a plan as one array job of Slurm.
 
     A job's time is one and a half times that of the longest run, and what is left of the hours where nothing tells.

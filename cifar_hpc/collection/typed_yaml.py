@@ -9,11 +9,11 @@ from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of
 from cifar_hpc.errors import UserError, shortened
 
-Check = Callable[[Source, Keys, Any], bool]
+ItemCheck = Callable[[Source, Keys, Any], bool]
 """A function that notes what is wrong with an item, given the file and its keys, and tells whether it can be used."""
 
 
-def read_lists(path: Path, kinds: dict[str, type[Any]], check: Check) -> tuple[dict[str, list[Any]], list[str]]:
+def read_lists(path: Path, kinds: dict[str, type[Any]], check: ItemCheck) -> tuple[dict[str, list[Any]], list[str]]:
     """Reads a file whose top-level keys hold lists. Items with a mistake are left out.
 
     Args:

@@ -92,7 +92,7 @@ def info(name: str, root: Path | None, out: Path, json_file: str | None) -> None
         UserError: if the dataset is missing or damaged, or the charts cannot be written.
     """
     content = arrays.load(name, root)
-    found = describe(content)
+    found = count_images(content)
     charts = [out / f"{name}_classes.png", out / f"{name}_samples.png"]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def info(name: str, root: Path | None, out: Path, json_file: str | None) -> None
     tell(f"charts: {charts[0]}, {charts[1]}")
 
 
-def describe(content: CIFARArrays) -> dict[str, Any]:
+def count_images(content: CIFARArrays) -> dict[str, Any]:
     """Counts images, and computes mean and population deviation of the pixels as fractions of 255."""
     names = content.dataset.class_names
     counts = {

@@ -7,7 +7,7 @@ from cifar_hpc.collection.folder import chosen, overlays
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import terminal_width
 
-GROUPS = ("trainer", "model", "data", "reproduction", "all")
+PARTS = ("trainer", "model", "data", "reproduction", "all")
 """Parts of the long help, behind `--help=`."""
 
 COMMANDS = {
@@ -53,8 +53,8 @@ def help_asked(arguments: list[str]) -> str | None:
     for argument in arguments:
         flag, _, group = argument.partition("=")
         if flag in ("--help", "-h"):
-            if group and group not in GROUPS:
-                raise UserError(f"--help={group}: there is no such part; the parts are {', '.join(GROUPS)}")
+            if group and group not in PARTS:
+                raise UserError(f"--help={group}: there is no such part; the parts are {', '.join(PARTS)}")
             return group
     return None
 
@@ -82,7 +82,7 @@ def first_screen(command: str) -> str:
         _RUN,
         ("--collection DIR", "another folder of reports"),
         ("--KEY VALUE", "any key of the row's file, as --model.init_args.optimizer.init_args.lr 0.01"),
-        ("--help=PART", f"every key of {', '.join(GROUPS[:-1])}, or all: Lightning's flags are under trainer"),
+        ("--help=PART", f"every key of {', '.join(PARTS[:-1])}, or all: Lightning's flags are under trainer"),
     ]
     lines = [f"usage: python -m cifar_hpc {command} -c ROW [-c OVERLAY] [--KEY VALUE]", "", COMMANDS[command], ""]
     lines += _columns(options)
@@ -95,7 +95,7 @@ def part_of_help(text: str, part: str) -> str:
 
     Args:
         text: the whole help.
-        part: one of `GROUPS`.
+        part: one of `PARTS`.
     """
     if part == "all":
         return text

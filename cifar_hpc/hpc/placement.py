@@ -34,7 +34,7 @@ class Placement:
             torch.set_num_threads(self.threads)
 
 
-def plan(usable: list[list[int]], index: int, threads: int | None, bind: bool) -> Placement:
+def share_cores(usable: list[list[int]], index: int, threads: int | None, bind: bool) -> Placement:
     """Shares a machine's cores between the processes on it, in equal parts.
 
     `OMP_NUM_THREADS` is not asked: torchrun and Lightning set it for processes that did not, and what they set
@@ -99,7 +99,7 @@ class Place(EpochCallback):
         here = [rank for rank, each in enumerate(found) if each["machine"] == machine()]
         usable = [found[rank]["cores"] for rank in here]
         bind = trainer.strategy.root_device.type == "cpu"
-        plan(usable, here.index(trainer.global_rank), self.threads, bind).apply()
+        share_cores(usable, here.index(trainer.global_rank), self.threads, bind).apply()
         got = {"rank": trainer.global_rank, "cores": usable_core_numbers(), "threads": torch.get_num_threads()}
         trainer.processes = _gather(got, trainer.world_size)  # type: ignore[attr-defined]
 

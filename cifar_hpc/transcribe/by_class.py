@@ -8,7 +8,7 @@ from typing import Any
 
 from cifar_hpc.errors import UserError
 from cifar_hpc.transcribe.found import FoundRow
-from cifar_hpc.transcribe.printed import PrintedNumber, UnreadableError, clean, read
+from cifar_hpc.transcribe.printed import PrintedNumber, UnreadableError, clean, read_cell
 from cifar_hpc.transcribe.tables import Line, Table
 
 _AVERAGES = {"macro avg": "macro", "weighted avg": "weighted", "micro avg": "micro", "avg / total": "weighted"}
@@ -100,7 +100,7 @@ def _name(line: Line) -> str:
 def _count(cell: str) -> int:
     """Reads a whole number, which pandas prints as 1000.0; 0 for anything else."""
     try:
-        found = read(cell)
+        found = read_cell(cell)
     except UnreadableError:
         return 0
     value = Decimal(found.digits) if found else Decimal(0)

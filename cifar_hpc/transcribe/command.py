@@ -17,7 +17,7 @@ from cifar_hpc.transcribe.files import Names, names_of, text_of, write
 from cifar_hpc.transcribe.found import Choices, FoundRow, summed_up
 from cifar_hpc.transcribe.logs import looks_like_log, read_log
 from cifar_hpc.transcribe.quantities import OTHER_KEYS, POINT_KEYS, ROW_KEYS
-from cifar_hpc.transcribe.rows import Reading
+from cifar_hpc.transcribe.rows import TableReader
 from cifar_hpc.transcribe.tables import (
     Table,
     guess_delimited,
@@ -33,7 +33,7 @@ FORMATS = ("csv", "tsv", "markdown", "latex", "log", "classification")
 
 
 @dataclass(frozen=True)
-class Request:
+class TableRequest:
     """What the command line asks for.
 
     Attributes:
@@ -132,10 +132,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carries out `transcribe`."""
-    return command(Request(**{each.name: getattr(arguments, each.name) for each in fields(Request)}))
+    return command(TableRequest(**{each.name: getattr(arguments, each.name) for each in fields(TableRequest)}))
 
 
-def command(request: Request) -> int:
+def command(request: TableRequest) -> int:
     """Writes a file for each row of the table, and prints what was taken and what was not.
 
     Returns:
@@ -169,7 +169,7 @@ def command(request: Request) -> int:
     return 0
 
 
-def _read(request: Request) -> tuple[list[FoundRow], list[str]]:
+def _read(request: TableRequest) -> tuple[list[FoundRow], list[str]]:
     """Reads the rows of the file, numbered, and what a reader should know of how they were found."""
     choices = Choices(
         dict(_pairs(request.columns, "--columns")),
@@ -179,7 +179,7 @@ def _read(request: Request) -> tuple[list[FoundRow], list[str]]:
         request.runs,
         request.brackets,
     )
-    readings = [Reading(request.table, table, choices) for table in _tables(request)]
+    readings = [TableReader(request.table, table, choices) for table in _tables(request)]
     rows = [row for reading in readings for row in reading.rows()]
     if len(readings) > 1:
         rows = [replace(row, number=number) for number, row in enumerate(rows, 1)]
@@ -203,7 +203,7 @@ def _agreed(test_set: dict[str, Any] | None, row: FoundRow) -> dict[str, Any] | 
     return row.test_set or test_set
 
 
-def _tables(request: Request) -> list[Table]:
+def _tables(request: TableRequest) -> list[Table]:
     """Reads the file's table, or the trainings of its log."""
     path = request.table
     text = read_text(path, request.encoding)
@@ -258,7 +258,7 @@ def _units(given: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _test_set(request: Request) -> dict[str, Any] | None:
+def _test_set(request: TableRequest) -> dict[str, Any] | None:
     """Makes the group `test_set` from the flags; null where they name none."""
     images, classes, each = request.images, request.classes, list(request.class_images)
     if images is None and classes is None and not each:
@@ -275,7 +275,7 @@ def _test_set(request: Request) -> dict[str, Any] | None:
     return found | ({"class_images": each[0] if len(set(each)) == 1 else each} if each else {})
 
 
-def _base(request: Request, collection: Collection) -> dict[str, Any] | None:
+def _base(request: TableRequest, collection: Collection) -> dict[str, Any] | None:
     """Reads the experiment of the row that --base names; null where it names none."""
     if request.base is None:
         return None

@@ -13,7 +13,7 @@ from cifar_hpc.transcribe.printed import PrintedNumber
 from cifar_hpc.transcribe.quantities import POINT_KEYS, ROW_KEYS
 from cifar_hpc.transcribe.tables import Table
 
-Values = dict[str, dict[int, str]]
+Digits = dict[str, dict[int, str]]
 """Digits by key and epoch."""
 
 _STEP = re.compile(r"(?:trainer/)?(?:global[_ ])?(?:step|iter(?:ation)?|batch)s?", re.I)
@@ -96,9 +96,9 @@ class Curves:
                 )
         return epochs
 
-    def _values(self, epochs: Mapping[int, int]) -> Values:
+    def _values(self, epochs: Mapping[int, int]) -> Digits:
         """Collects the values of whole epochs, counted from 1."""
-        values: Values = {}
+        values: Digits = {}
         for column, key in self.columns.items():
             own: dict[int, dict[str, None]] = defaultdict(dict)
             for n, epoch in epochs.items():
@@ -112,7 +112,7 @@ class Curves:
                 values[key] = {epoch: next(iter(each)) for epoch, each in own.items()}
         return values
 
-    def _fill(self, row: FoundRow, values: Values, last: int, from_0: bool) -> None:
+    def _fill(self, row: FoundRow, values: Digits, last: int, from_0: bool) -> None:
         """Puts the values where a row has them: in its curve, or what is printed of the whole training beside it."""
         planned = self.table.planned_epochs
         complete = planned is None or last + from_0 >= planned
@@ -132,7 +132,7 @@ class Curves:
         row.reported |= {k: final[k] for k in ROW_KEYS if k in final and k not in row.reported}
         row.reported = {key: row.reported[key] for key in ROW_KEYS if key in row.reported}
 
-    def _take_once(self, row: FoundRow, values: Values, last: int) -> None:
+    def _take_once(self, row: FoundRow, values: Digits, last: int) -> None:
         """Moves what is of the training and not of one epoch: printed at its end, or without place in a curve."""
         for key in list(values):
             once = list(values[key]) == [last] and key.startswith("test_") and last > 1

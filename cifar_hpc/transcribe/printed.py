@@ -162,7 +162,7 @@ def takes_decimal_comma(cells: Iterable[str]) -> bool:
     return bool(comma)
 
 
-def read(text: str, comma: bool = False, brackets: str | None = None) -> PrintedNumber | None:
+def read_cell(text: str, comma: bool = False, brackets: str | None = None) -> PrintedNumber | None:
     """Reads one cell.
 
     Args:
@@ -181,7 +181,7 @@ def read(text: str, comma: bool = False, brackets: str | None = None) -> Printed
     if is_blank(cell) or is_blank(bare) or not any(map(str.isnumeric, bare)):
         return None
     if about := _ABOUT.match(bare):
-        exact = read(cell[about.end() :], comma, brackets)
+        exact = read_cell(cell[about.end() :], comma, brackets)
         return exact and replace(exact, approximate=True)
     if pair := _BRACKETS.fullmatch(bare):
         return replace(_with_brackets(cell, pair, comma, brackets), beside=cell[len(bare) :].strip())

@@ -21,7 +21,7 @@ from cifar_hpc.transcribe.printed import (
     in_seconds,
     is_blank,
     is_numeric,
-    read,
+    read_cell,
     shift,
     takes_decimal_comma,
 )
@@ -42,7 +42,7 @@ _TIMES = ("training_seconds", "seconds_per_epoch", "seconds")
 _COUNTS = ("epochs", "epoch", "runs")
 
 
-class Reading:
+class TableReader:
     """Reads one table; gathers what is wrong with it, and what a reader should know.
 
     Args:
@@ -282,7 +282,7 @@ class Reading:
             for number, line in enumerate(self.table.lines):
                 text, place = clean(line.cells[column]), f"at {line.place}"
                 try:
-                    printed = read(text, comma, self.choices.brackets or said)
+                    printed = read_cell(text, comma, self.choices.brackets or said)
                 except BracketsError:
                     asked.append(f"{text} {place}")
                     continue

@@ -108,7 +108,7 @@ def judge_everything(reports: Sequence[str] = ()) -> Everything:
     for claim in claims:
         if not reports or claim.report in reports:
             try:
-                judged.append(judge(claim, records(claim), findings, collection))
+                judged.append(judge_claim(claim, records(claim), findings, collection))
             except UserError as error:
                 problems.append(str(error))
     return Everything(found, tuple(findings), tuple(judged), tuple(problems))
@@ -176,7 +176,7 @@ def as_text(judged: JudgedClaim) -> str:
     return "\n".join(lines) + "\n"
 
 
-def judge(claim: Claim, records: Records, findings: Sequence[Finding], collection: Collection) -> JudgedClaim:
+def judge_claim(claim: Claim, records: Records, findings: Sequence[Finding], collection: Collection) -> JudgedClaim:
     """Judges one claim.
 
     Args:

@@ -11,7 +11,7 @@ from cifar_hpc.collection.metrics import METRICS, RECORDED, SECONDS
 from cifar_hpc.collection.reproduction import CurvePoint, Reproduction
 from cifar_hpc.records.predictions import FILE_NAME as PREDICTIONS
 from cifar_hpc.records.record import Record
-from cifar_hpc.verify.verdicts import Judgement, Verdict, judge
+from cifar_hpc.verify.verdicts import Judgement, Verdict, judge_metric
 
 _NOT_KEPT = {
     "validation_accuracy_percent": "no hold-out",
@@ -167,7 +167,7 @@ def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[s
         else:
             spreads = {name: spread for name, found in like.items() if (spread := spread_of(by_seed(found, value)))}
             runs = 1 if point else reported.runs or 1
-            judgements[metric] = judge(printed, percents, margin, list(spreads.values()), runs)
+            judgements[metric] = judge_metric(printed, percents, margin, list(spreads.values()), runs)
             if judgements[metric].like_networks:
                 together |= dict.fromkeys(spreads)
     for metric in SECONDS:

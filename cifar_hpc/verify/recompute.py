@@ -25,8 +25,7 @@ from cifar_hpc.records.predictions import FILE_NAME, MOST_BYTES, Answers, Predic
 from cifar_hpc.records.record import Record, Selected, read_record
 from cifar_hpc.verify.check import TOLERANCE, Check
 from cifar_hpc.verify.copies import learned
-from cifar_hpc.verify.settings import FILE_NAME as CONFIG
-from cifar_hpc.verify.settings import check_settings
+from cifar_hpc.verify.settings import CONFIG, check_settings
 
 _LOSS_TOLERANCE = 1e-4
 """For one image's loss and confidence, which are float32 and come from the same logits."""

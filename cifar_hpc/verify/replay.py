@@ -22,10 +22,10 @@ from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.record import Record, as_json
 from cifar_hpc.verify.verdicts import student_quantile
 
-METRICS = tuple(RECORDED[name] for name in CURVE)
+REPLAYED = tuple(RECORDED[name] for name in CURVE)
 """What is compared, epoch by epoch; the accuracies are fractions of 1."""
 
-CONFIDENCE = 0.99
+SURE = 0.99
 """That an honest record passes, over all that is compared."""
 
 _HARDWARE = ("cpu", "gpu", "instructions", "accelerator", "threads", "world_size", "strategy", "precision")
@@ -42,7 +42,7 @@ class Difference:
 
     Attributes:
         epoch: counted from 1.
-        metric: one of `METRICS`.
+        metric: one of `REPLAYED`.
         recorded: in the record; a loss is null where the run diverged.
         replayed: now.
     """
@@ -123,7 +123,7 @@ def command(records: Iterable[Record], problems: list[str], epochs: int, json_fi
         except UserError as error:
             problems.append(str(error))
             continue
-        answer, limits = judge(replay, known)
+        answer, limits = judge_replay(replay, known)
         answers.append(asdict(replay) | {"answer": answer, "limits": limits})
         if json_file != "-":
             tell(told(replay, answer, limits))
@@ -177,7 +177,7 @@ def _rounding(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _differences(points: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> Iterable[Difference]:
     for point, other in zip(points, again, strict=True):
-        for metric in METRICS:
+        for metric in REPLAYED:
             yield Difference(point["epoch"], metric, point.get(metric), other.get(metric))
 
 
@@ -208,15 +208,15 @@ def limits(replay: Replay, known: Iterable[Replay]) -> dict[str, float]:
     others = [k for k in known if (k.row, k.seed) != (replay.row, replay.seed) and k.on_other_processor]
     compared = len(replay.differences)
     found = {}
-    for metric in METRICS:
+    for metric in REPLAYED:
         sizes = [d.size for other in others for d in other.differences if d.metric == metric]
         if sizes and all(map(math.isfinite, sizes)):
             spread = math.sqrt(math.fsum(size**2 for size in sizes) / len(sizes))
-            found[metric] = student_quantile(len(sizes), (1 - CONFIDENCE) / compared) * spread
+            found[metric] = student_quantile(len(sizes), (1 - SURE) / compared) * spread
     return found
 
 
-def judge(replay: Replay, known: Iterable[Replay]) -> tuple[str, dict[str, float]]:
+def judge_replay(replay: Replay, known: Iterable[Replay]) -> tuple[str, dict[str, float]]:
     """Whether the record is what its seed and settings give.
 
     Returns:

@@ -19,7 +19,7 @@ from cifar_hpc.errors import UserError
 from cifar_hpc.records.record import Record, takes_all, tier
 from cifar_hpc.verify.check import Check
 
-FILE_NAME = "config.yaml"
+CONFIG = "config.yaml"
 
 
 def check_settings(record: Record) -> Iterator[Check]:
@@ -29,7 +29,7 @@ def check_settings(record: Record) -> Iterator[Check]:
         UserError: if config.yaml or the row's file is damaged.
     """
     row = chosen().rows.get(record.row or "")
-    file = record.path.with_name(FILE_NAME)
+    file = record.path.with_name(CONFIG)
     if not file.exists():
         if row is not None:
             planned = resolve(row.config)
@@ -47,18 +47,18 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
     """What the record says of its settings, and what config.yaml and the row do."""
     group, run = config["reproduction"], resolve(config)
     yield from _check_epochs(record, run if row is None else resolve(row.config), run)
-    yield Check("row", record.row, group.get("row"), FILE_NAME)
-    yield Check("recipe", record.recipe, group.get("recipe"), FILE_NAME)
-    yield Check("seed", record.seed, config.get("seed_everything"), FILE_NAME)
-    yield Check("model.class_path", record.model.class_path, run["model"].get("class_path"), FILE_NAME)
-    yield Check("dataset.name", record.dataset.name, run["data"]["dataset"], FILE_NAME)
+    yield Check("row", record.row, group.get("row"), CONFIG)
+    yield Check("recipe", record.recipe, group.get("recipe"), CONFIG)
+    yield Check("seed", record.seed, config.get("seed_everything"), CONFIG)
+    yield Check("model.class_path", record.model.class_path, run["model"].get("class_path"), CONFIG)
+    yield Check("dataset.name", record.dataset.name, run["data"]["dataset"], CONFIG)
     if row is not None:
         yield from _check_changes(record, row, run)
     printed = [point.epoch for point in row.reproduction.reported.curve] if row is not None else []
     follows = tier(_sees_all(record, run), record.epochs.done, record.epochs.planned, printed)
     # The report's curve, which makes a prefix of a short run, may have been copied out after the run.
     if (record.tier, follows) != ("smoke", "prefix"):
-        yield Check("tier", record.tier, follows, f"{FILE_NAME} and the {record.epochs.done} epochs that are done")
+        yield Check("tier", record.tier, follows, f"{CONFIG} and the {record.epochs.done} epochs that are done")
 
 
 def _check_epochs(record: Record, row: dict[str, Any], run: dict[str, Any]) -> Iterator[Check]:
@@ -83,7 +83,7 @@ def _check_changes(record: Record, row: Row, run: dict[str, Any]) -> Iterator[Ch
     """What the run changed of the row's experiment; what belongs to the experiment today counts, on both sides."""
     told = {key: pair for key, pair in record.changed_from_row.items() if _is_experiment(key, pair)}
     follows = differences(experiment(resolve(row.config)), experiment(run))
-    source = f"{FILE_NAME} and {row.path.name}"
+    source = f"{CONFIG} and {row.path.name}"
     if not told and not follows:
         yield Check("changed_from_row", {}, {}, source)
     for key in dict.fromkeys([*told, *follows]):

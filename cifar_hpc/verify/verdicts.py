@@ -121,7 +121,7 @@ class Spread:
         return self.deviation and 0.85 * self.deviation / (1 - 2 / (9 * self.freedom)) ** 1.5
 
 
-def judge(
+def judge_metric(
     reported: float, measured: Sequence[float], margin: float, like: Sequence[float] = (), runs: int = 1
 ) -> Judgement:
     """Judges one metric.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cifar_hpc.report.markdown import between
-from cifar_hpc.verify.replay import METRICS, Replay, committed
+from cifar_hpc.verify.replay import REPLAYED, Replay, committed
 
 PAGE = Path(__file__).parents[1] / "campaign.md"
 BEGIN, END = "<!-- replays: begin (`make docs`) -->", "<!-- replays: end -->"
@@ -23,7 +23,7 @@ def table(replays: Iterable[Replay]) -> str:
     lines = ["| record | processors | epochs | largest differences |", "|---|---|---:|---|"]
     for replay in replays:
         largest = []
-        for metric in METRICS:
+        for metric in REPLAYED:
             sizes = [d.size for d in replay.differences if d.metric == metric]
             if sizes:
                 unit = "points" if "accuracy" in metric else "%"

@@ -20,7 +20,7 @@ from cifar_hpc.verify.verdicts import (
     MOST_LIKE,
     MOST_SEEDS,
     Spread,
-    judge,
+    judge_metric,
     mean_half_width,
     prediction_half_width,
     seeds_to_settle,
@@ -296,7 +296,7 @@ def draw(file: Path) -> None:
         axes.axvspan(70, 72, color="#E3EEF5", lw=0)
         axes.axvline(71, color="black", lw=1)
         for place, seeds in enumerate(reversed(rows)):
-            found = judge(71.0, seeds, 1.0)
+            found = judge_metric(71.0, seeds, 1.0)
             assert found.measured is not None
             for half, width in ((found.half_width, 3.0), (found.prediction_half_width, 1.0)):
                 if half is not None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cifar_hpc.campaign import runner
-from cifar_hpc.campaign.plan import Request, Run
+from cifar_hpc.campaign.plan import CampaignRequest, Run
 from cifar_hpc.hpc.child import saved_epochs
 from tests.conftest import HANGING, ROOT, Command, record, shared, wait_for
 from tests.faults import numbers
@@ -220,7 +220,7 @@ def plan_of(*runs: tuple[str, int]) -> None:
         Run(row, seed, f"runs/{row}/seed{seed}", 1, 0, 1, None, "its first epoch tells", {row: []}, False)
         for row, seed in runs
     ]
-    runner.write_plan(Request(1), planned, datetime.now(UTC))
+    runner.write_plan(CampaignRequest(1), planned, datetime.now(UTC))
 
 
 def test_complete_whole_runs_of_the_plan_are_kept_whatever_they_gave(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cifar_hpc.campaign.plan import Request, Run, more_seeds, plan
+from cifar_hpc.campaign.plan import CampaignRequest, Run, more_seeds, plan
 from cifar_hpc.collection.folder import chosen
 from cifar_hpc.machine import cpu_model
 from cifar_hpc.verify import reader
@@ -36,7 +36,7 @@ def keep(*names: str) -> None:
 
 
 def planned(hours: float, *rows: str, **request: Any) -> list[Run]:
-    return plan(Request(hours, rows, **request), reader.read_all())
+    return plan(CampaignRequest(hours, rows, **request), reader.read_all())
 
 
 def unfinished(row: str, seed: int, epochs: int) -> Path:

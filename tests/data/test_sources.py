@@ -102,7 +102,7 @@ def test_sample_is_taken_from_the_real_data(cifar10: CIFARArrays, cifar100: CIFA
 
 @pytest.mark.data
 def test_statistics_are_the_known_ones(cifar10: CIFARArrays) -> None:
-    found = command.describe(cifar10)
+    found = command.count_images(cifar10)
     assert found["mean"] == [0.4914, 0.4822, 0.4465]
     assert found["std"] == [0.2470, 0.2435, 0.2616]
     assert set(found["train_per_class"].values()) == {5000}

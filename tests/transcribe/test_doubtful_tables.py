@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cifar_hpc.transcribe.printed import UnreadableError, read
+from cifar_hpc.transcribe.printed import UnreadableError, read_cell
 from cifar_hpc.transcribe.quantities import meaning, without_spread
 from tests.conftest import REPRODUCTIONS, Command
 from tests.transcribe.conftest import Transcribe, read_back, shown
@@ -283,11 +283,11 @@ def test_only_digits_as_people_print_them_are_numbers(cell: str, transcribe: Tra
     {".5": "0.5", ".50": "0.50", "-.5": "-0.5", "5.": "5", "0.50": "0.50", "1'204.5": "1204.5"}.items(),
 )
 def test_decimals_alone_are_a_number(cell: str, digits: str) -> None:
-    found = read(cell)
+    found = read_cell(cell)
     assert found is not None
     assert found.digits == digits
     with pytest.raises(UnreadableError):
-        read(f"{cell}x")
+        read_cell(f"{cell}x")
 
 
 REPORT = """

@@ -46,7 +46,7 @@ def make_record(
 
 def judge(claim: Claim, *records: Record, findings: tuple[Finding, ...] = ()) -> claims.JudgedClaim:
     by_row = {name: [r for r in records if r.name == name] for name in claim.rows}
-    return claims.judge(claim, by_row, findings, COLLECTION)
+    return claims.judge_claim(claim, by_row, findings, COLLECTION)
 
 
 def runs(row: str, seconds: list[float]) -> list[Record]:

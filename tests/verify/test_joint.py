@@ -14,7 +14,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from cifar_hpc.collection.typed import Printed
 from cifar_hpc.verify.forensics.joint import Hull, decide, matrix, reach
 from cifar_hpc.verify.forensics.printed import share
-from cifar_hpc.verify.forensics.question import METRICS, Question
+from cifar_hpc.verify.forensics.question import MATRIX_METRICS, Question
 
 CIFAR10 = (1000,) * 10
 SVHN = (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595)
@@ -43,7 +43,7 @@ class Every:
 
     def prints(self, question: Question) -> bool:
         near = np.ones(len(self.values), dtype=bool)
-        for k, metric in enumerate(METRICS):
+        for k, metric in enumerate(MATRIX_METRICS):
             ends = getattr(question, metric)
             if ends is not None and metric != "precision":  # which is open where a class is never predicted
                 near &= (self.values[:, k] >= float(ends[0]) - 1e-9) & (self.values[:, k] <= float(ends[1]) + 1e-9)
@@ -68,13 +68,13 @@ def test_small_cases_are_decided_as_by_trying_every_matrix(data: st.DataObject) 
     (sizes, weighted), every = data.draw(st.sampled_from(list(EVERY.items())))
     values = every.values[data.draw(st.integers(0, len(every.values) - 1))]
     decimals = data.draw(st.integers(0, 3))
-    texts: dict[str, Any] = {m: f"{100 * v:.{decimals}f}" for m, v in zip(METRICS, values, strict=True)}
+    texts: dict[str, Any] = {m: f"{100 * v:.{decimals}f}" for m, v in zip(MATRIX_METRICS, values, strict=True)}
     if data.draw(st.booleans()):  # a digit is wrong, or a number is another matrix'
-        metric = data.draw(st.sampled_from(METRICS))
-        other = every.values[data.draw(st.integers(0, len(every.values) - 1))][METRICS.index(metric)]
-        near = min(max(values[METRICS.index(metric)] + data.draw(st.floats(-0.05, 0.05)), 0), 1)
+        metric = data.draw(st.sampled_from(MATRIX_METRICS))
+        other = every.values[data.draw(st.integers(0, len(every.values) - 1))][MATRIX_METRICS.index(metric)]
+        near = min(max(values[MATRIX_METRICS.index(metric)] + data.draw(st.floats(-0.05, 0.05)), 0), 1)
         texts[metric] = f"{100 * data.draw(st.sampled_from([other, near])):.{decimals}f}"
-    kept = data.draw(st.sets(st.sampled_from(METRICS), min_size=1))
+    kept = data.draw(st.sets(st.sampled_from(MATRIX_METRICS), min_size=1))
     question = ask(sizes, weighted, **{m: text for m, text in texts.items() if m in kept})
     found = decide(question)
     assert found.kind == ("possible" if every.prints(question) else "impossible")
@@ -86,9 +86,9 @@ def test_small_cases_are_decided_as_by_trying_every_matrix(data: st.DataObject) 
 def test_the_hull_refutes_nothing_that_a_matrix_prints(data: st.DataObject) -> None:
     (sizes, weighted), every = data.draw(st.sampled_from(list(EVERY.items())))
     values = every.values[data.draw(st.integers(0, len(every.values) - 1))]
-    question = ask(sizes, weighted, **{m: f"{100 * v:.2f}" for m, v in zip(METRICS, values, strict=True)})
+    question = ask(sizes, weighted, **{m: f"{100 * v:.2f}" for m, v in zip(MATRIX_METRICS, values, strict=True)})
     assert Hull(question).refute() is None
-    for metric, value in zip(METRICS, values, strict=True):
+    for metric, value in zip(MATRIX_METRICS, values, strict=True):
         ends = reach(question, metric)
         assert ends is not None
         assert ends[0] - 1e-9 <= value <= ends[1] + 1e-9

@@ -33,7 +33,7 @@ def test_an_honest_record_is_equal_to_the_last_bit(finished_run: Path, command: 
     (found,) = json.loads(done.out)["replays"]
     assert found["answer"] == "equal"
     assert [(d["epoch"], d["metric"]) for d in found["differences"]] == [
-        (epoch, metric) for epoch in (1, 2) for metric in replay.METRICS
+        (epoch, metric) for epoch in (1, 2) for metric in replay.REPLAYED
     ]
 
 
@@ -73,7 +73,7 @@ def test_elsewhere_it_is_undecided_until_committed_replays_show_how_far_it_may_d
     assert len(replay.committed()) == 6
 
 
-def elsewhere(row: str, percent: float, metrics: tuple[str, ...] = replay.METRICS) -> Replay:
+def elsewhere(row: str, percent: float, metrics: tuple[str, ...] = replay.REPLAYED) -> Replay:
     """A replay on another processor in which each metric is off by so much."""
     differences = tuple(Difference(1, m, 0.5, 0.5 + percent / 100 * (1 if "accuracy" in m else 0.5)) for m in metrics)
     return Replay("result.json", row, 1, {"cpu": "one"}, {"cpu": "another"}, differences)
@@ -91,23 +91,23 @@ def test_the_allowance_is_students_interval_for_one_more() -> None:
     judged = elsewhere("d", 1.0)
     # Root mean square of 0.3, 0.4 and 0.5, times t with 3 degrees of freedom at 1 - 0.01 / 2 / 4, from tables 9.46.
     allowed = replay.limits(judged, known)
-    assert allowed == pytest.approx(dict.fromkeys(replay.METRICS, 0.40825 * 9.4649), rel=1e-3)
-    assert replay.judge(judged, known)[0] == "within"
-    assert replay.judge(elsewhere("d", 4.0), known)[0] == "beyond"
+    assert allowed == pytest.approx(dict.fromkeys(replay.REPLAYED, 0.40825 * 9.4649), rel=1e-3)
+    assert replay.judge_replay(judged, known)[0] == "within"
+    assert replay.judge_replay(elsewhere("d", 4.0), known)[0] == "beyond"
 
 
 def test_a_record_is_no_evidence_on_itself_nor_are_replays_on_its_own_processor() -> None:
     judged = elsewhere("d", 4.0)
     same = replace(elsewhere("a", 4.0), replayed_on={"cpu": "one"})
-    assert replay.judge(judged, [judged, same])[0] == "unknown"
-    assert replay.judge(same, [judged])[0] == "different"
+    assert replay.judge_replay(judged, [judged, same])[0] == "unknown"
+    assert replay.judge_replay(same, [judged])[0] == "different"
 
 
 def test_a_loss_that_is_no_number_must_be_none_again() -> None:
     both, one = Difference(1, "test_loss", None, None), Difference(1, "test_loss", None, 2.0)
     known = [elsewhere("a", 0.5)]
-    assert replay.judge(replace(elsewhere("d", 0), differences=(both,)), known)[0] == "equal"
-    assert replay.judge(replace(elsewhere("d", 0), differences=(one,)), known)[0] == "beyond"
+    assert replay.judge_replay(replace(elsewhere("d", 0), differences=(both,)), known)[0] == "equal"
+    assert replay.judge_replay(replace(elsewhere("d", 0), differences=(one,)), known)[0] == "beyond"
 
 
 @pytest.mark.parametrize(

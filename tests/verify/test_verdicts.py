@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from cifar_hpc.verify import verdicts
 from cifar_hpc.verify.judge import exit_status
-from cifar_hpc.verify.verdicts import Spread, judge
+from cifar_hpc.verify.verdicts import Spread, judge_metric
 from tests.conftest import ROOT
 
 SIMULATION = runpy.run_path(str(ROOT / "docs" / "scripts" / "verdict_errors.py"))
@@ -34,15 +34,15 @@ SPREADS, MARGINS = SIMULATION["SPREADS"], SIMULATION["MARGINS"]
     ],
 )
 def test_known_answers(measured: list[float], verdict: str) -> None:
-    assert judge(71.56, measured, margin=2.0).verdict == verdict
+    assert judge_metric(71.56, measured, margin=2.0).verdict == verdict
 
 
 def test_one_seed_may_be_judged_by_what_like_networks_scatter() -> None:
-    assert judge(71.56, [50.0], 2.0, like=[0.7]).verdict == "inconclusive"
-    found = judge(71.56, [50.0], 2.0, like=[0.7, 0.6, 0.8])
+    assert judge_metric(71.56, [50.0], 2.0, like=[0.7]).verdict == "inconclusive"
+    found = judge_metric(71.56, [50.0], 2.0, like=[0.7, 0.6, 0.8])
     assert (found.verdict, found.like_networks) == ("below", 3)
     assert found.half_width is None
-    assert judge(71.56, [71.0], 2.0, like=[0.7, 0.6, 0.8]).verdict == "inconclusive"
+    assert judge_metric(71.56, [71.0], 2.0, like=[0.7, 0.6, 0.8]).verdict == "inconclusive"
 
 
 def test_the_spread_is_pooled_by_degrees_of_freedom() -> None:
@@ -65,7 +65,7 @@ def test_like_networks_never_make_a_spread_smaller() -> None:
 
 def test_a_mean_of_several_printed_runs_is_known_better() -> None:
     measured = [70.0, 70.5, 71.0, 71.5, 72.0, 70.7]
-    one, five = (judge(73.0, measured, 1.0, runs=runs) for runs in (1, 5))
+    one, five = (judge_metric(73.0, measured, 1.0, runs=runs) for runs in (1, 5))
     assert one.prediction_half_width is not None
     assert five.prediction_half_width is not None
     assert five.prediction_half_width < one.prediction_half_width
@@ -112,7 +112,7 @@ def test_the_prediction_interval_is_students() -> None:
 def test_verdicts_are_what_the_intervals_say(
     reported: float, measured: list[float], margin: float, like: list[float]
 ) -> None:
-    found = judge(reported, measured, margin, like)
+    found = judge_metric(reported, measured, margin, like)
     assert found.measured is not None
     off = found.measured - reported
     if found.verdict == "reproduced":
@@ -133,7 +133,7 @@ def test_verdicts_are_what_the_intervals_say(
 @given(st.lists(st.floats(0, 10), min_size=2, max_size=6), st.floats(0, 4), st.floats(0.5, 3))
 def test_more_seeds_are_the_fewest_that_settle_it(measured: list[float], off: float, margin: float) -> None:
     mean = math.fsum(measured) / len(measured)
-    found = judge(mean + off, measured, margin)
+    found = judge_metric(mean + off, measured, margin)
     spread = Spread.of(measured)
     if found.verdict != "inconclusive" or not spread.likely or spread.likely < 0.01 or found.measured is None:
         return
@@ -209,7 +209,7 @@ def test_the_simulation_judges_as_the_rule_does() -> None:
         }
         said["plausible"] = [look.plausible(1.0) for look in found]
         for draw, n in np.ndindex(60, 12):
-            verdict = judge(float(printed[draw]), seeds[: n + 1, draw].tolist(), 1.0, like).verdict
+            verdict = judge_metric(float(printed[draw]), seeds[: n + 1, draw].tolist(), 1.0, like).verdict
             names = [name for name, cases in said.items() if cases[n][draw]]
             assert names == {"inconclusive": [], "above": ["refuted"], "below": ["refuted"]}.get(verdict, [verdict])
 

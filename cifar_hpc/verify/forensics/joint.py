@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar_hpc.verify.forensics import witness
-from cifar_hpc.verify.forensics.question import F1, HITS, PRECISION, PREDICTED, RECALL, Metric, Question
+from cifar_hpc.verify.forensics.question import F1, HITS, PRECISION, PREDICTED, RECALL, MatrixMetric, Question
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -360,10 +360,10 @@ class Hull:
         return grown
 
 
-FEATURE: dict[Metric, int] = {"accuracy": HITS, "precision": PRECISION, "recall": RECALL, "f1": F1}
+FEATURE: dict[MatrixMetric, int] = {"accuracy": HITS, "precision": PRECISION, "recall": RECALL, "f1": F1}
 
 
-def reach(question: Question, metric: Metric) -> tuple[float, float] | None:
+def reach(question: Question, metric: MatrixMetric) -> tuple[float, float] | None:
     """Between what a metric lies when the others print as they do; null where these are impossible by themselves."""
     left_out: dict[str, Any] = {metric: None}
     others = replace(question, **left_out)

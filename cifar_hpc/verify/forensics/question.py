@@ -9,8 +9,8 @@ from typing import Literal
 
 from cifar_hpc.verify.forensics.printed import Interval
 
-Metric = Literal["accuracy", "precision", "recall", "f1"]
-METRICS: tuple[Metric, ...] = ("accuracy", "precision", "recall", "f1")
+MatrixMetric = Literal["accuracy", "precision", "recall", "f1"]
+MATRIX_METRICS: tuple[MatrixMetric, ...] = ("accuracy", "precision", "recall", "f1")
 
 HITS, PREDICTED, RECALL, PRECISION, F1 = range(5)
 """The sums: hits and predictions as shares of all images, and the three averages."""

@@ -14,7 +14,7 @@ from cifar_hpc.verify.forensics.finding import Broken, Slip
 from cifar_hpc.verify.forensics.joint import decide, reach
 from cifar_hpc.verify.forensics.printed import decimals, share
 from cifar_hpc.verify.forensics.quantities import error_is_the_rest, top5_holds_top1
-from cifar_hpc.verify.forensics.question import Metric, Question
+from cifar_hpc.verify.forensics.question import MatrixMetric, Question
 from cifar_hpc.verify.forensics.readings import (
     RARE,
     USUAL_BATCHES,
@@ -54,7 +54,7 @@ ODD = ("F1 as harmonic mean of the averages", "micro averages", "weighted averag
 """Slips that are worth a hint where no rule is broken: hardly an honest row shows them."""
 
 
-MOST_TOLD = 95.0
+MOST_TELLING = 95.0
 """Percent up to which these can be told: averages of nearly perfect classes hardly differ, however they are taken."""
 
 SMALL = 30
@@ -85,9 +85,9 @@ class Case:
         return self.keeps_the_rules() and next(one_confusion_matrix(self.row), None) is None
 
     @cached_property
-    def spans(self) -> dict[Metric, tuple[float, float]]:
+    def spans(self) -> dict[MatrixMetric, tuple[float, float]]:
         """Between what each metric lies when the others are as printed; left out where these are impossible."""
-        found: dict[Metric, tuple[float, float]] = {}
+        found: dict[MatrixMetric, tuple[float, float]] = {}
         for metric in self.printed:
             if not self.keeps_the_rules(**{KEYS[metric]: None}):
                 continue
@@ -112,7 +112,7 @@ class Case:
             return 1.0
         return min(float(1 + shares["f1"][1] - shares["precision"][0]), 1.0)  # by `f1_is_bounded`
 
-    def could_be(self, metric: Metric, value: float) -> bool:
+    def could_be(self, metric: MatrixMetric, value: float) -> bool:
         """Whether the row is possible with another value of one metric."""
         if metric not in self.spans or not 0 <= value <= 100:
             return False
@@ -130,7 +130,7 @@ class Case:
         """Whether a row with other numbers is possible, as far as the hull says."""
         return changed is not None and decide(changed, search=False).kind != "impossible"
 
-    def told(self, metric: Metric) -> str:
+    def told(self, metric: MatrixMetric) -> str:
         """A metric as printed."""
         return f"{WORDS[metric]} {self.printed[metric]}"
 
@@ -160,7 +160,7 @@ def explanations(row: Row, others: Sequence[Row] = ()) -> tuple[Slip, ...]:
 def odd(row: Row) -> tuple[Slip, ...]:
     """The slips that a row shows which breaks no rule, and which honest rows hardly show."""
     case = Case(row)
-    if not case.printed or max(map(decimals, case.printed.values())) < 2 or max(case.printed.values()) > MOST_TOLD:
+    if not case.printed or max(map(decimals, case.printed.values())) < 2 or max(case.printed.values()) > MOST_TELLING:
         return ()
     found = [*_harmonic(case), *_micro(case), *_weighted_recall(case)]
     return tuple(Slip(slip, sentence, BY_CHANCE[slip]) for slip, sentence in found if slip in ODD)

@@ -11,19 +11,19 @@ from cifar_hpc.verify.forensics.joint import SMALL_SET, decide, reach
 from cifar_hpc.verify.forensics.logs import LOG_RULES
 from cifar_hpc.verify.forensics.printed import Interval, bounds, differ, share
 from cifar_hpc.verify.forensics.quantities import QUANTITY_RULES
-from cifar_hpc.verify.forensics.question import METRICS, Metric, Question
+from cifar_hpc.verify.forensics.question import MATRIX_METRICS, MatrixMetric, Question
 from cifar_hpc.verify.forensics.readings import RARE, Reading, chance, least_batch, reading
 
-KEYS: dict[Metric, str] = {
+KEYS: dict[MatrixMetric, str] = {
     "accuracy": "test_accuracy_percent",
     "precision": "precision_percent",
     "recall": "recall_percent",
     "f1": "f1_percent",
 }
-WORDS: dict[Metric, str] = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
+WORDS: dict[MatrixMetric, str] = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 
 
-def printed_metrics(row: Row) -> dict[Metric, float]:
+def printed_metrics(row: Row) -> dict[MatrixMetric, float]:
     """What the row prints of the test set, in percent."""
     values = {metric: getattr(row.reproduction.reported, key) for metric, key in KEYS.items()}
     return {metric: value for metric, value in values.items() if value is not None}
@@ -95,7 +95,7 @@ def micro_averages_are_equal(row: Row) -> Iterator[Broken]:
         )
 
 
-def _counts_sure_answers(printed: dict[Metric, float]) -> bool:
+def _counts_sure_answers(printed: dict[MatrixMetric, float]) -> bool:
     """Whether all else lies between precision and recall, as where answers below a probability do not count."""
     precision, recall = printed.get("precision"), printed.get("recall")
     between = [value for metric, value in printed.items() if metric in ("accuracy", "f1")]
@@ -279,7 +279,7 @@ def one_confusion_matrix(row: Row) -> Iterator[Broken]:
     if any(next(rule(row), None) for rule in simpler) or not impossible(row, read):
         return
     sizes = row.test_set.sizes or ()
-    numbers = {KEYS[metric]: printed[metric] for metric in METRICS if metric in printed}
+    numbers = {KEYS[metric]: printed[metric] for metric in MATRIX_METRICS if metric in printed}
     told = ", ".join(f"{WORDS[metric]} {value}" for metric, value in printed.items())
     matrices = f"{len(sizes)} × {len(sizes)} matrix over {sum(sizes):,} images has"
     if read.runs != 1:
@@ -295,8 +295,8 @@ def one_confusion_matrix(row: Row) -> Iterator[Broken]:
 def _between(row: Row, read: Reading) -> str:
     """Between what one of the numbers must lie when the others are as printed, if that alone shows it."""
     asked = _questions(row, "macro" if "macro" in read.averages else read.averages[0], read.runs)
-    metrics: tuple[Metric, ...] = ("f1", "precision", "recall", "accuracy") if len(asked) == 1 else ("f1", "precision")
-    for metric in metrics:
+    metrics: tuple[MatrixMetric, ...] = ("f1", "precision", "recall", "accuracy")
+    for metric in metrics[: 4 if len(asked) == 1 else 2]:
         value = printed_metrics(row).get(metric)
         ends = [found for one in asked if (found := reach(one, metric)) is not None]
         if value is None or not ends:

@@ -7,6 +7,7 @@ read of it.
 
 import bz2
 import gzip
+import io
 import lzma
 import tarfile
 import time
@@ -20,8 +21,11 @@ LARGEST_UNPACKED = 512 << 20
 """Bytes; the largest official archive unpacks to 185 million, 60,000 uncompressed images to as many."""
 MOST_MEMBERS = 200_000
 """60,000 images, their folders, and for each what macOS adds."""
+_LONGEST_NAME = 1024  # characters; folders in folders are made one in the other
 _LARGEST_DIRECTORY = 32 << 20  # of a zip file: 160 bytes a member
 _LARGEST_HEADER = 64 << 10  # of a tar file's member: long names, attributes
+_MOST_PACKING = 1.1  # bytes of a packed file for one of what is packed, of which no packing makes much more
+_PACKED_AHEAD = 4 << 20  # bytes of a packed file that are read before anything comes out
 _HEADER_SECONDS = 15  # of the processor, for all headers of a tar file; those of 60,000 images take 3
 
 _PACKED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
@@ -59,7 +63,7 @@ def _unpack_zip(path: Path, target: Path) -> None:
         raise UserError(f"{path} has a directory that is far larger than CIFAR's")
     with zipfile.ZipFile(path) as zipped:
         members = zipped.infolist()
-        _check(path, len(members), sum(member.file_size for member in members))
+        _check(path, len(members), sum(member.file_size for member in members), *(m.filename for m in members))
         if any(member.flag_bits & 1 for member in members):
             raise UserError(f"{path} is encrypted; give an archive that is not")
         zipped.extractall(target)
@@ -69,8 +73,9 @@ def _unpack_tar(path: Path, target: Path) -> None:
     with path.open("rb") as raw:
         start = raw.read(2)
         raw.seek(0)
-        opened: IO[bytes] = _PACKED[start](raw) if start in _PACKED else raw  # type: ignore[operator]
-        source = _Bounded(opened)
+        packed = _Packed(raw)
+        opened: IO[bytes] = _PACKED[start](packed) if start in _PACKED else raw  # type: ignore[operator]
+        source = _Bounded(opened, packed)
         source.allowed = _LARGEST_HEADER
         try:
             tarred = tarfile.TarFile(fileobj=source)  # type: ignore[arg-type]
@@ -88,7 +93,7 @@ def _unpack_tar(path: Path, target: Path) -> None:
                 return
             tarred.members.clear()  # type: ignore[attr-defined]  # or they would be kept, with all that their headers hold
             members, size = members + 1, size + member.size
-            _check(path, members, size)
+            _check(path, members, size, member.name)
             if not (member.isfile() or member.isdir()):
                 # Python's own filter can be led astray by links, in releases before 3.11.13.
                 raise UserError(
@@ -102,11 +107,37 @@ def _unpack_tar(path: Path, target: Path) -> None:
             tarred.extract(member, target, filter="data")
 
 
-class _Bounded:
-    """A file of which only so much may be read, and nothing beyond what CIFAR could need."""
+class _Packed(io.RawIOBase):
+    """A packed file of which no more is read than can make up what is wanted of it: packings may have empty parts."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
+        self.wanted = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        return self.file.seek(position, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        if self.tell() > _MOST_PACKING * self.wanted + _PACKED_AHEAD:
+            raise tarfile.ReadError("it is packed in far more bytes than what is in it needs")
+        return self.file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+
+
+class _Bounded:
+    """A file of which only so much may be read, and nothing beyond what CIFAR could need."""
+
+    def __init__(self, file: IO[bytes], packed: _Packed) -> None:
+        self.file = file
+        self.packed = packed
         self.allowed = 0
         self.seconds = 0.0
 
@@ -114,19 +145,23 @@ class _Bounded:
         if not 0 <= size <= self.allowed:
             raise tarfile.ReadError("a header in it is far larger than CIFAR's")
         self.allowed -= size
+        self.packed.wanted = self.tell() + size
         return self.file.read(size)
 
     def seek(self, position: int, whence: int = 0) -> int:
         if whence != 0 or position > 2 * LARGEST_UNPACKED:  # going there means to unpack all before it
             raise tarfile.ReadError("it is far larger than CIFAR")
+        self.packed.wanted = position
         return self.file.seek(position)
 
     def tell(self) -> int:
         return self.file.tell()
 
 
-def _check(path: Path, members: int, size: int) -> None:
+def _check(path: Path, members: int, size: int, *names: str) -> None:
     if size > LARGEST_UNPACKED:
         raise UserError(f"{path} would unpack to {size >> 20} MiB, far more than CIFAR; it is left alone")
     if members > MOST_MEMBERS:
         raise UserError(f"{path} holds more than {MOST_MEMBERS:,} files, far more than CIFAR; it is left alone")
+    if long := next((name for name in names if len(name) > _LONGEST_NAME), None):
+        raise UserError(f"{path} holds a file whose name has {len(long):,} characters, far more than CIFAR's")

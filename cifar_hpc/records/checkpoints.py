@@ -1,13 +1,19 @@
 """The checkpoints of a run: which is the newest sound one, and what weights it holds. None of them can run code."""
 
+import math
 import os
+import warnings
+import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from cifar_hpc.collection.source import read_yaml
+from cifar_hpc.collection.typed import build
 from cifar_hpc.errors import UserError, check_deepspeed
+from cifar_hpc.records.record import Point
 
 _DEEPSPEEDS_CLASSES = (
     "deepspeed.runtime.zero.config.ZeroStageEnum",
@@ -16,6 +22,9 @@ _DEEPSPEEDS_CLASSES = (
     "deepspeed.utils.tensor_fragment.fragment_address",
 )
 """What DeepSpeed's optimiser states name besides tensors: holders of numbers that do nothing on loading."""
+
+_TIED = 2**28
+"""Bytes that a checkpoint's tensors may take beyond its file: weights that several layers share are kept once."""
 
 
 def load_data_alone() -> None:
@@ -31,10 +40,21 @@ def load_data_alone() -> None:
 def newest_sound_checkpoint(folder: Path) -> Path | None:
     """Finds the checkpoint of a run's last whole epoch that can be read; passes over what is damaged or not ours.
 
-    It is chosen by what it holds: a name is anybody's.
+    It is chosen by what it holds: a name is anybody's. None holds more epochs than the run was to train.
     """
-    found = {path: done for path in sorted((folder / "checkpoints").glob("*.ckpt")) if (done := _epochs_done(path))}
-    return max(found, key=lambda path: (found[path], path.stat().st_mtime), default=None)
+    found = {path: _epochs_done(path) for path in sorted((folder / "checkpoints").glob("*.ckpt"))}
+    most = _planned_epochs(folder)
+    sound = [path for path, done in found.items() if 0 < done <= most]
+    return max(sound, key=lambda path: (found[path], path.stat().st_mtime), default=None)
+
+
+def _planned_epochs(folder: Path) -> float:
+    """Reads how many epochs a run was to train; infinity where its settings do not say."""
+    with suppress(UserError, AttributeError):
+        epochs = read_yaml(folder / "config.yaml").get("trainer", {}).get("max_epochs")
+        if type(epochs) is int and epochs > 0:
+            return epochs
+    return math.inf
 
 
 def _epochs_done(checkpoint: Path) -> int:
@@ -49,7 +69,7 @@ def _epochs_done(checkpoint: Path) -> int:
         if parts and (sizes != {parts} or _latest(checkpoint) != "checkpoint"):
             return 0
         content = next(content for content in contents if "callbacks" in content)
-        done = len(content["callbacks"]["Recorder"]["curve"])
+        done = len([build(Point, point) for point in content["callbacks"]["Recorder"]["curve"]])
         optimizers = [] if parts else content["optimizer_states"]
         sound = (parts or optimizers) and all({"state", "param_groups"} <= optimizer.keys() for optimizer in optimizers)
         return done if sound and done == content["epoch"] + 1 and "fit_loop" in content["loops"] else 0
@@ -58,10 +78,40 @@ def _epochs_done(checkpoint: Path) -> int:
 
 
 def _load(file: Path) -> Any:
-    """Loads a file's tensors and plain data."""
+    """Loads a file's tensors and plain data.
+
+    Raises:
+        ValueError: if it is no file of `torch.save`, which packs nothing, or would unfold to more than it is.
+    """
     import torch
 
-    return torch.load(file, map_location="cpu", weights_only=True)
+    _check_unpacked(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of pickles that it did not write, which are refused
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    if _bytes_of_tensors(content) > file.stat().st_size + _TIED:
+        raise ValueError("its tensors are far larger than itself")
+    return content
+
+
+def _check_unpacked(file: Path) -> None:
+    """Refuses a file whose parts would take more memory than the file does on disk."""
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("its parts are packed, which torch.save does not do")
+    if sum(part.file_size for part in parts) > file.stat().st_size:
+        raise ValueError("its parts are larger than itself")
+
+
+def _bytes_of_tensors(content: Any) -> int:
+    """Counts the bytes that a checkpoint's tensors would take if each were copied: views may repeat what is stored."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    parts = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
+    return sum(map(_bytes_of_tensors, parts))
 
 
 def allow_deepspeeds_classes() -> None:
@@ -97,6 +147,8 @@ def checkpoint_weights(checkpoint: Path) -> dict[str, Any]:
     try:
         if parts:
             allow_deepspeeds_classes()
+            for file in checkpoint.rglob("*.pt"):
+                _check_unpacked(file)
             return dict(get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="checkpoint"))
         weights: Mapping[str, Any] = _load(checkpoint)["state_dict"]
         # A network that torch.compile has wrapped names its weights so.

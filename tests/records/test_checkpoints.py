@@ -3,6 +3,8 @@
 import os
 import pickle
 import shutil
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,42 @@ def test_the_newest_is_chosen_by_what_it_holds(run: Path) -> None:
     assert newest.name == "epoch0003.ckpt"
 
 
+def _longer(content: dict[str, Any], epochs: int, point: dict[str, Any]) -> dict[str, Any]:
+    kept = content["callbacks"]["Recorder"] | {"curve": [point] * epochs}
+    return content | {"epoch": epochs - 1, "callbacks": content["callbacks"] | {"Recorder": kept}}
+
+
+def _packed(path: Path) -> None:
+    """Packs a checkpoint of ours with a gigabyte of zeros, in a megabyte."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+        with archive.open("more", "w") as more:
+            for _ in range(64):
+                more.write(bytes(2**24))
+
+
+def _old_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"state_dict": {}}, protocol=5))
+
+
+@pytest.mark.parametrize("spoil", [_packed, _old_pickle])
+def test_what_torch_did_not_write_is_passed_over_in_silence(
+    spoil: Callable[[Path], None], run: Path, command: Command, tmp_path: Path
+) -> None:
+    path = run / "checkpoints" / "epoch0003.ckpt"
+    spoil(path)
+    tracemalloc.start()
+    newest = newest_sound_checkpoint(run)
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+    assert newest is not None
+    assert newest.name == "epoch0002.ckpt"
+    assert str(path) in command("test", *SEQUENTIAL, EPOCHS, "--ckpt_path", path).sentence()
+
+
 ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a mapping of nothing": lambda content: {},
     "a list": lambda content: [1],
@@ -95,6 +133,11 @@ ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
     "an optimiser without a state": lambda content: content | {"optimizer_states": [{}]},
     "an optimiser that is a number": lambda content: content | {"optimizer_states": [1]},
     "no progress": lambda content: content | {"loops": {}},
+    "more epochs than were to be trained": lambda content: _longer(
+        content, 4, {**content["callbacks"]["Recorder"]["curve"][0]}
+    ),
+    "epochs of nothing": lambda content: _longer(content, 3, {}),
+    "a tensor without end": lambda content: content | {"more": torch.zeros(1).expand(2**40)},
     "no callbacks": lambda content: {key: value for key, value in content.items() if key != "callbacks"},
 }
 

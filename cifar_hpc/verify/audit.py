@@ -26,7 +26,7 @@ RULES = (*ROW_RULES, *REPORT_RULES, *TEXT_RULES)
 def audit(
     collection: Collection, reports: Sequence[str] = (), explains: bool = True
 ) -> tuple[list[Finding], list[str]]:
-    """Applies all rules to a collection, report by report; gives what they find, and what is wrong with its statements.
+    """Applies all rules to a collection, report by report; returns what they find and what is wrong in statements.yaml.
 
     Args:
         collection: whose rows and statements.
@@ -62,7 +62,7 @@ def _explained(finding: Finding, rows: Mapping[str, Row], of_report: dict[str, l
 
 
 def hints(rows: Sequence[Row], found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """What hardly an honest row shows, of rows whose numbers are possible: a hint, and no finding."""
+    """Finds what hardly an honest row shows, in rows whose numbers are possible: hints, and no findings."""
     broken = {finding.row for finding in found if finding.rule in METRIC_RULE_NAMES}
     return [
         {"report": row.reproduction.report, "row": row.reproduction.name, **asdict(slip)}

@@ -101,7 +101,7 @@ def judge_everything(reports: Sequence[str] = ()) -> Everything:
     judged = []
 
     def records(claim: Claim) -> Records:
-        """Seconds are those of the row itself; accuracy is the whole experiment's."""
+        """Picks the records for a claim: seconds are the row's own, accuracies those of its whole experiment."""
         rows = {} if claim.is_time else collection.rows
         return {name: found.evidence(rows[name]) if name in rows else found.of(name) for name in claim.rows}
 
@@ -153,7 +153,7 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
 
 
 def claims_status(judged: Sequence[JudgedClaim]) -> int:
-    """1 when the answer to some claim is no, 0 when to some it is yes and to none no, 3 when nothing is decided."""
+    """Returns 1 when some claim is refuted, 0 when some are confirmed and none refuted, 3 when nothing is decided."""
     verdicts = {claim.verdict for claim in judged}
     if verdicts & {"above", "below", "contradicted by its own report"}:
         return 1
@@ -161,7 +161,7 @@ def claims_status(judged: Sequence[JudgedClaim]) -> int:
 
 
 def as_text(judged: JudgedClaim) -> str:
-    """A claim for a terminal."""
+    """Formats a claim for a terminal."""
     lines = [f"{judged.claim}: {judged.verdict}", f"  {judged.where}: {judged.statement}"]
     reported = "" if judged.reported is None else f"reported {judged.reported:.3g}"
     found = "" if judged.measured is None else f"measured {judged.measured:.3g}"
@@ -233,7 +233,7 @@ def judge_claim(claim: Claim, records: Records, findings: Sequence[Finding], col
 
 
 def _verdict(claim: Claim, leads: list[Lead], reported: float, rows: dict[str, Row]) -> ClaimVerdict:
-    """What the leads say of the claim."""
+    """Judges a claim by the leads that were measured."""
     if claim.says == "ahead":
         return judge_ahead(leads)
     if claim.says == "not behind":
@@ -243,7 +243,7 @@ def _verdict(claim: Claim, leads: list[Lead], reported: float, rows: dict[str, R
 
 
 def _margin(claim: Claim, rows: dict[str, Row]) -> float:
-    """What counts as the same, on the scale of the leads: the claim's own, else the default or the row's."""
+    """Returns what counts as the same, on the scale of the leads: the claim's own, else the default or the row's."""
     if claim.is_time:
         return math.log(1 + (claim.margin or MARGIN_OF_A_RATIO))
     row = rows.get(claim.behind[0])
@@ -251,19 +251,19 @@ def _margin(claim: Claim, rows: dict[str, Row]) -> float:
 
 
 def _epochs(name: str, collection: Collection) -> int:
-    """Epochs that a row or recipe trains."""
+    """Returns the number of epochs that a row or recipe trains."""
     row = collection.rows.get(name)
     config = row.config if row else read_yaml(collection.recipes[name])
     return int(config.get("trainer", {}).get("max_epochs", 1))
 
 
 def _fit_command(name: str, base: str | None, collection: Collection) -> str:
-    """What makes a record of the row, or of the recipe added to its base."""
+    """Writes the command that makes a record of the row, or of the recipe added to its base."""
     return collection.command("fit", *(word for part in (base, name) if part for word in ("-c", part)))
 
 
 def contradiction(claim: Claim, findings: Sequence[Finding]) -> Finding:
-    """The finding that refutes the claim.
+    """Picks the finding that refutes the claim.
 
     Raises:
         UserError: if `audit` finds no such thing.
@@ -280,7 +280,7 @@ def contradiction(claim: Claim, findings: Sequence[Finding]) -> Finding:
 
 
 def printed_lead(claim: Claim, rows: dict[str, Row]) -> float | None:
-    """The lead of the closest pair that follows from what the report prints of the rows; null where it is silent."""
+    """Computes the closest pair's lead from what the report prints of the rows; null where it is silent."""
     leads = []
     for first, second in product(claim.ahead, claim.behind):
         a, b = (_printed(claim, rows[name]) if name in rows else None for name in (first, second))
@@ -291,7 +291,7 @@ def printed_lead(claim: Claim, rows: dict[str, Row]) -> float | None:
 
 
 def _printed(claim: Claim, row: Row) -> float | None:
-    """The row's printed value: seconds (of an epoch, or of the training) or percent."""
+    """Returns the row's printed value: seconds (of an epoch, or of the training) or percent."""
     reported = row.reproduction.reported
     if not claim.is_time:
         curve = {point.epoch: getattr(point, claim.quantity) for point in reported.curve}

@@ -33,7 +33,7 @@ class Evidence:
 
 
 def evidence(claim: Claim, records: Records, base: Row | None = None) -> Evidence:
-    """The records of the claim's rows that measured what it is about; seconds from one machine only.
+    """Picks the records of the claim's rows that measured what it is about; seconds from one machine only.
 
     Args:
         claim: to be judged.
@@ -52,13 +52,13 @@ def evidence(claim: Claim, records: Records, base: Row | None = None) -> Evidenc
 
 
 def _is_of(record: Record, base: Row) -> bool:
-    """Whether a recipe's record trained the row's network on its dataset for as many epochs."""
+    """Checks whether a recipe's record trained the row's network on its dataset for as many epochs."""
     planned = base.config["model"]["class_path"], base.dataset, base.epochs
     return (record.model.class_path, record.dataset.name, record.most_epochs) == planned
 
 
 def unfit(claim: Claim, record: Record) -> str:
-    """Why the record says nothing about the claim; empty when it does."""
+    """Says why the record tells nothing about the claim; empty when it does."""
     for fact, needed in claim.requires.get(record.name, {}).items():
         value = getattr(record.hardware, fact)
         # A GPU's name may be longer; what a record does not say (cuDNN's autotuner on a CPU) does not matter there.
@@ -81,7 +81,7 @@ def unfit(claim: Claim, record: Record) -> str:
 
 
 def _on_one_machine(claim: Claim, fit: Records) -> Evidence:
-    """The records of the machine that has most, of those that have some for every row."""
+    """Picks the records of the machine that has most, of those that have some for every row."""
     about = {fact for facts in claim.requires.values() for fact in facts}
     machines: dict[tuple[Any, ...], dict[str, list[Record]]] = {}
     for name, found in fit.items():
@@ -96,7 +96,7 @@ def _on_one_machine(claim: Claim, fit: Records) -> Evidence:
 
 
 def accuracy_at(claim: Claim, record: Record) -> float | None:
-    """The record's accuracy in percent at the claim's epoch."""
+    """Returns the record's accuracy in percent at the claim's epoch."""
     key = claim.quantity.removesuffix("_percent")
     if claim.epoch is None:
         value = record.last(key)
@@ -107,7 +107,7 @@ def accuracy_at(claim: Claim, record: Record) -> float | None:
 
 
 def measured(claim: Claim, found: Sequence[Record], epochs: int) -> list[float]:
-    """One value for each seed (accuracies, in percent) or run (minus the logarithm of seconds); more is better.
+    """Returns one value for each seed (accuracy in percent) or run (minus the logarithm of seconds); more is better.
 
     Args:
         claim: what is compared.
@@ -121,7 +121,7 @@ def measured(claim: Claim, found: Sequence[Record], epochs: int) -> list[float]:
 
 
 def seconds_per_epoch(record: Record) -> float:
-    """Mean over the epochs but the first, which warms up; evaluation is not counted."""
+    """Averages the epochs' seconds, without the first, which warms up, and without evaluation."""
     seconds = _timed_epochs(record)
     counted = seconds[1:] or seconds
     return math.fsum(counted) / len(counted)

@@ -110,7 +110,7 @@ def read_claims(collection: Collection) -> tuple[list[Claim], list[str]]:
 
 
 def _wrong(claim: Claim, collection: Collection, files: set[str]) -> Iterator[tuple[str, str]]:
-    """The keys of what is wrong in a claim, each with a sentence."""
+    """Checks a claim; yields the key of each thing that is wrong, with a sentence."""
     known = files | collection.recipes.keys()
     if claim.report not in collection.reports:
         yield "report", f"has the report {claim.report}; it must be one of {', '.join(collection.reports)}"
@@ -140,7 +140,7 @@ def _wrong(claim: Claim, collection: Collection, files: set[str]) -> Iterator[tu
 
 
 def _matches(pattern: str, claim: Claim, collection: Collection) -> list[str]:
-    """What a name stands for."""
+    """Lists what a name stands for."""
     if not pattern.endswith("*"):
         return [pattern]
     return [name for name in collection.recipes if fnmatchcase(name, pattern) and name not in claim.ahead]

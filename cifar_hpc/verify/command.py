@@ -121,7 +121,7 @@ def command(
 
 
 def _collect(targets: list[str], collection: Collection) -> tuple[list[str], list[Path], list[str]]:
-    """The rows and the record files that the targets name, and what is wrong with the targets."""
+    """Finds the rows and the record files that the targets name, and what is wrong with the targets."""
     asked: list[str] = []
     files: list[Path] = []
     problems = list(collection.problems)
@@ -147,7 +147,7 @@ def _collect(targets: list[str], collection: Collection) -> tuple[list[str], lis
 
 
 def _recipes(records: Iterable[Record]) -> list[str]:
-    """A line on each recipe, of which no report prints what it should reach."""
+    """Writes a line on each recipe, of which no report prints what it should reach."""
     accuracies: dict[str, list[float]] = {}
     for record in records:
         if record.row is None and record.selection.last is not None:
@@ -174,7 +174,7 @@ def _is_finished(file: Path) -> bool:
 
 
 def table(verdict: RowVerdict) -> str:
-    """The table reported / measured / verdict of one row, of 80 columns, and a line for each note."""
+    """Formats one row as a table reported / measured / verdict of 80 columns, with a line for each note."""
     seeds = ", ".join(map(str, verdict.seeds))
     title = f"{verdict.row}: epoch {verdict.epoch} ({verdict.tier}), last epoch taken, "
     title += f"seed{'s' if len(verdict.seeds) > 1 else ''} {seeds}, margin ±{verdict.margin:g} points"
@@ -208,7 +208,7 @@ def _line(metric: str, judgement: Judgement) -> str:
 
 
 def explain(judgement: Judgement) -> str:
-    """The verdict with its reason or with what would settle it."""
+    """Writes the verdict with its reason or with what would settle it."""
     if judgement.reason:
         return f"{judgement.verdict} ({judgement.reason})"
     if judgement.verdict == "inconclusive":
@@ -223,7 +223,7 @@ def explain(judgement: Judgement) -> str:
 
 
 def as_json(verdicts: list[RowVerdict], problems: list[str], status: int) -> dict[str, Any]:
-    """The verdicts as plain data."""
+    """Turns the verdicts into plain data."""
     return {
         "exit_status": status,
         "problems": problems,
@@ -232,7 +232,7 @@ def as_json(verdicts: list[RowVerdict], problems: list[str], status: int) -> dic
 
 
 def write_junit(verdicts: list[RowVerdict], problems: list[str], file: Path) -> None:
-    """One test case for each metric: above and below fail, undecided ones are skipped, bad records are errors."""
+    """Writes a test case for each metric: above and below fail, undecided ones are skipped, bad records are errors."""
     suite = ET.Element("testsuite", name="cifar_hpc verify")
     counts = {"tests": 0, "failures": 0, "skipped": 0, "errors": 0}
     for verdict in verdicts:

@@ -116,7 +116,7 @@ class Originals:
             self._losses.setdefault(len(losses), []).append((record, losses))
 
     def _one_experiment(self, first: str | None, second: str | None) -> bool:
-        """Whether the rows are one experiment, as far as it is known: a recipe may come to the same as a row."""
+        """Checks whether the rows are one experiment, as far as it is known: a recipe may come to the same as a row."""
         rows = self.collection.rows
         if first == second or first not in rows or second is None:
             return True
@@ -124,7 +124,7 @@ class Originals:
 
 
 def _nearly_equal(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> bool:
-    """Whether two networks' losses of the same images agree on more of the hard ones than any two runs' do."""
+    """Checks whether two networks' losses of the same images agree on more of the hard ones than any two runs' do."""
     with np.errstate(all="ignore"):  # what a network that diverged says is no number
         hard = (first > _HARD) & (second > _HARD)
         agree = np.abs(first - second) <= _AGREE * first

@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    """A whole number of at least 1."""
+    """Reads a whole number of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
@@ -136,7 +136,7 @@ def command(
 def rank(
     row: Row, candidates: Sequence[Candidate], log: Sequence[CurvePoint], found: Found
 ) -> tuple[list[Ranked], list[int]]:
-    """The candidates, likeliest first, and the epochs that are compared: those that all candidates with runs hold."""
+    """Ranks the candidates, likeliest first; compares the epochs that all candidates with runs hold."""
     values = {candidate.name: _values(row, candidate, log, found) for candidate in candidates}
     keys = [set(held) for held in values.values() if held]
     compared = set.intersection(*keys) if keys else set()
@@ -192,7 +192,7 @@ def rank(
 
 
 def _fit(away: float, scale: float, freedom: int) -> tuple[float, float]:
-    """Log-density and p-value of a distance by Student's law."""
+    """Computes log-density and p-value of a distance by Student's law."""
     from scipy.special import stdtr
 
     half = (freedom + 1) / 2
@@ -202,7 +202,7 @@ def _fit(away: float, scale: float, freedom: int) -> tuple[float, float]:
 
 
 def _values(row: Row, candidate: Candidate, log: Sequence[CurvePoint], found: Found) -> Values:
-    """What the candidate's runs measured where the log prints something."""
+    """Collects what the candidate's runs measured where the log prints something."""
     records = runs_of(row, candidate, found)
     others = [_read_curve(Path(file)) for file in candidate.curves]
     held: Values = {}
@@ -221,7 +221,7 @@ def _values(row: Row, candidate: Candidate, log: Sequence[CurvePoint], found: Fo
 
 
 def runs_of(row: Row, candidate: Candidate, found: Found) -> list[Record]:
-    """The records that trained a candidate on the whole dataset, be it for some epochs only."""
+    """Picks the records that trained a candidate on the whole dataset, be it for some epochs only."""
     names = {relative.reproduction.name for relative in found.collection.relatives(row)}
     return [
         record
@@ -240,7 +240,7 @@ def _read_curve(file: Path) -> dict[int, dict[str, Any]]:
 
 
 def _spread_at(runs: Sequence[Record], quantity: str, epoch: int) -> float | None:
-    """Standard deviation between the seeds of a like network, in the log's unit."""
+    """Computes the standard deviation between the seeds of a like network, in the log's unit."""
     spread = spread_of(by_seed(runs, partial(at_epoch, epoch=epoch, key=RECORDED[quantity])))
     return spread and spread * (100 if quantity.endswith("_percent") else 1)
 
@@ -271,7 +271,7 @@ def _status(ranked: Sequence[Ranked]) -> int:
 
 
 def table(row: Row, ranked: Sequence[Ranked], compared: Sequence[int], missing: Sequence[str]) -> str:
-    """The ranking, of 80 columns, and a line on what follows."""
+    """Formats the ranking in 80 columns, with a line on what follows."""
     of = len(row.reproduction.reported.curve)
     epochs = f"{len(compared)} of the {of} epochs of its log" if compared else "nothing yet"
     lines = [f"{row.reproduction.name}: which variant printed it, by {epochs}"]
@@ -294,7 +294,7 @@ def table(row: Row, ranked: Sequence[Ranked], compared: Sequence[int], missing: 
 
 
 def _conclusion(ranked: Sequence[Ranked]) -> str:
-    """What the ranking says, in a sentence."""
+    """Says in a sentence what the ranking shows."""
     if all(one.ruled_out for one in ranked):
         return "none of these: the log lies where hardly a run of any candidate would"
     best = ranked[0]

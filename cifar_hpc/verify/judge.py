@@ -124,7 +124,7 @@ def judge_row(reproduction: Reproduction, records: Sequence[Record], others: Ite
 
 
 def exit_status(verdicts: Sequence[Verdict]) -> int:
-    """0 reproduced or plausible; 1 some value is above or below; 3 nothing was decided."""
+    """Returns 0 for reproduced or plausible; 1 where some value is above or below; 3 where nothing was decided."""
     if any(verdict in ("above", "below") for verdict in verdicts):
         return 1
     return 0 if {"reproduced", "plausible"} & set(verdicts) else 3
@@ -138,7 +138,7 @@ def _kind(record: Record, reproduction: Reproduction) -> tuple[Any, ...]:
 
 
 def _printed(reproduction: Reproduction, epoch: int) -> CurvePoint | None:
-    """The last epoch of the printed curve that a run of so many epochs has reached."""
+    """Finds the last point of the printed curve that a run of so many epochs has reached."""
     reached = [point for point in reproduction.reported.curve if point.epoch <= epoch]
     return reached[-1] if reached else None
 
@@ -195,7 +195,7 @@ def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[s
 
 
 def _value(record: Record, epoch: int, metric: str, of_curve: bool) -> float | None:
-    """A metric in percent; null where the record does not have it."""
+    """Returns a metric in percent; null where the record does not have it."""
     key = RECORDED[metric]
     value = at_epoch(record, epoch, key) if of_curve or key == "holdout_accuracy" else record.last(key)
     if value is None:
@@ -204,14 +204,14 @@ def _value(record: Record, epoch: int, metric: str, of_curve: bool) -> float | N
 
 
 def _seconds(metric: str, record: Record) -> float:
-    """Seconds of the whole fit, or of an epoch with its evaluation."""
+    """Returns the seconds of the whole fit, or of an epoch with its evaluation."""
     if metric == "training_seconds":
         return record.time.fit_seconds
     return (record.time.train_seconds + record.time.eval_seconds) / record.epochs.done
 
 
 def _notes(reproduction: Reproduction, records: list[Record], like: tuple[str, ...]) -> tuple[str, ...]:
-    """What a reader should know: whose runs these are, what they were chosen by, and what nobody can check."""
+    """Writes what a reader should know: whose runs these are, how they were chosen, and what nobody can check."""
     shared = {record.shared_from: None for record in records if record.shared_from is not None}
     notes = [f"rests on {', '.join(shared)}, which is one experiment with it"] if shared else []
     if like:
@@ -230,7 +230,7 @@ def _notes(reproduction: Reproduction, records: list[Record], like: tuple[str, .
 
 
 def like_networks(others: Iterable[Record], evidence: Sequence[Record], datasets: set[str]) -> dict[str, list[Record]]:
-    """Whole runs of other experiments on the dataset, each under a name: their seeds tell how far seeds scatter.
+    """Finds whole runs of other experiments on the dataset, by network: their seeds show how far seeds scatter.
 
     Runs of the same experiment that are no evidence are among them: those over another number of epochs, say.
 
@@ -252,7 +252,7 @@ def like_networks(others: Iterable[Record], evidence: Sequence[Record], datasets
 
 
 def spread_of(values: Sequence[float]) -> float | None:
-    """Standard deviation between seeds; null where there are not two."""
+    """Computes the standard deviation between seeds; null where there are not two."""
     if len(values) < 2:
         return None
     mean = math.fsum(values) / len(values)
@@ -260,7 +260,7 @@ def spread_of(values: Sequence[float]) -> float | None:
 
 
 def by_seed(records: Sequence[Record], value: Callable[[Record], float | None]) -> list[float]:
-    """One value for each seed: runs that share a seed are no independent evidence, so they are averaged."""
+    """Averages the runs that share a seed, which are no independent evidence: one value for each seed."""
     seeds: dict[int, list[float]] = defaultdict(list)
     for record in records:
         found = value(record)
@@ -270,13 +270,13 @@ def by_seed(records: Sequence[Record], value: Callable[[Record], float | None]) 
 
 
 def at_epoch(record: Record, epoch: int, key: str) -> float | None:
-    """What the curve holds of an epoch, a fraction of 1 or a loss; null where it holds nothing."""
+    """Looks up what the curve holds of an epoch, a fraction of 1 or a loss; null where it holds nothing."""
     point = record.at(epoch)
     return None if point is None else getattr(point, key)
 
 
 def _selection(records: list[Record], key: str, label: str, reason: str) -> EpochChoice:
-    """The mean over the records that have this selection; a hold-out is part of few."""
+    """Averages the records that have this selection; few have set a hold-out aside."""
     chosen = [record for record in records if key in record.selection.chosen]
     values = by_seed(chosen, lambda record: record.selection.chosen[key].test_accuracy)
     if not values:

@@ -55,7 +55,7 @@ class Lead:
 
 
 def lead(first: Sequence[float], second: Sequence[float], prior: float, pairs: int = 1) -> Lead:
-    """The lead of the first side over the second.
+    """Measures the lead of the first side over the second.
 
     Args:
         first: one value for each run, greater being better.
@@ -89,7 +89,7 @@ def _variance(values: Sequence[float], prior: float) -> float:
 
 
 def _quantile(degrees_of_freedom: float, pairs: int) -> float:
-    """Of Student's law; broken degrees of freedom are rounded down, which widens an interval."""
+    """Looks up Student's quantile; broken degrees of freedom are rounded down, which widens an interval."""
     outside = (1 - CONFIDENCE) / pairs
     if math.isinf(degrees_of_freedom):
         return NormalDist().inv_cdf(1 - outside / 2)
@@ -100,7 +100,7 @@ LeadVerdict = Literal["reproduced", "above", "below", "inconclusive"]
 
 
 def judge_by(found: Lead, reported: float, margin: float) -> LeadVerdict:
-    """A stated lead is reproduced when the interval lies within the margin about it, as for a row's metrics."""
+    """Calls a stated lead reproduced when the interval lies within the margin about it, as for a row's metrics."""
     if reported - margin <= found.low and found.high <= reported + margin:
         return "reproduced"
     if found.low > reported + margin:
@@ -109,14 +109,14 @@ def judge_by(found: Lead, reported: float, margin: float) -> LeadVerdict:
 
 
 def judge_ahead(found: Sequence[Lead], least: float = 0.0) -> LeadVerdict:
-    """A ranking is reproduced when every lead is shown to exceed `least`, and refuted when one is shown not to."""
+    """Calls a ranking reproduced when every lead is shown to exceed `least`, refuted when one is shown not to."""
     if all(one.low > least for one in found):
         return "reproduced"
     return "below" if any(one.high < least for one in found) else "inconclusive"
 
 
 def judge_up_to(found: Lead, reported: float, margin: float) -> LeadVerdict:
-    """A lead of "up to" is reproduced when it is shown to be one, and not to exceed what is stated."""
+    """Calls a lead of "up to" reproduced when it is shown to be one, and not to exceed what is stated."""
     if found.low > reported + margin:
         return "above"
     if found.high < 0:

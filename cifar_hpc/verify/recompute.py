@@ -83,12 +83,12 @@ def read_sound_record(file: Path) -> Record:
 
 
 def has_predictions(record: Record) -> bool:
-    """Whether predictions.npz lies beside the record."""
+    """Checks whether predictions.npz lies beside the record."""
     return record.path.with_name(FILE_NAME).exists()
 
 
 def check_record(record: Record) -> list[Check]:
-    """Everything that can be recomputed of a complete record.
+    """Checks everything that can be recomputed of a complete record.
 
     Raises:
         UserError: if the run has not ended, or config.yaml or predictions.npz is missing or damaged.
@@ -102,7 +102,7 @@ def check_record(record: Record) -> list[Check]:
 
 
 def _checks(record: Record, predictions: Predictions | None) -> Iterator[Check]:
-    """What follows from the files that lie beside a record."""
+    """Checks what follows from the files that lie beside a record."""
     if record.dataset.name not in DATASETS:
         known = ", ".join(DATASETS)
         raise UserError(f"{record.path}: dataset.name is {shown(record.dataset.name)}; it must be one of {known}")
@@ -153,7 +153,7 @@ def _check_predictions(record: Record, predictions: Predictions, dataset: Datase
 
 
 def _answers_of(record: Record, key: str, selected: Selected) -> str:
-    """Which of the kept predictions a selected epoch's metrics follow from."""
+    """Names the kept predictions from which a selected epoch's metrics follow."""
     part, _, name = key.partition(".")
     if part == "selection":
         return name
@@ -161,7 +161,7 @@ def _answers_of(record: Record, key: str, selected: Selected) -> str:
 
 
 def _check_labels(record: Record, dataset: Dataset, labels: npt.NDArray[np.integer[Any]]) -> Iterator[Check]:
-    """The labels must be the official ones, or the sample's; those of part of a test set decide nothing."""
+    """Checks that the labels are the official ones, or the sample's; those of part of a test set decide nothing."""
     sha256, true = dataset.sha256, dataset.test_labels_sha256
     if record.tier == "smoke" and record.dataset.sha256 != sha256:
         sample = load_sample(dataset.name)
@@ -175,7 +175,7 @@ def _check_labels(record: Record, dataset: Dataset, labels: npt.NDArray[np.integ
 
 
 def _check_curve(record: Record, key: str, selected: Selected) -> Iterator[Check]:
-    """A selected epoch and the curve tell the same, and the best epoch is the curve's best."""
+    """Checks that a selected epoch and the curve say the same, and that the best epoch is the curve's best."""
     point = record.at(selected.epoch)
     for name in ("train_accuracy", "train_loss"):
         yield Check(f"{key}.{name}", getattr(selected, name), getattr(point, name), "the curve")
@@ -195,7 +195,7 @@ def _check_curve(record: Record, key: str, selected: Selected) -> Iterator[Check
 
 
 def metrics(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int) -> dict[str, float | None]:
-    """The metrics that follow from predictions, by their definitions and in float64.
+    """Computes the metrics that follow from predictions, by their definitions and in float64.
 
     Macro averages are over the classes that occur, as true or as predicted ones, which is what torchmetrics
     does; a class that is never predicted has precision 0.
@@ -227,7 +227,7 @@ def metrics(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int
 
 
 def confusion(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: int) -> npt.NDArray[np.int64]:
-    """Counts of images, shape (classes, classes): the row is the true class, the column the predicted one.
+    """Counts images, shape (classes, classes): the row is the true class, the column the predicted one.
 
     Raises:
         UserError: if a class lies beyond the dataset's.
@@ -241,7 +241,7 @@ def confusion(answers: Answers, labels: npt.NDArray[np.integer[Any]], classes: i
 
 
 def _impossible_losses(answers: Answers, labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
-    """Images whose loss contradicts the confidence.
+    """Marks the images whose loss contradicts the confidence.
 
     The loss is −ln of the true class' probability: of a right answer that is the confidence itself, of a wrong
     one it is no more than the confidence, as the predicted class has the largest.

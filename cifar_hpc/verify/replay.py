@@ -182,7 +182,7 @@ def _differences(points: Sequence[Mapping[str, Any]], again: Sequence[Mapping[st
 
 
 def committed() -> list[Replay]:
-    """The replays under results/replays/."""
+    """Reads the replays under results/replays/."""
     folders = chosen().record_folders(committed_only=True)
     found = []
     for file in (file for folder in folders for file in sorted((folder / "replays").glob("*.json"))):
@@ -196,7 +196,7 @@ def committed() -> list[Replay]:
 
 
 def limits(replay: Replay, known: Iterable[Replay]) -> dict[str, float]:
-    """How far each metric of an honest record may be off on another processor; empty where nothing shows it.
+    """Computes how far off each metric of an honest record may be on another processor; empty where nothing shows it.
 
     An interval for one more difference of those that were seen: Student's t with as many degrees of freedom as there
     are differences, which honest ones centre on zero, shared among all that is compared. What is judged is no evidence.
@@ -217,7 +217,7 @@ def limits(replay: Replay, known: Iterable[Replay]) -> dict[str, float]:
 
 
 def judge_replay(replay: Replay, known: Iterable[Replay]) -> tuple[str, dict[str, float]]:
-    """Whether the record is what its seed and settings give.
+    """Judges whether the record is what its seed and settings give.
 
     Returns:
         `equal` to the last bit; `different`, on the same processor with the same versions, where it must be equal;
@@ -245,7 +245,7 @@ _TOLD = {
 
 
 def told(replay: Replay, answer: str, allowed: Mapping[str, float]) -> str:
-    """The replay for a terminal of 80 columns."""
+    """Formats the replay for a terminal of 80 columns."""
     lines = [f"{replay.record} (seed {replay.seed}, {replay.epochs} epoch{'s' * (replay.epochs > 1)} trained again):"]
     lines.append(f"  {'epoch':>5} {'':<15}{'recorded':>10}{'replayed':>10}{'off by':>10}{'allowed':>10}")
     for d in replay.differences:

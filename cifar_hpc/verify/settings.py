@@ -23,7 +23,7 @@ CONFIG = "config.yaml"
 
 
 def check_settings(record: Record) -> Iterator[Check]:
-    """What the record says of row, seed, network, data, changes and tier; without config.yaml the planned epochs alone.
+    """Checks row, seed, network, data, changes and tier of a record; without config.yaml the planned epochs alone.
 
     Raises:
         UserError: if config.yaml or the row's file is damaged.
@@ -44,7 +44,7 @@ def check_settings(record: Record) -> Iterator[Check]:
 
 
 def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> Iterator[Check]:
-    """What the record says of its settings, and what config.yaml and the row do."""
+    """Checks a record's settings against config.yaml and the row."""
     group, run = config["reproduction"], resolve(config)
     yield from _check_epochs(record, run if row is None else resolve(row.config), run)
     yield Check("row", record.row, group.get("row"), CONFIG)
@@ -62,7 +62,7 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
 
 
 def _check_epochs(record: Record, row: dict[str, Any], run: dict[str, Any]) -> Iterator[Check]:
-    """Planned are the row's epochs, or those after which a rule of the run has ended it."""
+    """Checks that the row's epochs were planned, or those after which a rule of the run has ended it."""
     most = row["trainer"]["max_epochs"]
     flat = flat_epoch(run, [point.train_accuracy or 0.0 for point in record.curve])
     ended = flat is not None and flat < most
@@ -80,7 +80,7 @@ def _read_config(file: Path) -> dict[str, Any]:
 
 
 def _check_changes(record: Record, row: Row, run: dict[str, Any]) -> Iterator[Check]:
-    """What the run changed of the row's experiment; what belongs to the experiment today counts, on both sides."""
+    """Checks what the run changed of the row's experiment, as it is understood today, on both sides."""
     told = {key: pair for key, pair in record.changed_from_row.items() if _is_experiment(key, pair)}
     follows = differences(experiment(resolve(row.config)), experiment(run))
     source = f"{CONFIG} and {row.path.name}"
@@ -96,7 +96,7 @@ def _is_experiment(key: str, values: list[Any]) -> bool:
 
 
 def _sees_all(record: Record, run: dict[str, Any]) -> bool:
-    """Whether the run saw the whole dataset, but for a hold-out."""
+    """Checks whether the run saw the whole dataset, but for a hold-out."""
     trainer, data = run["trainer"], run["data"]
     limits = [trainer[f"limit_{part}_batches"] for part in ("train", "val", "test")]
     if trainer["fast_dev_run"] or data["sample"] or not all(map(takes_all, limits)):

@@ -39,7 +39,7 @@ class Candidate:
 
 
 def read_variants(collection: Collection, row: Row) -> tuple[list[Candidate], list[str]]:
-    """The candidates of a row, and the files with curves that are not here: a wheel comes without docs/.
+    """Reads the candidates of a row, and lists the files with curves that are not here: a wheel comes without docs/.
 
     Raises:
         UserError: if there is no such file, or it is wrong.
@@ -60,7 +60,7 @@ def read_variants(collection: Collection, row: Row) -> tuple[list[Candidate], li
 
 
 def mistakes_in_variants(collection: Collection) -> list[str]:
-    """A sentence on each mistake in the collection's files of variants."""
+    """Writes a sentence on each mistake in the collection's files of variants."""
     found, names = [], {path.stem for path in collection.row_files}
     for file in _files(collection):
         if file.stem not in names:
@@ -97,7 +97,7 @@ def _read(file: Path, row: Row) -> tuple[list[Candidate], list[str]]:
 
 
 def _changed(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with some settings changed."""
+    """Returns a configuration with some settings changed."""
     changed = copy.deepcopy(config)
     for key, value in changes.items():
         *parents, last = key.split(".")

@@ -169,17 +169,17 @@ def judge_metric(
 
 
 def mean_half_width(seeds: int, spread: Spread) -> float:
-    """Half-width of the 95 % interval of the mean, valid at any stopping time; infinite where there is none yet."""
+    """Returns half the width of the mean's 95 % interval, valid at any stopping time; infinite where none is known."""
     return math.inf if spread.deviation is None else spread.deviation * _mean_factor(seeds, spread.freedom)
 
 
 def prediction_half_width(seeds: int, spread: Spread, runs: int = 1) -> float:
-    """Half-width of the 95 % interval of the mean of further runs, valid at any stopping time."""
+    """Returns the half-width of the 95 % interval of the mean of further runs, valid at any stopping time."""
     return math.inf if spread.deviation is None else spread.deviation * _prediction_factor(seeds, spread.freedom, runs)
 
 
 def seeds_to_settle(seeds: int, spread: Spread, off: float, margin: float, runs: int = 1) -> int | None:
-    """Further seeds after which there would be a verdict.
+    """Counts the further seeds after which there would be a verdict.
 
     Args:
         seeds: that exist.
@@ -196,7 +196,7 @@ def seeds_to_settle(seeds: int, spread: Spread, off: float, margin: float, runs:
     others = spread.freedom - seeds
 
     def first(factor: str, below: float) -> int:
-        """The number of seeds from which on an interval is narrower; both become ever narrower."""
+        """Finds the number of seeds from which on an interval is narrower; both intervals become ever narrower."""
         width = _mean_factor if factor == "mean" else lambda n, df: _prediction_factor(n, df, runs)
         return bisect_left(
             range(MOST_SEEDS + 2), True, lo=seeds + 1, key=lambda n: likely * width(n, n + others) <= below
@@ -214,7 +214,7 @@ def seeds_to_settle(seeds: int, spread: Spread, off: float, margin: float, runs:
 
 @cache
 def _mean_factor(seeds: int, freedom: int) -> float:
-    """Half-width of the mean's interval in standard deviations: where Lai's mixture reaches 1 / (1 - CONFIDENCE)."""
+    """Computes the mean's half-width in standard deviations: where Lai's mixture reaches 1 / (1 - CONFIDENCE)."""
     if freedom < 1:
         return math.inf
     informed = 1 + seeds * _MIXTURE
@@ -226,7 +226,7 @@ def _mean_factor(seeds: int, freedom: int) -> float:
 
 @cache
 def _prediction_factor(seeds: int, freedom: int, runs: int) -> float:
-    """Half-width of the prediction interval in standard deviations."""
+    """Computes the half-width of the prediction interval in standard deviations."""
     if freedom < 1:
         return math.inf
     return student_quantile(freedom, _level(seeds, runs)) * math.sqrt(1 / runs + 1 / seeds)
@@ -234,7 +234,7 @@ def _prediction_factor(seeds: int, freedom: int, runs: int) -> float:
 
 @cache
 def student_quantile(freedom: int, level: float) -> float:
-    """What Student's t exceeds in absolute value with probability `level`; scipy's costs a third of a start.
+    """Computes what Student's |t| exceeds with probability `level`; scipy's costs a third of a start.
 
     For whole degrees of freedom the law is a finite sum (M. Abramowitz, I. Stegun, "Handbook of Mathematical
     Functions", 1964, 26.7.3 and 26.7.4), of the angle whose tangent is t over the root of the degrees of freedom.
@@ -257,7 +257,7 @@ def student_quantile(freedom: int, level: float) -> float:
 
 
 def _level(seeds: int, runs: int) -> float:
-    """How often a single look may miss, so that all looks together do in one case of twenty at most.
+    """Returns how often one look may miss, so that all looks together miss in one case of twenty at most.
 
     Looks at less than five seeds hardly know the spread: they get little. Those at many are nearly one and the same
     look, as the printed run stays as uncertain as it is; those about five, where what is far off can be found at

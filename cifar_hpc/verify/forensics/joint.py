@@ -58,7 +58,7 @@ class Decision:
 
 @lru_cache(maxsize=4096)
 def decide(question: Question, search: bool = True) -> Decision:
-    """Whether a matrix prints so.
+    """Decides whether one confusion matrix prints so.
 
     Args:
         question: what must be printed; a mean over several runs is held against the hull alone.
@@ -153,7 +153,7 @@ def try_all(question: Question, cuts: Sequence[Floats], most: int) -> Decision |
 def _last_two(
     t: Ints, left: Ints, score: Floats, least: Floats, scores: Sequence[Floats]
 ) -> Iterator[tuple[int, Ints]]:
-    """The beginnings, and how the images that are left can be shared out among the last two classes."""
+    """Yields each beginning with all ways to share out its remaining images among the last two classes."""
     rows = np.repeat(np.arange(len(t)), left + 1)
     one = np.arange(len(rows)) - np.repeat(np.cumsum(left + 1) - left - 1, left + 1)
     for cut in (*range(2 * PRECISION, len(least)), *range(2 * PRECISION)):  # the narrowest first
@@ -164,7 +164,7 @@ def _last_two(
 
 
 def _scores(question: Question, size: int, most_wrong: int, y: Floats) -> Floats:
-    """What a class adds to each score: at least that, by cut, hits, and images that are taken for it."""
+    """Computes the most that a class adds to each cut's score, by its hits and the images wrongly taken for it."""
     t, false = np.arange(size + 1)[:, None], np.arange(most_wrong + 1)[None, :]
     sums = _sums(question, size, t + 0 * false, t + false)
     scores: Floats = np.tensordot(y, sums, axes=(1, -1))
@@ -174,7 +174,7 @@ def _scores(question: Question, size: int, most_wrong: int, y: Floats) -> Floats
 
 
 def _passing(score: Floats, scores: Floats, at: Ints, least: Floats) -> tuple[Ints, Ints]:
-    """Which beginnings and which choices for one class are together at least these, cut by cut."""
+    """Finds the beginnings and the choices for one class that together reach these scores, cut by cut."""
     least = np.broadcast_to(least, score.shape)
     rows, own = np.nonzero(scores[0][at] >= (least[0] - score[0])[:, None])
     for cut in range(1, len(score)):
@@ -184,7 +184,7 @@ def _passing(score: Floats, scores: Floats, at: Ints, least: Floats) -> tuple[In
 
 
 def _range_of_hits(size: int, wrong: int) -> tuple[Ints, Ints, Ints]:
-    """The fewest and the most hits of a class that is predicted m times, for every m.
+    """Computes the fewest and the most hits of a class that is predicted m times, for every m.
 
     Of `wrong` images at most, which lie outside the diagonal, n - t are the class' own and m - t are taken for it.
     """
@@ -195,7 +195,7 @@ def _range_of_hits(size: int, wrong: int) -> tuple[Ints, Ints, Ints]:
 
 
 def _sums(question: Question, size: int, t: Ints, m: Ints) -> Floats:
-    """What a class adds to the five sums, along a last axis; no precision where it is never predicted."""
+    """Computes what a class adds to the five sums, along a last axis; no precision where it is never predicted."""
     weight, images = float(question.weight(size)), question.images
     precision = t / np.maximum(m, 1)
     return np.stack(
@@ -221,7 +221,7 @@ class _Class:
         self.sums[:, PRECISION] = float(self.weight) * self.precise / np.maximum(self.m, 1)
 
     def start(self, most: int) -> Ints:
-        """A few points to begin with, denser about as many predictions as there are images."""
+        """Picks a few points to begin with, denser where there are about as many predictions as images."""
         half = len(self.m) // 2
         spaced = np.unique(np.geomspace(1, max(half, 2), most).astype(int)) - 1
         at = int(np.searchsorted(self.m[:half], self.size))
@@ -230,11 +230,11 @@ class _Class:
         return np.concatenate([near, near + half])
 
     def most(self, y: Floats) -> float:
-        """The most that multipliers times sums can be, as a float."""
+        """Computes the most that multipliers times sums can be, as a float."""
         return float((self.sums @ y).max())
 
     def exact_most(self, multipliers: Sequence[Fraction]) -> Fraction:
-        """At least the most that multipliers times sums can be, in integers that are rounded up."""
+        """Bounds from above what multipliers times sums can be, in integers that are rounded up."""
         scale = 2 ** (58 - self.images.bit_length())
         y, share = [m * scale for m in multipliers], Fraction(1, self.images)
         t, m = self.t, self.m
@@ -258,7 +258,7 @@ class Hull:
         self.columns = [c.start(20 if len(self.classes) == 1 else 10) for c in self.classes]
 
     def proves(self, multipliers: Multipliers) -> bool:
-        """Whether the multipliers prove that there is no such matrix; exact.
+        """Checks whether the multipliers prove that there is no such matrix; exact.
 
         Multipliers times sums are at least `least` for whatever prints so, and at most `most` for any matrix.
         """
@@ -272,7 +272,7 @@ class Hull:
         return float(y @ np.where(y > 0, self.low, self.high))
 
     def refute(self) -> Multipliers | None:
-        """Multipliers that have all matrices on one side and all that prints so on the other; null if none."""
+        """Looks for multipliers that part all matrices from all that prints so; null if it finds none."""
         for _ in range(40):
             distance, y = self._program(None)
             norm = np.abs(y).max()
@@ -286,14 +286,14 @@ class Hull:
         return None
 
     def reach(self, feature: int) -> tuple[float, float] | None:
-        """The least and the greatest that a sum can be in the hull, rounded outward; null where it has no room."""
+        """Bounds a sum within the hull, rounded outward; null where the hull has no room."""
         if self.refute() is not None:
             return None
         least, most = (sign * self._most(sign * np.eye(5)[feature])[0] for sign in (-1.0, 1.0))
         return max(least, 0.0), min(most, 1.0)
 
     def cuts(self) -> list[Floats]:
-        """Multipliers of which the classes must have nearly the most where precision or F1 is near its own ends."""
+        """Finds multipliers of which the classes must have nearly the most, with precision or F1 near its own ends."""
         found: list[Floats] = []
         for metric, feature in (("precision", PRECISION), ("f1", F1)):
             if getattr(self.question, metric) is not None:
@@ -305,7 +305,7 @@ class Hull:
         return found
 
     def _most(self, objective: Floats) -> tuple[float, Floats]:
-        """An upper bound of what an objective can be within the box, and the multipliers that show it."""
+        """Bounds an objective from above within the box, and returns the multipliers that show it."""
         bound, best = np.inf, objective
         for _ in range(40):
             value, y = self._program(objective)
@@ -316,7 +316,7 @@ class Hull:
         return bound, best
 
     def _program(self, objective: Floats | None) -> tuple[float, Floats]:
-        """The linear program over the columns so far, and the multipliers of the five sums.
+        """Solves the linear program over the columns so far; returns its optimum and the multipliers of the five sums.
 
         Without an objective: how far the columns' sums stay from the box. With one: the most that it can be within.
         """
@@ -364,7 +364,7 @@ FEATURE: dict[MatrixMetric, int] = {"accuracy": HITS, "precision": PRECISION, "r
 
 
 def reach(question: Question, metric: MatrixMetric) -> tuple[float, float] | None:
-    """Between what a metric lies when the others print as they do; null where these are impossible by themselves."""
+    """Bounds a metric when the others print as they do; null where these are impossible by themselves."""
     left_out: dict[str, Any] = {metric: None}
     others = replace(question, **left_out)
     if metric == "recall" and question.recall_is_accuracy:
@@ -373,7 +373,7 @@ def reach(question: Question, metric: MatrixMetric) -> tuple[float, float] | Non
 
 
 def matrix(sizes: Sequence[int], hits: Sequence[int], predicted: Sequence[int]) -> Ints:
-    """A confusion matrix with these sums of rows, diagonal, and sums of columns.
+    """Fills a confusion matrix with these sums of rows, diagonal, and sums of columns.
 
     The mistakes are a flow from the classes that they are in to the classes that they are taken for.
 

@@ -14,7 +14,7 @@ from cifar_hpc.verify.forensics.readings import LARGER_BATCHES, USUAL_BATCHES
 
 
 def epochs_add_up(row: Row) -> Iterator[Broken]:
-    """The epochs' seconds are no more than the training's, and where all are printed no less than half of them."""
+    """Checks that the epochs' seconds are no more than the training's, and all of them no less than half."""
     reported = row.reproduction.reported
     seconds = [point.seconds for point in reported.curve if point.seconds is not None]
     total = reported.training_seconds
@@ -32,7 +32,7 @@ def epochs_add_up(row: Row) -> Iterator[Broken]:
 
 
 def is_cross_entropy(group: Reproduction) -> bool:
-    """Whether the report says that its loss is the cross-entropy over classes, without smoothing."""
+    """Checks whether the report says that its loss is the cross-entropy over classes, without smoothing."""
     setting = group.settings.get("loss")
     if setting is None or setting.origin not in ("stated", "code"):
         return False
@@ -57,7 +57,7 @@ MOST_LOSS = 10.0
 
 
 def loss_and_accuracy_are_possible(row: Row) -> Iterator[Broken]:
-    """Mean cross-entropy is at least ln 2 times the share of wrong answers.
+    """Checks that mean cross-entropy is at least ln 2 times the share of wrong answers.
 
     Proof: where the answer is wrong another class has at least the true class' probability, which is
     therefore at most one half and costs at least ln 2; a right answer costs at least nothing. The report must say
@@ -96,7 +96,7 @@ def _least_loss(accuracy: float) -> float:
 
 
 def _batch_divided_by(points: Sequence[tuple[int, float, float]], row: Row) -> int | None:
-    """The batch, the row's own or a usual one, times which all losses are possible and none is absurd."""
+    """Finds the batch, the row's own or a usual one, times which all losses are possible and none is absurd."""
     own = row.config.get("data", {}).get("batch_size")
     for batch in (*([own] if own else []), 16, *USUAL_BATCHES, *LARGER_BATCHES):
         if all(
@@ -114,7 +114,7 @@ it leaves it by a factor of 1.17 at most; the last batch's loss beside the epoch
 
 
 def loss_and_accuracy_move_together(row: Row) -> Iterator[Broken]:
-    """Training loss and training accuracy move together from epoch to epoch.
+    """Checks that training loss and training accuracy move together from epoch to epoch.
 
     What a wrong answer costs on average, loss / (1 - accuracy), changes slowly: each epoch's is held against the
     geometric mean of its neighbours'. Test loss is not looked at: it leaves that line by a factor of 121 in an honest
@@ -147,7 +147,7 @@ def loss_and_accuracy_move_together(row: Row) -> Iterator[Broken]:
 
 
 def perfect_after_one_epoch(row: Row) -> Iterator[Broken]:
-    """No network that is trained from scratch is right on every image after one epoch."""
+    """Checks that no network which is trained from scratch is right on every image after one epoch."""
     reported = row.reproduction.reported
     printed = [(name, value) for point in reported.curve if point.epoch == 1 for name, value in vars(point).items()]
     if reported.epochs == 1:
@@ -168,7 +168,7 @@ ALIKE, ALIKE_DIGITS = 3, 1e-3
 
 
 def seconds_scatter(row: Row) -> Iterator[Broken]:
-    """Epochs do not all take equally long to the last of four digits."""
+    """Checks that not all epochs take equally long to the last of four digits."""
     seconds = [point.seconds for point in row.reproduction.reported.curve if point.seconds]
     if len(seconds) < ALIKE or len(set(seconds)) > 1 or float(last_digit(seconds[0])) > ALIKE_DIGITS * seconds[0]:
         return
@@ -194,7 +194,7 @@ MOST_UNEVEN = 1.5
 
 
 def seconds_per_epoch_agree(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Rows of one configuration, which differ in the number of epochs alone, take equally long for an epoch.
+    """Checks that rows which differ in the number of epochs alone take equally long for an epoch.
 
     Args:
         rows: of one report; those with the same label have the same configuration.
@@ -224,7 +224,7 @@ SHARED = 4
 
 
 def curves_are_their_own(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Two printed curves are not the same numbers, moved by some epochs or by a constant.
+    """Checks that no two printed curves are the same numbers, moved by some epochs or by a constant.
 
     Looked at are losses and accuracies with at least four different values and three digits each. Rows with the same
     label may print the same run.
@@ -255,7 +255,7 @@ def curves_are_their_own(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _alike(curves: Sequence[dict[int, float]]) -> list[tuple[int, int]]:
-    """Pairs of curves that somewhere take the same steps, as a curve and a moved one do."""
+    """Finds pairs of curves that somewhere take the same steps, as a curve and a moved one do."""
     places: dict[tuple[float, ...], list[int]] = {}
     for number, curve in enumerate(curves):
         values = list(curve.values())
@@ -275,7 +275,7 @@ def _curves(row: Row) -> Iterator[tuple[str, dict[int, float]]]:
 
 
 def _follows(first: dict[int, float], second: dict[int, float]) -> str | None:
-    """How the second is the first, moved; null where it is not."""
+    """Says how the second curve is the first, moved; null where it is not."""
     for shift in range(-3, 4):
         common = [(first[e + shift], v) for e, v in second.items() if e + shift in first]
         if len({v for _, v in common}) < SHARED or len(common) < min(len(first), len(second)) - abs(shift):

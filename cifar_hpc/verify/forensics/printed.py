@@ -20,7 +20,7 @@ FEW_DIGITS, NOISE = 5, Fraction(1, 2**22)
 
 
 def interval(printed: float) -> Interval:
-    """The least and the greatest value that print as this number.
+    """Returns the least and the greatest value that print as this number.
 
     From half a unit of the last printed digit below it (the digit was rounded) to a whole unit above it (the rest
     was cut off), and the noise of a float32. A number with more than seven digits is that float32 itself.
@@ -38,26 +38,26 @@ def interval(printed: float) -> Interval:
 
 
 def share(percent: float) -> Interval:
-    """The least and the greatest share of 1 that print as this percentage."""
+    """Returns the least and the greatest share of 1 that print as this percentage."""
     low, high = interval(percent)
     return low / 100, min(high / 100, Fraction(1))
 
 
 def bounds(printed: float) -> tuple[float, float]:
-    """The interval, as floats."""
+    """Returns the interval as floats."""
     low, high = interval(printed)
     return float(low), float(high)
 
 
 def last_digit(printed: float) -> Decimal:
-    """One unit of the last digit that is printed: 0.01 for 86.21, 1 for 349."""
+    """Returns one unit of the last digit that is printed: 0.01 for 86.21, 1 for 349."""
     exponent = _digits(printed).as_tuple().exponent
     assert isinstance(exponent, int)  # neither infinite nor no number at all: read_row refuses those
     return Decimal(1).scaleb(min(exponent, 0))
 
 
 def decimals(printed: float) -> int:
-    """How many digits stand behind the point."""
+    """Counts the digits behind the point."""
     return -int(last_digit(printed).as_tuple().exponent)
 
 
@@ -68,7 +68,7 @@ def _digits(printed: float) -> Decimal:
 
 
 def differ(first: tuple[float, float], second: tuple[float, float]) -> bool:
-    """Whether no value lies within both bounds."""
+    """Checks whether no value lies within both bounds."""
     return first[1] < second[0] - EPSILON or second[1] < first[0] - EPSILON
 
 

@@ -11,7 +11,7 @@ from cifar_hpc.verify.forensics.printed import bounds, share
 
 
 def error_is_the_rest(row: Row) -> Iterator[Broken]:
-    """Accuracy and error on one test set are 100 % together, whatever both were averaged over."""
+    """Checks that accuracy and error on one test set are 100 % together, whatever both were averaged over."""
     reported = row.reproduction.reported
     accuracy, error = reported.test_accuracy_percent, reported.error_percent
     if accuracy is None or error is None:
@@ -26,7 +26,7 @@ def error_is_the_rest(row: Row) -> Iterator[Broken]:
 
 
 def top5_holds_top1(row: Row) -> Iterator[Broken]:
-    """Top-5 accuracy is at least the accuracy: the likeliest class is among the five likeliest.
+    """Checks that top-5 accuracy is at least the accuracy: the likeliest class is among the five likeliest.
 
     That holds for each image, so for means over images, batches and runs as long as both have the same.
     """
@@ -51,7 +51,7 @@ def top5_holds_top1(row: Row) -> Iterator[Broken]:
 
 
 def seconds_per_epoch_add_up(row: Row) -> Iterator[Broken]:
-    """Epochs times seconds per epoch are no more than the training's seconds, and no less than half of them."""
+    """Checks that epochs times seconds per epoch are no more than the training's seconds, and no less than half."""
     reported = row.reproduction.reported
     each, total, epochs = reported.seconds_per_epoch, reported.training_seconds, reported.epochs
     if each is None or total is None or epochs is None:
@@ -66,7 +66,7 @@ def seconds_per_epoch_add_up(row: Row) -> Iterator[Broken]:
 
 
 def compare_with_total(least: float, most: float, total: float) -> Strength | None:
-    """What is wrong with epochs that take so many seconds together, of a training that takes `total`.
+    """Judges the seconds that epochs take together against those of the training, `total`; null where they fit.
 
     They cannot take longer than it does. It may take longer, by evaluation and whatever else passes before, between and
     after the epochs: more than as much again is unusual.
@@ -78,7 +78,7 @@ def compare_with_total(least: float, most: float, total: float) -> Strength | No
 
 
 def deviation_is_possible(row: Row) -> Iterator[Broken]:
-    """Percentages with mean m scatter by at most √(m (100 - m)), which k runs estimate as √(k / (k - 1)) times that.
+    """Checks that percentages of mean m scatter by √(m (100 - m)) at most, of k runs by √(k / (k - 1)) times that.
 
     Proof: with all x between 0 and 100, x² is at most 100 x, so the variance is at most 100 m - m². Those that reach it
     are 0 and 100.
@@ -101,7 +101,7 @@ def deviation_is_possible(row: Row) -> Iterator[Broken]:
 
 
 def _main(reported: Reported) -> float | None:
-    """The percentage whose deviation a row prints."""
+    """Picks the percentage whose deviation a row prints."""
     return next((value for key in MAIN if (value := getattr(reported, key)) is not None), None)
 
 

@@ -51,7 +51,7 @@ class Question:
         return self.weighted or len(set(self.sizes)) == 1
 
     def weight(self, size: int) -> Fraction:
-        """Share of a class of this size in the averages."""
+        """Returns the share of a class of this size in the averages."""
         return Fraction(size, self.images) if self.weighted else Fraction(1, len(self.sizes))
 
     @cached_property
@@ -73,7 +73,7 @@ class Question:
         return [self.hits, (Fraction(1), Fraction(1)), recall, self.precision or ANY, self.f1 or ANY]
 
     def sums(self, hits: Sequence[int], predicted: Sequence[int]) -> list[Fraction]:
-        """The five sums of one matrix; no precision of a class that is never predicted."""
+        """Computes the five sums of one matrix; no precision of a class that is never predicted."""
         weights = [self.weight(n) for n in self.sizes]
         rows = list(zip(weights, self.sizes, map(int, hits), map(int, predicted), strict=True))
         return [
@@ -85,7 +85,7 @@ class Question:
         ]
 
     def prints(self, hits: Sequence[int], predicted: Sequence[int]) -> bool:
-        """Whether one matrix with these diagonal and column sums exists and prints so; exact."""
+        """Checks whether one matrix with these diagonal and column sums exists and prints so; exact."""
         wrong = sum(self.sizes) - sum(map(int, hits))
         fits = all(
             0 <= t <= n and t <= m and (n - t) + (m - t) <= wrong

@@ -50,7 +50,7 @@ class Reading:
 
 
 def reading(row: Row) -> Reading:
-    """How the row's averages may be read."""
+    """Collects how the row's averages may be read."""
     reported: Reported = row.reproduction.reported
     over, runs = reported.averaged_over, reported.runs
     if over == "runs":  # of what each run is the mean it leaves open
@@ -66,13 +66,13 @@ def reading(row: Row) -> Reading:
 
 
 def last_batch_weight(images: int, batch: int) -> tuple[float, int]:
-    """How much the last batch moves the mean over batches (κ), and its images."""
+    """Computes how much the last batch moves the mean over batches (κ), and counts its images."""
     last = images % batch
     return ((1 - last / batch) / (images // batch + 1), last) if last else (0.0, batch)
 
 
 def least_batch(accuracy: Interval, recall: Interval, images: int) -> int | None:
-    """The smallest of the known batches over which an accuracy may differ so from what it is; null if none does."""
+    """Finds the smallest known batch over which an accuracy may be so far from the true one; null if none does."""
     for batch in (*USUAL_BATCHES, *LARGER_BATCHES):
         low, high = _last_accuracy(accuracy, recall, *last_batch_weight(images, batch))
         if low <= 1 and high >= 0 and low <= high:
@@ -81,7 +81,7 @@ def least_batch(accuracy: Interval, recall: Interval, images: int) -> int | None
 
 
 def chance_of_accuracy(accuracy: Interval, recall: Interval, images: int, batch: int) -> float:
-    """In what share of honest rows an accuracy over batches is as far as this from the accuracy, or further."""
+    """Estimates the share of honest rows whose accuracy over batches is as far from the true one, or further."""
     weight, last = last_batch_weight(images, batch)
     low, high = _last_accuracy(accuracy, recall, weight, last)
     true = float(recall[0] + recall[1]) / 2
@@ -94,7 +94,7 @@ def chance_of_accuracy(accuracy: Interval, recall: Interval, images: int, batch:
 
 
 def _last_accuracy(accuracy: Interval, recall: Interval, weight: float, last: int) -> tuple[float, float]:
-    """Between what the last batch's accuracy must lie; an impossible interval where it moves nothing."""
+    """Bounds the last batch's accuracy; an impossible interval where it moves nothing."""
     low, high = float(accuracy[0] - recall[1]), float(accuracy[1] - recall[0])
     if low <= 0 <= high:
         return 0.0, 1.0
@@ -116,7 +116,7 @@ have it, or 0 or 1 in any case, as scikit-learn has it with `labels` and `zero_d
 def chance_of_recall(
     accuracy: Interval, recall: Interval, images: int, classes: int, batch: int, absent: Absent
 ) -> float:
-    """In what share of honest rows a recall over batches is as far as this from accuracy over them, or further.
+    """Estimates the share of honest rows whose recall over batches is as far from their accuracy, or further.
 
     Each image's weight in it scatters, about as C / B, and some batches lack a class. Both are approximations, held
     against drawn rows by `make audit-study`.
@@ -133,7 +133,7 @@ def chance_of_recall(
 
 
 def _lacking(share: float, classes: int, batch: int, absent: Absent) -> float:
-    """The part of the classes which count in a batch that lacks them."""
+    """Estimates the part of the classes that a batch lacks and that count all the same."""
     missing = (1 - 1 / classes) ** batch
     if absent != "predicted":
         return float(missing)
@@ -143,7 +143,7 @@ def _lacking(share: float, classes: int, batch: int, absent: Absent) -> float:
 
 
 def chance(accuracy: Interval, recall: Interval, images: int, classes: int, batch: int | None) -> float:
-    """The share of honest rows, by the kindest habit, whose accuracy and recall are as far apart as these."""
+    """Estimates the share of honest rows, by the kindest habit, whose accuracy and recall are as far apart as these."""
     batches = USUAL_BATCHES if batch is None else (batch,)
     by_accuracy = max(chance_of_accuracy(accuracy, recall, images, b) for b in batches)
     usual, zero, one = (

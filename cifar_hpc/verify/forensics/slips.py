@@ -74,7 +74,7 @@ class Case:
         self.question: Question | None = question(row, averages, runs) if self.printed else None
 
     def keeps_the_rules(self, **changed: Any) -> bool:
-        """Whether the row breaks no simple rule with other values; nor what ties accuracy to error and top-5."""
+        """Checks whether the row breaks no simple rule with other values; nor what ties accuracy to error and top-5."""
         group = self.row.reproduction
         row = replace(self.row, reproduction=replace(group, reported=replace(group.reported, **changed)))
         return not any(next(rule(row), None) for rule in _SIMPLE_RULES)
@@ -113,7 +113,7 @@ class Case:
         return min(float(1 + shares["f1"][1] - shares["precision"][0]), 1.0)  # by `f1_is_bounded`
 
     def could_be(self, metric: MatrixMetric, value: float) -> bool:
-        """Whether the row is possible with another value of one metric."""
+        """Checks whether the row is possible with another value of one metric."""
         if metric not in self.spans or not 0 <= value <= 100:
             return False
         low, high = share(value)
@@ -127,11 +127,11 @@ class Case:
         return self.fits(replace(asked, **cast(Any, changed)))
 
     def fits(self, changed: Question | None) -> bool:
-        """Whether a row with other numbers is possible, as far as the hull says."""
+        """Checks whether a row with other numbers is possible, as far as the hull says."""
         return changed is not None and decide(changed, search=False).kind != "impossible"
 
     def told(self, metric: MatrixMetric) -> str:
-        """A metric as printed."""
+        """Writes a metric as it is printed."""
         return f"{WORDS[metric]} {self.printed[metric]}"
 
 
@@ -143,7 +143,7 @@ _SIMPLE_RULES: tuple[Callable[[Row], Iterator[Broken]], ...] = (
 
 
 def explanations(row: Row, others: Sequence[Row] = ()) -> tuple[Slip, ...]:
-    """The slips that explain all printed digits of the row, those first that are rarest by chance.
+    """Finds the slips that explain all printed digits of the row, those first that are rarest by chance.
 
     Args:
         row: one whose metrics are impossible, or unlikely.
@@ -158,7 +158,7 @@ def explanations(row: Row, others: Sequence[Row] = ()) -> tuple[Slip, ...]:
 
 
 def odd(row: Row) -> tuple[Slip, ...]:
-    """The slips that a row shows which breaks no rule, and which honest rows hardly show."""
+    """Finds the slips which a row shows that breaks no rule, and which honest rows hardly show."""
     case = Case(row)
     if not case.printed or max(map(decimals, case.printed.values())) < 2 or max(case.printed.values()) > MOST_TELLING:
         return ()
@@ -202,7 +202,7 @@ def _weighted(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _weighted_recall(case: Case) -> Iterator[tuple[str, str]]:
-    """On an unbalanced test set weighted recall is the accuracy, and macro recall hardly ever."""
+    """Finds weighted recall: on an unbalanced test set it is the accuracy, and macro recall hardly ever."""
     accuracy, recall = (case.printed.get(metric) for metric in ("accuracy", "recall"))
     if case.averages == "weighted" or accuracy is None or recall is None or len(set(case.printed.values())) == 1:
         return
@@ -225,7 +225,7 @@ def _exchanged(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def digits(printed: float) -> str:
-    """The digits of a number as it is printed."""
+    """Writes a number as it is printed."""
     return printed.text if isinstance(printed, Printed) else repr(printed)
 
 

@@ -24,13 +24,13 @@ WORDS: dict[MatrixMetric, str] = {"accuracy": "accuracy", "precision": "precisio
 
 
 def printed_metrics(row: Row) -> dict[MatrixMetric, float]:
-    """What the row prints of the test set, in percent."""
+    """Collects what the row prints of the test set, in percent."""
     values = {metric: getattr(row.reproduction.reported, key) for metric, key in KEYS.items()}
     return {metric: value for metric, value in values.items() if value is not None}
 
 
 def recall_is_accuracy(row: Row) -> Iterator[Broken]:
-    """Recall equals accuracy on a balanced test set.
+    """Checks that recall equals accuracy on a balanced test set.
 
     Proof: with n images in each of C classes, mean over classes of (hits / n) = (all hits) / (C n). That is the
     macro average; the micro and the weighted average equal the share of right answers on any test set. Means over runs
@@ -75,7 +75,7 @@ _MEAN_RECALL = "unless that accuracy is the mean of the classes' recalls, as tor
 
 
 def micro_averages_are_equal(row: Row) -> Iterator[Broken]:
-    """Micro averages of precision, recall and F1 are one number.
+    """Checks that micro averages of precision, recall and F1 are one number.
 
     Proof: with one answer for each image, all hits / all predictions and all hits / all images are both the share of
     right answers, and F1 is their harmonic mean. That holds in each batch and each run, so for means over them.
@@ -96,7 +96,7 @@ def micro_averages_are_equal(row: Row) -> Iterator[Broken]:
 
 
 def _counts_sure_answers(printed: dict[MatrixMetric, float]) -> bool:
-    """Whether all else lies between precision and recall, as where answers below a probability do not count."""
+    """Checks whether all else lies between precision and recall, as where answers below a probability do not count."""
     precision, recall = printed.get("precision"), printed.get("recall")
     between = [value for metric, value in printed.items() if metric in ("accuracy", "f1")]
     return precision is not None and recall is not None and all(precision > value > recall for value in between)
@@ -108,7 +108,7 @@ def _is_balanced(row: Row) -> bool:
 
 
 def _averaged_alike(row: Row) -> bool:
-    """Whether precision, recall and F1 are sure to have the same average.
+    """Checks whether precision, recall and F1 are sure to have the same average.
 
     A row that says nothing may mix macro and weighted ones, which are the same on a balanced test set alone, or have
     one micro average among macro ones, as where one metric is left at its default: it is then the accuracy.
@@ -133,7 +133,7 @@ def _share(part: float) -> str:
 
 
 def f1_is_bounded(row: Row) -> Iterator[Broken]:
-    """F1 lies between P + R - 1 and 2 P R / (P + R), of average precision P and average recall R.
+    """Checks that F1 lies between P + R - 1 and 2 P R / (P + R), of average precision P and average recall R.
 
     Proof: a class' F1 is the harmonic mean h(p, r). It is concave, so by Jensen the mean of h is at most h of the
     means. And h(p, r) >= min(p, r) >= p + r - 1, since the greater is at most 1; take means. That holds whatever the
@@ -167,12 +167,12 @@ def f1_is_bounded(row: Row) -> Iterator[Broken]:
 
 
 def harmonic(precision: Fraction, recall: Fraction) -> Fraction:
-    """Harmonic mean of two shares."""
+    """Computes the harmonic mean of two shares."""
     return 2 * precision * recall / (precision + recall) if precision + recall else Fraction(0)
 
 
 def accuracy_counts_images(row: Row) -> Iterator[Broken]:
-    """An accuracy or error over N images is a multiple of 1 / N, and a mean over k runs of 1 / (k N).
+    """Checks that an accuracy or error over N images is a multiple of 1 / N, a mean over k runs one of 1 / (k N).
 
     Proof: it is the number of right or wrong answers, a whole number, divided by N. Those of the test set are looked at
     where the row says that they are over images, or over how many runs. Of a training log's accuracies it is known how
@@ -218,12 +218,12 @@ def accuracy_counts_images(row: Row) -> Iterator[Broken]:
 
 
 def is_multiple(accuracy: Interval, images: int) -> bool:
-    """Whether some whole number of images prints so."""
+    """Checks whether some whole number of images prints so."""
     return ceil(accuracy[0] * images) <= floor(accuracy[1] * images)
 
 
 def question(row: Row, averages: Averages, runs: int | None = 1, mean_recall: bool = False) -> Question | None:
-    """What one confusion matrix, or the mean of several, must print; null where nobody says how large the classes are.
+    """Collects what one confusion matrix, or the mean of several, must print; null where class sizes are unknown.
 
     Micro averages are all equal to the share of right answers, so they are one number.
 
@@ -245,18 +245,18 @@ def question(row: Row, averages: Averages, runs: int | None = 1, mean_recall: bo
 
 
 def _common(*shares: Interval) -> Interval:
-    """What lies in all of these; the wrong way round where nothing does."""
+    """Intersects these intervals; returns one the wrong way round where they have nothing in common."""
     return max(low for low, _ in shares), min(high for _, high in shares)
 
 
 def _questions(row: Row, averages: Averages, runs: int | None) -> list[Question]:
-    """What a matrix must print, by what the accuracy may be: on a balanced test set both are one."""
+    """Collects what a matrix must print for each meaning of accuracy; on a balanced test set both are one."""
     asked = {question(row, averages, runs, mean_recall) for mean_recall in (False, not _is_balanced(row))}
     return [one for one in asked if one is not None]
 
 
 def impossible(row: Row, read: Reading) -> bool:
-    """Whether no matrix, and no mean over the row's runs, prints so under any average that the row allows."""
+    """Checks whether no matrix, and no mean over the row's runs, prints so under any average that the row allows."""
     asked = [one for averages in read.averages for one in _questions(row, averages, read.runs)]
     return bool(asked) and all(_refuted(one) for one in asked)
 
@@ -267,7 +267,7 @@ def _refuted(asked: Question) -> bool:
 
 
 def one_confusion_matrix(row: Row) -> Iterator[Broken]:
-    """All metrics of a row come from one confusion matrix, or from one for each run.
+    """Checks that all metrics of a row come from one confusion matrix, or from one for each run.
 
     Proof: see `cifar_hpc.verify.forensics.joint`. It speaks where no simpler rule does, and under one reading: the
     averages over images, as the row says, or over its runs.
@@ -293,7 +293,7 @@ def one_confusion_matrix(row: Row) -> Iterator[Broken]:
 
 
 def _between(row: Row, read: Reading) -> str:
-    """Between what one of the numbers must lie when the others are as printed, if that alone shows it."""
+    """Says between what one of the numbers must lie with the others as printed, where that number alone is at fault."""
     asked = _questions(row, "macro" if "macro" in read.averages else read.averages[0], read.runs)
     metrics: tuple[MatrixMetric, ...] = ("f1", "precision", "recall", "accuracy")
     for metric in metrics[: 4 if len(asked) == 1 else 2]:
@@ -309,7 +309,7 @@ def _between(row: Row, read: Reading) -> str:
 
 
 def f1_fits_accuracy(row: Row) -> Iterator[Broken]:
-    """Where recall is not printed, accuracy stands for it: F1 is bounded by precision and accuracy.
+    """Checks F1 where recall is not printed: accuracy stands for it, and with precision it bounds F1.
 
     As `f1_is_bounded`, with the recall that is at most as far from the accuracy as averages over batches bring it in
     one of a hundred honest rows.
@@ -355,7 +355,7 @@ ROW_RULES = (*METRIC_RULES, *QUANTITY_RULES, *LOG_RULES)
 
 
 def audit_row(row: Row) -> list[Finding]:
-    """What the rules on single rows find."""
+    """Applies the rules on single rows."""
     group, read = row.reproduction, reading(row)
     return [
         Finding(
@@ -402,7 +402,7 @@ class Answer:
 
 
 def answer(row: Row, found: Sequence[Finding]) -> Answer | None:
-    """Whether one matrix prints so, or what else is known; null where less than two metrics are printed.
+    """Decides whether one matrix prints so, as far as is known; null where less than two metrics are printed.
 
     Args:
         row: any.
@@ -424,7 +424,7 @@ def answer(row: Row, found: Sequence[Finding]) -> Answer | None:
 
 
 def not_judged(row: Row) -> str:
-    """Why the row's metrics are not judged, for want of knowing the test set; empty where they are."""
+    """Says why the row's metrics are not judged, for want of knowing the test set; empty where they are."""
     reported = row.reproduction.reported
     others = (reported.error_percent, reported.top5_accuracy_percent)
     if row.test_set is not None or not (printed_metrics(row) or any(value is not None for value in others)):

@@ -20,7 +20,7 @@ APPROXIMATELY_POINTS = 2.5
 
 
 def numbers_given_twice_agree(statements: Statements, rows: Rows) -> Iterator[Finding]:
-    """A number that is given twice is the same number, within the digits printed."""
+    """Checks that a number which is given twice is the same number, within the digits printed."""
     for again in statements.given_again:
         for name, first, second in _pairs(again, rows[again.row]):
             if not differ(bounds(first), _bounds_again(name, second, again)):
@@ -40,7 +40,7 @@ def numbers_given_twice_agree(statements: Statements, rows: Rows) -> Iterator[Fi
 
 
 def _pairs(again: GivenAgain, row: Row) -> Iterator[tuple[str, float, float]]:
-    """Name, first and second of each number that is given twice."""
+    """Yields name, first and second value of each number that is given twice."""
     reported = row.reproduction.reported
     for name, second in again.values.items():
         if name == "training_hours":
@@ -62,7 +62,7 @@ def _bounds_again(name: str, printed: float, again: GivenAgain) -> tuple[float, 
 
 
 def _about(printed: float, in_points: bool) -> tuple[float, float]:
-    """What a number stands for that is called approximate."""
+    """Bounds a number that is called approximate."""
     if in_points:
         return printed - APPROXIMATELY_POINTS, printed + APPROXIMATELY_POINTS
     return printed * (1 - APPROXIMATELY), printed * (1 + APPROXIMATELY)
@@ -86,7 +86,7 @@ class _Reading:
 
 
 def text_and_table_agree(statements: Statements, rows: Rows) -> Iterator[Finding]:
-    """A text that puts one row ahead of another must not be refuted by the numbers.
+    """Checks that a text which puts one row ahead of another is not refuted by the numbers.
 
     Rows with printed curves are compared at the last epoch that both reach and at the best up to there: only
     when both refute the text does the rule speak. Others are compared by their one number; one that is given
@@ -107,7 +107,7 @@ def text_and_table_agree(statements: Statements, rows: Rows) -> Iterator[Finding
 
 
 def _refutes(reading: _Reading, first: str, second: str, statement: Order, metric: Metric, rows: Rows) -> bool:
-    """Whether these values put the second above the first, whatever the digits that are not printed."""
+    """Checks whether these values put the second above the first, whatever the digits that are not printed."""
     if first not in reading.values or second not in reading.values:
         return False
     equal = metric.endswith("_percent") and statement.kind == "not below"
@@ -132,7 +132,7 @@ def _refuted(statement: Order, metric: Metric, pairs: list[tuple[str, str]], rea
 
 
 def _readings(order: list[str], metric: Metric, where: str, statements: Statements, rows: Rows) -> list[_Reading]:
-    """The values of the rows: at the last common epoch and at the best when all have curves, else one reading."""
+    """Collects the rows' values: at the last common epoch and at the best when all have curves, else one of each."""
     curves = {row: _curve(rows[row].reproduction.reported.curve, metric) for row in order}
     common = set.intersection(*(set(curve) for curve in curves.values()))
     if common:
@@ -159,7 +159,7 @@ def _reported(row: Row, metric: Metric) -> _Value | None:
 
 
 def _stated(row: str, metric: Metric, where: str, statements: Statements) -> _Value | None:
-    """The row's number that is given in this place."""
+    """Looks up the row's number that is given in this place."""
     for again in statements.given_again:
         if (again.row, again.where) != (row, where):
             continue
@@ -173,7 +173,7 @@ def _stated(row: str, metric: Metric, where: str, statements: Statements) -> _Va
 
 
 def orders_agree(statements: Statements, rows: Rows) -> Iterator[Finding]:
-    """A report must not put one row above another in one place and below it in another."""
+    """Checks that a report does not put one row above another in one place and below it in another."""
     said = [
         (metric, first, second, statement)
         for statement in statements.orders
@@ -201,7 +201,7 @@ def orders_agree(statements: Statements, rows: Rows) -> Iterator[Finding]:
 
 
 def stated_speed_up_follows(statements: Statements, rows: Rows) -> Iterator[Finding]:
-    """A stated speed-up is the ratio of the stated times, within the digits printed.
+    """Checks that a stated speed-up is the ratio of the stated times, within the digits printed.
 
     With times a and b known to lie in [a1, a2] and [b1, b2], the ratio a / b lies in [a1 / b2, a2 / b1].
     """
@@ -236,7 +236,7 @@ def _bounds_of_ratio(statement: SpeedUp) -> tuple[float, float]:
 
 
 def nothing_exceeds_up_to(statements: Statements, rows: Rows) -> Iterator[Finding]:
-    """Where a text says "up to x" no case of the same comparison may exceed x.
+    """Checks that no case of the same comparison exceeds x where a text says "up to x".
 
     A greatest value may be rounded up; rounded down it is not the greatest.
     """
@@ -259,7 +259,7 @@ def nothing_exceeds_up_to(statements: Statements, rows: Rows) -> Iterator[Findin
 
 
 def stated_lead_follows(statements: Statements, rows: Rows) -> Iterator[Finding]:
-    """A lead that is stated in points is the difference of the printed accuracies, within the digits printed.
+    """Checks that a lead in points is the difference of the printed accuracies, within the digits printed.
 
     Rows with curves are compared at the last common epoch and at best, as in `text_and_table_agree`. A lead in
     percent is often a ratio: 88 is 10 % better than 80, and 8 points. One of both must hold.

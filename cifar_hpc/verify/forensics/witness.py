@@ -22,7 +22,7 @@ NARROW = 1e-5
 
 
 def find(question: Question) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Hits and predictions of each class; null where none was found."""
+    """Looks for hits and predictions of each class that print so; null where it finds none."""
     search = _Search(question)
     if search.unit.min() < NARROW:
         return None
@@ -46,7 +46,7 @@ class _Search:
         self.steps = np.concatenate([steps, -steps])
 
     def run(self, spread: float) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """One beginning, and moves from there."""
+        """Moves from one beginning towards what must be printed."""
         t, m = self._begin(spread)
         for _ in range(STEPS):
             if self._distance(self._averages(t, m)) == 0 and self.question.prints(t.tolist(), m.tolist()):
@@ -72,7 +72,7 @@ class _Search:
         return t, m
 
     def _terms(self, t: NDArray[np.int64], m: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What classes add to recall, precision and F1; along a last axis."""
+        """Computes what classes add to recall, precision and F1; along a last axis."""
         shape = (-1,) + (1,) * (t.ndim - 1)
         size, weight = self.sizes[chosen].reshape(shape), self.weights[chosen].reshape(shape)
         return np.stack([weight * t / size, weight * t / np.maximum(m, 1), weight * 2 * t / (size + m)], axis=-1)
@@ -87,7 +87,7 @@ class _Search:
         return distance
 
     def _move(self, t: NDArray[np.int64], m: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The best of all moves of hits, of predictions, or of both, from one class to another.
+        """Picks the best of all moves of hits, of predictions, or of both, from one class to another.
 
         Where none is better, one at random: that leaves a dead end.
         """

@@ -19,15 +19,13 @@ from cifar_hpc.collection.folder import COLLECTION_HELP, choosing, configuration
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import EndedEarly, UserError, did_you_mean, machine_refuses, missing_package, one_line
+from cifar_hpc.fit.first_screen import COMMANDS as LIGHTNINGS
+from cifar_hpc.fit.first_screen import first_screen, greeting, help_asked
 from cifar_hpc.machine import importing_for_good
 from cifar_hpc.output import tell
 
 _PROGRAM = "python -m cifar_hpc"
 _COMMANDS = {
-    "fit": ("cifar_hpc.fit.training", "train a row or recipe, test it on the full test set, leave a record"),
-    "validate": ("cifar_hpc.fit.training", "evaluate a checkpoint on the sets looked at after each epoch"),
-    "test": ("cifar_hpc.fit.training", "evaluate a checkpoint on the full test set"),
-    "predict": ("cifar_hpc.fit.training", "write class and confidence of each test image"),
     "rows": ("cifar_hpc.report.rows_table", "list every row, what it reports and the best evidence so far"),
     "init": ("cifar_hpc.collection.start", "make a collection of one's own, ready to run"),
     "verify": ("cifar_hpc.verify.command", "compare what was measured with what was reported"),
@@ -42,9 +40,7 @@ _COMMANDS = {
     "doctor": ("cifar_hpc.doctor", "what this machine offers and what is wrong with it"),
 }
 """Each command with its module, and its line in the help. A module has `add_arguments(parser)` and `run(arguments)`,
-which returns the exit status; LightningCLI parses the arguments of the first four by itself."""
-
-_LIGHTNINGS = ("fit", "validate", "test", "predict")
+which returns the exit status."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -142,13 +138,9 @@ def _run(arguments: list[str], is_program: bool) -> int:
 
         complete(make_parser)
     if not arguments:
-        from cifar_hpc.fit.first_screen import greeting
-
         print(greeting())
         return 0
-    if arguments[0] in _LIGHTNINGS:
-        from cifar_hpc.fit.first_screen import first_screen, help_asked
-
+    if arguments[0] in LIGHTNINGS:
         part = help_asked(arguments[1:])
         if part == "":
             print(first_screen(arguments[0]))
@@ -177,9 +169,7 @@ def _load(tells: bool = False) -> None:
     """Imports what the four commands need."""
     if "cifar_hpc.fit.training" in sys.modules:  # what is alive by now need not be so for good
         return
-    if (
-        tells and "RANK" not in os.environ and "LOCAL_RANK" not in os.environ
-    ):  # one of several processes says it for all
+    if tells and {"RANK", "LOCAL_RANK"}.isdisjoint(os.environ):  # one of several processes says it for all
         print("Loading PyTorch and Lightning", file=sys.stderr, flush=True)
     with importing_for_good():
         import cifar_hpc.fit.training  # noqa: F401
@@ -238,8 +228,10 @@ def make_parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and of which commit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, text in LIGHTNINGS.items():
+        commands.add_parser(name, help=text, add_help=False)
     for name, (module, text) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, add_help=name not in _LIGHTNINGS)
+        command = commands.add_parser(name, help=text)
         if [name] == arguments[:1]:
             serving = importlib.import_module(module)
             serving.add_arguments(command)

@@ -11,11 +11,13 @@ PARTS = ("trainer", "model", "data", "reproduction", "all")
 """Parts of the long help, behind `--help=`."""
 
 COMMANDS = {
-    "fit": "Train a row or recipe, measure it on the full test set, and leave a record.",
-    "validate": "Evaluate a run's checkpoint on the sets that are looked at after each epoch.",
-    "test": "Evaluate a run's checkpoint on the full test set.",
-    "predict": "Write class and confidence of each test image.",
+    "fit": "train a row or recipe, measure it on the full test set, and leave a record",
+    "validate": "evaluate a run's checkpoint on the sets that are looked at after each epoch",
+    "test": "evaluate a run's checkpoint on the full test set",
+    "predict": "write class and confidence of each test image",
 }
+"""The commands that LightningCLI parses by itself, each with its line in the help; `fit/training.py` serves them."""
+
 _EXAMPLES = {
     "fit": ("-c ROW -c fast", "-c ROW -c cpu --seed_everything 2", "-c ROW --trainer.max_epochs 1 --data.sample true"),
     "validate": ("-c ROW",),
@@ -68,6 +70,11 @@ def flags(command: str) -> list[tuple[tuple[str, ...], str]]:
     return found
 
 
+def sentence(command: str) -> str:
+    """Writes what a command does as a sentence."""
+    return f"{COMMANDS[command].capitalize()}."
+
+
 def first_screen(command: str) -> str:
     """Writes the help of a command in one screen.
 
@@ -84,7 +91,7 @@ def first_screen(command: str) -> str:
         ("--KEY VALUE", "any key of the row's file, as --model.init_args.optimizer.init_args.lr 0.01"),
         ("--help=PART", f"every key of {', '.join(PARTS[:-1])}, or all: Lightning's flags are under trainer"),
     ]
-    lines = [f"usage: python -m cifar_hpc {command} -c ROW [-c OVERLAY] [--KEY VALUE]", "", COMMANDS[command], ""]
+    lines = [f"usage: python -m cifar_hpc {command} -c ROW [-c OVERLAY] [--KEY VALUE]", "", sentence(command), ""]
     lines += _columns(options)
     lines += ["", "for example:", *(f"  python -m cifar_hpc {command} {example}" for example in _EXAMPLES[command])]
     return "\n".join(lines)

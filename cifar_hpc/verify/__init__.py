@@ -1,1 +1,1 @@
-"""Whether what was measured agrees with what was reported."""
+"""Judges whether what was measured agrees with what was reported."""

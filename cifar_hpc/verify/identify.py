@@ -46,7 +46,7 @@ class Ranked:
         name: of the candidate.
         seeds: number of its runs' seeds.
         likely: how likely it is to have printed the log, a fraction of 1; null where that cannot be said.
-        p_value: how often its own runs would lie as far from the log; null likewise.
+        p_value: how often its own runs would lie as far from the log; null where that cannot be said.
         off: root mean square of measured minus printed, by printed quantity.
         spread: standard deviation between seeds at the last epoch that is compared, by printed quantity.
         command: what trains it.

@@ -59,7 +59,7 @@ def lead(first: Sequence[float], second: Sequence[float], prior: float, pairs: i
 
     Args:
         first: one value for each run, greater being better.
-        second: likewise.
+        second: those of the other side.
         prior: standard deviation between runs that is assumed for a side of one run.
         pairs: number of leads that are judged together; the intervals are widened so that all of them hold at
             once with 95 % (Bonferroni).

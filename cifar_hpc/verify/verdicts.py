@@ -113,9 +113,9 @@ class Spread:
 
     @property
     def likely(self) -> float | None:
-        """What seeds to come are planned with: a bit less than what the true deviation is as often above as below.
+        """The deviation to plan further seeds with: a bit less than the median of what the true one may be.
 
-        The latter by E. Wilson's and M. Hilferty's law (1931); less, because a verdict comes as soon as seeds happen to
+        The median by E. Wilson's and M. Hilferty's law (1931); less, because a verdict comes as soon as seeds happen to
         scatter little enough, and simulation shows how much: docs/scripts/verdict_errors.py.
         """
         return self.deviation and 0.85 * self.deviation / (1 - 2 / (9 * self.freedom)) ** 1.5

@@ -1,4 +1,4 @@
-"""Whether any confusion matrix prints as a row does: a witness, or a proof that there is none.
+"""Decides whether any confusion matrix prints as a row does: by a witness, or a proof that there is none.
 
 A class of n images with t hits that is predicted m times adds t to the hits, m to the predictions, t / n to recall,
 t / m to precision and 2 t / (n + m) to F1, each divided by the number of classes for macro averages, or weighted by
@@ -39,7 +39,7 @@ FEW_TRIED, MOST_TRIED = 200_000, 20_000_000
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer.
+    """Whether a confusion matrix prints as a row does.
 
     Attributes:
         kind: `possible` with a witness, `impossible` with a proof, or `undecided`.

@@ -25,9 +25,9 @@ class Question:
     Attributes:
         sizes: images of each class.
         accuracy: interval of what prints as the row's accuracy; null where it is not printed.
-        precision: likewise, of the average over classes.
-        recall: likewise.
-        f1: likewise.
+        precision: the same of the average over classes.
+        recall: the same of the average over classes.
+        f1: the same of the average over classes.
         weighted: whether classes are weighted by their images, or all alike (macro averages).
         runs: number of matrices that the values are means over; null for any number, of batches too.
     """

@@ -311,8 +311,8 @@ def _between(row: Row, read: Reading) -> str:
 def f1_fits_accuracy(row: Row) -> Iterator[Broken]:
     """Checks F1 where recall is not printed: accuracy stands for it, and with precision it bounds F1.
 
-    As `f1_is_bounded`, with the recall that is at most as far from the accuracy as averages over batches bring it in
-    one of a hundred honest rows.
+    It is `f1_is_bounded` with any recall as near to the accuracy as averages over batches bring it in all but one of
+    a hundred honest rows.
     """
     printed, test_set, read = printed_metrics(row), row.test_set, reading(row)
     if test_set is None or not _is_balanced(row) or "recall" in printed:

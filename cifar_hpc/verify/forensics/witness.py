@@ -89,7 +89,7 @@ class _Search:
     def _move(self, t: NDArray[np.int64], m: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Picks the best of all moves of hits, of predictions, or of both, from one class to another.
 
-        Where none is better, one at random: that leaves a dead end.
+        Where none is better, it takes one at random, which leads out of a dead end.
         """
         count = len(t)
         chosen = np.arange(count)

@@ -81,11 +81,8 @@ def instructions() -> dict[str, bool]:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         return {}
-    return {name: flag in flags for name, flag in INSTRUCTIONS.items()} if _is_x86() else {}
-
-
-def _is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64", "i686")
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
+    return {name: flag in flags for name, flag in INSTRUCTIONS.items()} if is_x86 else {}
 
 
 def usable_instructions() -> tuple[str, ...]:

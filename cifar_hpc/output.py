@@ -79,6 +79,11 @@ def write_json_output(content: Any, file: str) -> None:
         write_file(Path(file), text, "--json")
 
 
+def counted(count: int, noun: str) -> str:
+    """Writes a number and what it counts, in the plural unless it is one."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def printable(text: str) -> str:
     """Makes text from anywhere fit for a terminal or XML: control characters are spelled out.
 

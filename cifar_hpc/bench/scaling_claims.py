@@ -9,13 +9,12 @@ from typing import Literal
 
 from cifar_hpc.bench.scaling_grid import Figures
 from cifar_hpc.collection.folder import chosen
-from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys
 from cifar_hpc.collection.typed_yaml import read_lists
 from cifar_hpc.errors import UserError
 from cifar_hpc.verify.claims import printed_lead
-from cifar_hpc.verify.claims_file import Claim, read_claims
+from cifar_hpc.verify.claims_file import read_claims
 
 
 @dataclass
@@ -99,7 +98,7 @@ def answers(row: str, figures: Sequence[Figures]) -> list[MeasuredClaims]:
             MeasuredClaims(
                 report=question.report,
                 setting=question.setting,
-                reported={claim.id: _reported(claim, rows) for claim in asked},
+                reported={c.id: printed_lead(c, rows) if c.reported is None else c.reported for c in asked},
                 own_row=any(row in claim.rows for claim in asked),
                 measured=point.speed_up if point else None,
                 measured_quartiles=point.speed_up_quartiles if point else None,
@@ -109,10 +108,6 @@ def answers(row: str, figures: Sequence[Figures]) -> list[MeasuredClaims]:
             )
         )
     return found
-
-
-def _reported(claim: Claim, rows: dict[str, Row]) -> float | None:
-    return claim.reported if claim.reported is not None else printed_lead(claim, rows)
 
 
 def _largest(question: ScalingClaims, figures: Sequence[Figures]) -> Figures | None:

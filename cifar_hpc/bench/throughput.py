@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import json
-import math
 import statistics
 import sys
 from collections.abc import Iterator
@@ -135,7 +134,7 @@ def command(
     for result in measure(paths, plan):
         results.append(result)
         print(_line(result, against), file=stream, flush=True)
-    mean = _geometric_mean({result.measured_as: result.ratio for result in results})
+    mean = statistics.geometric_mean({result.measured_as: result.ratio for result in results}.values())
     if json_file is not None:
         content = {
             "cpu": machine.cpu_model(),
@@ -239,10 +238,6 @@ def _take_turns(
                 rates[name].append(contestant.take_turn(plan.seconds))
             peaks.append(matrix_product_peak(dtype))
     return rates, peaks
-
-
-def _geometric_mean(ratios: dict[str, float]) -> float:
-    return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios.values()))
 
 
 def _line(result: RowRates, against: str) -> str:

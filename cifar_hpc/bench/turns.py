@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 
 class Turns:
@@ -105,9 +104,7 @@ class Contestant:
     def __enter__(self) -> "Contestant":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # Before the wait, which frees the group's number: others may live on in it when the first has ended.
         with suppress(ProcessLookupError, PermissionError):  # the latter is macOS' word for none that lives
             os.killpg(self.group, signal.SIGKILL)

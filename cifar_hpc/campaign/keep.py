@@ -40,14 +40,10 @@ def keep() -> tuple[list[str], list[str]]:
         planned += [file for run in planned_runs(content) if (file := Path(run.folder) / "result.json").exists()]
     # Beside those that are kept, so that a copy of one of them is known.
     found = reader.read(dict.fromkeys([*reader.all_files(committed_only=True), *planned]))
-    wanted = [r for r in found.records if r.path in planned and (_is_whole(r) or _is_timed(r))]
-    new = [place.as_posix() for record in wanted if (place := _keep(record)) is not None]
+    kept = [r for r in found.records if r.path in planned and ((r.tier == "full" and not r.changed) or _is_timed(r))]
+    new = [place.as_posix() for record in kept if (place := _keep(record)) is not None]
     problems = [problem for problem in found.problems if problem.startswith(tuple(map(str, planned)))]
     return new, problems
-
-
-def _is_whole(record: Record) -> bool:
-    return record.tier == "full" and not record.changed
 
 
 def _is_timed(record: Record) -> bool:

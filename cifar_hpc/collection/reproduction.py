@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cifar_hpc.collection.defaults import unknown_names
+from cifar_hpc.collection.defaults import GROUPS, unknown_names
 from cifar_hpc.collection.metrics import METRICS
 from cifar_hpc.collection.source import Source
 from cifar_hpc.collection.typed import Keys, name_of, shown
@@ -217,7 +217,7 @@ class Row:
     @property
     def trains(self) -> bool:
         """Whether the file has an experiment; a row without one is for `audit` alone."""
-        return not _EXPERIMENT.isdisjoint(self.config)
+        return not self.config.keys().isdisjoint(GROUPS)
 
     @property
     def dataset(self) -> str:
@@ -248,9 +248,7 @@ class Row:
         return int(self.config["trainer"]["max_epochs"])
 
 
-_KEYS = ("reproduction", "seed_everything", "trainer", "model", "data")
-_EXPERIMENT = {"trainer", "model", "data"}
-"""The groups of an experiment, of which a row has all or none."""
+_KEYS = ("reproduction", "seed_everything", *GROUPS)
 _ROW, _REPORT = ("reproduction", "row"), ("reproduction", "report")
 
 
@@ -384,12 +382,12 @@ _DECIMAL = re.compile(r"[-+]?(?!0[0-9]+$)[0-9.]+(?:[eE][-+]?[0-9]+)?")
 
 def _check_experiment(source: Source) -> None:
     """Notes an experiment with a part missing or with names that nobody knows; what else is wrong, `fit` tells."""
-    there = [key for key in sorted(_EXPERIMENT) if key in source.content]
+    there = [key for key in sorted(GROUPS) if key in source.content]
     for key in there:
         if not isinstance(source.content[key], dict):
             source.refuse((key,), f"{key} is {shown(source.content[key])}; it must be a mapping")
-    if there and len(there) < len(_EXPERIMENT):
-        missing, right = ", ".join(sorted(_EXPERIMENT.difference(there))), "all three, or none for `audit` alone"
+    if there and len(there) < len(GROUPS):
+        missing, right = ", ".join(sorted({*GROUPS}.difference(there))), "all three, or none for `audit` alone"
         source.refuse((there[0],), f"the file has {' and '.join(there)} but no {missing}; a row has {right}")
     for keys, kind in _NEEDED.items():
         value: Any = source.content

@@ -25,6 +25,7 @@ _EXAMPLES = {
     "predict": ("-c ROW --output answers.npz",),
 }
 _RUN = ("--run_dir DIR", "the run's directory (default: runs/ROW/seed<k>)")
+_CHECKPOINT = ("--ckpt_path FILE", "a checkpoint (default: the newest sound one of the run)")
 _OURS = {
     "fit": (
         ("--resume", "go on with the unfinished run of the same row and seed, or in --run_dir"),
@@ -37,12 +38,9 @@ _OURS = {
         ("--data.sample true", "the small real sample that ships with the package"),
         ("--print_config", "show what a run would use, and stop"),
     ),
-    "validate": (("--ckpt_path FILE", "a checkpoint (default: the newest sound one of the run)"),),
-    "test": (("--ckpt_path FILE", "a checkpoint (default: the newest sound one of the run)"),),
-    "predict": (
-        ("--ckpt_path FILE", "a checkpoint (default: the newest sound one of the run)"),
-        ("--output FILE", "where the predictions go (default: predictions.npz)"),
-    ),
+    "validate": (_CHECKPOINT,),
+    "test": (_CHECKPOINT,),
+    "predict": (_CHECKPOINT, ("--output FILE", "where the predictions go (default: predictions.npz)")),
 }
 
 

@@ -87,9 +87,7 @@ class TensorBoardExtras(EpochCallback):
         from torch.utils.tensorboard.summary import hparams
 
         plain = bool | int | float | str
-        settings = {
-            key: value if isinstance(value, plain) else json.dumps(value) for key, value in self.settings.items()
-        }
+        settings = {key: v if isinstance(v, plain) else json.dumps(v) for key, v in self.settings.items()}
         # Names curves, whose last points stand beside the settings; a number of its own would be a card with one dot.
         metrics = {f"{name}/{metric}": 0.0 for name in ("train", "test") for metric in ("loss", "accuracy")}
         for summary in hparams(settings, metrics):

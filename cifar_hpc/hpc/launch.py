@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_hpc.errors import UserError
+from cifar_hpc.output import counted
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def check_trainer(settings: Mapping[str, Any], launch: Launch | None, cores: int
     if launch is None:
         if settings["accelerator"] == "cpu" and devices is not None and devices > cores:
             raise UserError(
-                f"trainer.devices is {devices}, but on this machine {cores} core{'s' * (cores > 1)} can be used; set "
+                f"trainer.devices is {devices}, but on this machine {counted(cores, 'core')} can be used; set "
                 f"trainer.devices to {cores} or fewer"
             )
         if nodes > 1:

@@ -18,7 +18,7 @@ import yaml
 
 from cifar_hpc.collection import folder
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import tell, write_file
+from cifar_hpc.output import counted, tell, write_file
 from cifar_hpc.records.environment import cited_version
 from cifar_hpc.verify import reader
 
@@ -41,7 +41,7 @@ def command(out: Path) -> int:
         0. When records were bad, the crate is written without them, and then a UserError says so.
     """
     collection, found = folder.chosen(), reader.read_all(committed_only=True)
-    title = f"Records of {len(collection.reports)} published report{'s' * (len(collection.reports) != 1)}, run again"
+    title = f"Records of {counted(len(collection.reports), 'published report')}, run again"
     reports = {name: asdict(report) for name, report in collection.reports.items()}
     rows = {name: row.path for name, row in collection.rows.items()}
     files = write_crate(out, title, reports, rows, [record.path for record in found.records])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import Report, Row
+from cifar_hpc.output import counted
 from cifar_hpc.report.markdown import escape
 
 ORIGINS = {
@@ -34,7 +35,7 @@ def page(collection: Collection) -> str:
 
 
 def _section(name: str, report: Report, rows: Sequence[Row]) -> list[str]:
-    lines = [f"## {name}", "", f"{escape(report.heading)}. {len(rows)} row{'s' if len(rows) != 1 else ''}.", ""]
+    lines = [f"## {name}", "", f"{escape(report.heading)}. {counted(len(rows), 'row')}.", ""]
     if report.tools:
         lines += [f"**HPC tools.** {escape(report.tools)}", ""]
     if report.mapping:

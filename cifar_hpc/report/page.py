@@ -13,7 +13,7 @@ from markupsafe import Markup
 from cifar_hpc import __version__
 from cifar_hpc.collection.metrics import METRICS
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import printable, tell, write_file
+from cifar_hpc.output import counted, printable, tell, write_file
 from cifar_hpc.report import markdown, plots, summary
 from cifar_hpc.report.contents import NOT_RUN, STATES, Contents, ReportSection, RowSection, gather
 from cifar_hpc.report.plots import Plot
@@ -181,15 +181,11 @@ def sentence(contents: Contents) -> str:
     audited = printed - sum(counts.values())
     impossible, reports = contents.strengths["impossible"], len(contents.reports)
     return (
-        f"Of the {printed} numbers that {_counted(reports, 'report')} print{'s' * (reports == 1)} in "
-        f"{_counted(len(rows), 'row')}, {measured} were measured{_bracketed(told)} and {counts[NOT_RUN]} are not yet "
-        f"run{f', {audited} being for `audit` alone' if audited else ''}; {_counted(impossible, 'combination')} of "
+        f"Of the {printed} numbers that {counted(reports, 'report')} print{'s' * (reports == 1)} in "
+        f"{counted(len(rows), 'row')}, {measured} were measured{_bracketed(told)} and {counts[NOT_RUN]} are not yet "
+        f"run{f', {audited} being for `audit` alone' if audited else ''}; {counted(impossible, 'combination')} of "
         f"them {'is' if impossible == 1 else 'are'} impossible as printed."
     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _bracketed(text: str) -> str:
@@ -204,7 +200,7 @@ def beyond(contents: Contents) -> str:
     judged = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     return (
         "The reports checked against themselves, without training: "
-        f"{_counted(strengths.total(), 'finding')}{_bracketed(found)}. "
+        f"{counted(strengths.total(), 'finding')}{_bracketed(found)}. "
         f"Their claims across rows: {verdicts.total()}{_bracketed(judged)}."
     )
 
@@ -212,8 +208,8 @@ def beyond(contents: Contents) -> str:
 def report_sentence(report: ReportSection) -> str:
     """Sums up one report in one sentence."""
     told = ", ".join(f"{count} {state}" for state, count in report.counts.items() if count)
-    numbers = _counted(sum(len(row.numbers) for row in report.rows), "number")
-    rows = _counted(len(report.rows), "row")
+    numbers = counted(sum(len(row.numbers) for row in report.rows), "number")
+    rows = counted(len(report.rows), "row")
     return f"{numbers} in {rows}{told and f': {told}'}. Findings: {summary.told(report)}."
 
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cifar_hpc.collection.reproduction import CurvePoint
+from cifar_hpc.output import counted
 from cifar_hpc.records.record import Record
 from cifar_hpc.report.contents import Confusion, Number
 from cifar_hpc.verify.claims import JudgedClaim
@@ -143,9 +144,7 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
                 axes.plot(*zip(*theirs, strict=True), color=colour, ls=":", marker="o", ms=4, mfc="white")
                 ends.append((*theirs[-1], f"{word}, reported", colour))
             key = f"{split}_{quantity}"
-            ours = [
-                [(p.epoch, factor * getattr(p, key)) for p in r.curve if getattr(p, key) is not None] for r in records
-            ]
+            ours = [[(p.epoch, factor * v) for p in r.curve if (v := getattr(p, key)) is not None] for r in records]
             ours = [line for line in ours if line]
             for line in ours:
                 axes.plot(*zip(*line, strict=True), color=colour, lw=1.2, marker="." if len(line) == 1 else None)
@@ -163,8 +162,8 @@ def curves(name: str, quantity: str, printed: Sequence[CurvePoint], records: Seq
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.02)
         _label_ends(axes, ends)
-        runs = f"{len(records)} run{'s' if len(records) != 1 else ''} of ours"
-        return _plot(name, f"{quantity} by epoch: the report's printed log (dotted) and {runs} (solid)", figure)
+        runs = counted(len(records), "run")
+        return _plot(name, f"{quantity} by epoch: the report's printed log (dotted) and {runs} of ours (solid)", figure)
 
 
 def many_classes(name: str, found: Confusion) -> Plot:

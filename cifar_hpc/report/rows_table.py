@@ -8,7 +8,7 @@ from typing import Any
 from cifar_hpc.collection.metrics import WORDS
 from cifar_hpc.collection.reproduction import Row, prints_no_metric, reported_values
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import tell, tell_table, terminal_width, write_file, write_json_output
+from cifar_hpc.output import counted, tell, tell_table, terminal_width, write_file, write_json_output
 from cifar_hpc.report import durations, origins
 from cifar_hpc.report.markdown import between, escape
 from cifar_hpc.verify import reader
@@ -126,9 +126,8 @@ def summary(verdict: RowVerdict) -> str:
         return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/{accuracy.reported:.2f} {accuracy.verdict}"
     if verdict.tier == "smoke":
         return f"ep. {verdict.epoch}: {accuracy.measured:.2f}/– {accuracy.verdict}"
-    seeds = len(verdict.seeds)
-    counted = f"{seeds} seed{'s' if seeds > 1 else ''}" + ("*" if verdict.shared_from else f", {verdict.tier}")
-    return f"{accuracy.measured:.2f} {accuracy.verdict}, {counted}"
+    told = counted(len(verdict.seeds), "seed") + ("*" if verdict.shared_from else f", {verdict.tier}")
+    return f"{accuracy.measured:.2f} {accuracy.verdict}, {told}"
 
 
 def show(described: list[dict[str, Any]]) -> None:
@@ -173,8 +172,7 @@ def _state(row: dict[str, Any], metric: str) -> tuple[float | None, str]:
         return None, f"partly: epoch {evidence['epoch']}{told}"
     if measured is None:
         return None, "judged: no accuracy to compare"
-    seeds = len(evidence["seeds"])
-    told = f"{seeds} seed{'s' * (seeds > 1)}{'*' * bool(evidence['shared_from'])}"
+    told = counted(len(evidence["seeds"]), "seed") + "*" * bool(evidence["shared_from"])
     return measured, f"judged: {evidence['verdicts'][metric]}, {told}"
 
 

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from cifar_hpc.output import terminal_width, write_file
+from cifar_hpc.output import counted, terminal_width, write_file
 from cifar_hpc.report.contents import STATES, Contents, ReportSection
 
 STRENGTHS = ("impossible", "contradicts", "unlikely", "unusual")
@@ -34,16 +34,16 @@ def told(report: ReportSection, room: int | None = None) -> str:
         report: a report of the collection.
         room: columns to spare; null for any number.
     """
-    unreadable = f"{len(report.refused)} mistake{'s' * (len(report.refused) > 1)} in files" if report.refused else ""
+    unreadable = f"{counted(len(report.refused), 'mistake')} in files" if report.refused else ""
     unchecked = f"{report.unchecked} of {len(report.rows)} rows not checked" if report.unchecked else ""
-    counted = [f"{report.strengths[s]} {s}" for s in STRENGTHS if report.strengths[s]]
+    strengths = [f"{report.strengths[s]} {s}" for s in STRENGTHS if report.strengths[s]]
     rules = Counter(finding.rule.replace("_", " ") for finding in report.all_findings)
     named = [f"{rule} ×{count}" if count > 1 else rule for rule, count in rules.most_common()]
     answer = ""
     for shown in range(len(named), -1, -1):
-        more = f"{len(named) - shown} {'more ' * (shown > 0)}rule{'s' * (len(named) - shown > 1)}"
+        more = counted(len(named) - shown, f"{'more ' * (shown > 0)}rule")
         these = ", ".join(named[:shown] + [more] * (shown < len(named)))
-        found = f"{', '.join(counted)}: {these}" if counted else "" if unreadable or unchecked else "none"
+        found = f"{', '.join(strengths)}: {these}" if strengths else "" if unreadable or unchecked else "none"
         answer = "; ".join(filter(None, (unreadable, found, unchecked)))
         if room is None or len(answer) <= room:
             break

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cifar_hpc.collection import folder
-from cifar_hpc.collection.folder import Collection
+from cifar_hpc.collection.defaults import GROUPS
 from cifar_hpc.collection.reproduction import no_id
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import UserError
@@ -151,7 +151,7 @@ def command(request: TableRequest) -> int:
         here = " (`--collection .` for this folder)" if Path(folder.INDEX).is_file() else ""
         right = f"name one of your own with --collection DIR{here}; `init DIR` makes one"
         raise UserError(f"{collection.folder} holds the packaged reports, to which transcribe adds none; {right}")
-    test_set, base = _test_set(request), _base(request, collection)
+    test_set, base = _test_set(request), _base(request)
     rows, notes = _read(request)
     names = [names_of(row, request.report, request.where, request.table, len(rows) == 1) for row in rows]
     files = {}
@@ -275,13 +275,13 @@ def _test_set(request: TableRequest) -> dict[str, Any] | None:
     return found | ({"class_images": each[0] if len(set(each)) == 1 else each} if each else {})
 
 
-def _base(request: TableRequest, collection: Collection) -> dict[str, Any] | None:
+def _base(request: TableRequest) -> dict[str, Any] | None:
     """Reads the experiment of the row that --base names; null where it names none."""
     if request.base is None:
         return None
     path = folder.configuration_file(request.base, "--base", with_packaged=True)
     content = read_yaml(path)
-    if missing := [key for key in ("trainer", "model", "data") if not isinstance(content.get(key), dict)]:
+    if missing := [key for key in GROUPS if not isinstance(content.get(key), dict)]:
         raise UserError(f"--base {path} has no {' and no '.join(missing)}, so there is no experiment to take over")
     settings: Mapping[str, Any] = {}
     if (owner := folder.owner(path)) is not None:
@@ -292,5 +292,5 @@ def _base(request: TableRequest, collection: Collection) -> dict[str, Any] | Non
     return {
         "settings": {key: {"origin": "inferred", "where": taken} for key in settings or group.get("settings") or {}},
         "group": {key: group[key] for key in ("margin_percent", "trainable_parameters") if key in group},
-        "experiment": {key: content[key] for key in ("seed_everything", "trainer", "model", "data") if key in content},
+        "experiment": {key: content[key] for key in ("seed_everything", *GROUPS) if key in content},
     }

@@ -57,10 +57,10 @@ class FoundRow:
     test_set: dict[str, Any] | None = None
 
 
-def listed(items: Iterable[str], most: int = 5) -> str:
-    """Lists items parted by commas; of more than a few the first, and how many more there are."""
+def listed(items: Iterable[str]) -> str:
+    """Lists items parted by commas; of more than five the first, and how many more there are."""
     every = list(dict.fromkeys(items))
-    return ", ".join(every[:most]) + f" and {len(every) - most} more" * (len(every) > most)
+    return ", ".join(every[:5]) + f" and {len(every) - 5} more" * (len(every) > 5)
 
 
 def summed_up(lines: Sequence[str], what: str) -> list[str]:

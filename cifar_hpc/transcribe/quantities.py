@@ -143,18 +143,13 @@ def row_key(found: Meaning) -> str | None:
         return found.kind if found.split in ("", "train") else None
     if found.kind in ("std", "runs", "epochs", "epoch", "label"):
         fits = {"std": "test", "epochs": "train"}.get(found.kind, "")
-        return (
-            None
-            if found.split not in ("", fits)
-            else {"std": "std_percent", "epoch": "epochs"}.get(found.kind, found.kind)
-        )
+        key = {"std": "std_percent", "epoch": "epochs"}.get(found.kind, found.kind)
+        return key if found.split in ("", fits) else None
     return None
 
 
 def point_key(found: Meaning) -> str | None:
     """Finds the key under which a log's epoch has this; None where no key is sure, a row's if a log prints it once."""
-    if found.kind == "accuracy":
-        return f"{found.split}_accuracy_percent" if found.split else None
     if found.kind == "loss":
         return f"{found.split}_loss" if found.split else None
     if found.kind in ("training_seconds", "seconds_per_epoch"):

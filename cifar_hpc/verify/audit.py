@@ -8,7 +8,7 @@ from typing import Any
 from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.errors import UserError
-from cifar_hpc.output import tell, write_json_output
+from cifar_hpc.output import counted, tell, write_json_output
 from cifar_hpc.verify.claims_file import read_claims
 from cifar_hpc.verify.forensics.finding import Finding
 from cifar_hpc.verify.forensics.logs import curves_are_their_own, seconds_per_epoch_agree
@@ -118,7 +118,7 @@ def command(reports: Sequence[str], json_file: str | None) -> int:
             tell(f"{hint['row']}, hint: {hint['slip']}: {hint['sentence']}{_by_chance(hint['by_chance'])}")
         for why in dict.fromkeys(skipped.values()):
             tell(f"{', '.join(name for name, told in skipped.items() if told == why)}: metrics are {why}")
-        count = f"{len(found)} finding{'s' * (len(found) != 1)} in {len(names)} row{'s' * (len(names) != 1)}"
+        count = f"{counted(len(found), 'finding')} in {counted(len(names), 'row')}"
         tell(f"{count} and their reports' texts, by {len(RULES)} rules")
     if problems:
         raise UserError("\n".join(problems))

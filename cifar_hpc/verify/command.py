@@ -11,7 +11,7 @@ from typing import Any
 from cifar_hpc.collection.folder import Collection, chosen
 from cifar_hpc.collection.metrics import WORDS
 from cifar_hpc.errors import UserError, did_you_mean
-from cifar_hpc.output import printable, tell, write_file, write_json_output
+from cifar_hpc.output import counted, printable, tell, write_file, write_json_output
 from cifar_hpc.records.record import Record, find_record_files, read_record
 from cifar_hpc.verify import reader, recompute, replay
 from cifar_hpc.verify.judge import EpochChoice, RowVerdict, exit_status, judge_row
@@ -154,7 +154,7 @@ def _recipes(records: Iterable[Record]) -> list[str]:
             accuracies.setdefault(record.name, []).append(100 * record.selection.last.test_accuracy)
     return [
         f"{name}: a recipe, of which no report prints a number; on the test set {sum(found) / len(found):.2f} % "
-        f"(mean of {len(found)} record{'s' * (len(found) > 1)})"
+        f"(mean of {counted(len(found), 'record')})"
         for name, found in accuracies.items()
     ]
 
@@ -213,7 +213,7 @@ def explain(judgement: Judgement) -> str:
         return f"{judgement.verdict} ({judgement.reason})"
     if judgement.verdict == "inconclusive":
         more = judgement.more_seeds
-        needed = f"more than {MOST_SEEDS} seeds" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
+        needed = f"more than {MOST_SEEDS} seeds" if more is None else counted(more, "more seed")
         return f"inconclusive ({needed})"
     if judgement.prediction and judgement.verdict != "reproduced":
         low, high = judgement.prediction

@@ -212,9 +212,7 @@ def _values(row: Row, candidate: Candidate, log: Sequence[CurvePoint], found: Fo
                 continue
             key, factor = RECORDED[quantity], 100 if quantity.endswith("_percent") else 1
             got = by_seed(records, partial(at_epoch, epoch=point.epoch, key=key))
-            got += [
-                float(curve[point.epoch][key]) for curve in others if curve.get(point.epoch, {}).get(key) is not None
-            ]
+            got += [float(v) for curve in others if (v := curve.get(point.epoch, {}).get(key)) is not None]
             if got:
                 held[quantity, point.epoch] = [factor * value for value in got]
     return held

@@ -18,7 +18,7 @@ from cifar_hpc.collection.folder import chosen
 from cifar_hpc.collection.metrics import CURVE, RECORDED
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
-from cifar_hpc.output import tell, write_json_output
+from cifar_hpc.output import counted, tell, write_json_output
 from cifar_hpc.records.record import Record, as_json
 from cifar_hpc.verify.verdicts import student_quantile
 
@@ -246,7 +246,7 @@ _TOLD = {
 
 def told(replay: Replay, answer: str, allowed: Mapping[str, float]) -> str:
     """Formats the replay for a terminal of 80 columns."""
-    lines = [f"{replay.record} (seed {replay.seed}, {replay.epochs} epoch{'s' * (replay.epochs > 1)} trained again):"]
+    lines = [f"{replay.record} (seed {replay.seed}, {counted(replay.epochs, 'epoch')} trained again):"]
     lines.append(f"  {'epoch':>5} {'':<15}{'recorded':>10}{'replayed':>10}{'off by':>10}{'allowed':>10}")
     for d in replay.differences:
         accuracy = "accuracy" in d.metric

@@ -258,12 +258,8 @@ def _questions(row: Row, averages: Averages, runs: int | None) -> list[Question]
 def impossible(row: Row, read: Reading) -> bool:
     """Checks whether no matrix, and no mean over the row's runs, prints so under any average that the row allows."""
     asked = [one for averages in read.averages for one in _questions(row, averages, read.runs)]
-    return bool(asked) and all(_refuted(one) for one in asked)
-
-
-def _refuted(asked: Question) -> bool:
     # Of a small set more than the hull may refute.
-    return decide(asked, asked.images <= SMALL_SET).kind == "impossible"
+    return bool(asked) and all(decide(one, one.images <= SMALL_SET).kind == "impossible" for one in asked)
 
 
 def one_confusion_matrix(row: Row) -> Iterator[Broken]:

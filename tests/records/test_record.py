@@ -70,7 +70,7 @@ def test_bad_records_are_refused(tmp_path: Path, key: str, value: Any, told: str
         ("{", "no valid JSON"),
         ("[1]", "schema 1"),
         ("", "no valid JSON"),
-        ('{"schema": 1, "seed": 1, "seed": 2}', "the key "seed" stands twice in it"),
+        ('{"schema": 1, "seed": 1, "seed": 2}', 'the key "seed" stands twice in it'),
     ],
 )
 def test_what_is_no_record_is_refused(tmp_path: Path, text: str, told: str) -> None:

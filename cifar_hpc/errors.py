@@ -86,6 +86,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {folded[near[0]]}?" if near else ""
 
 
+def is_deepspeed(strategy: object) -> bool:
+    """Checks whether a Trainer's strategy, by its name, its mapping or itself, is DeepSpeed's."""
+    return "deepspeed" in str(strategy).lower()
+
+
 def check_deepspeed(wanted_by: str) -> None:
     """Stops what needs DeepSpeed where it is not installed.
 

@@ -112,6 +112,9 @@ def keep(folder: Path, row: str, seed: int) -> Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     made = content(row, seed=seed, epochs=config["trainer"]["max_epochs"])
     made["model"]["class_path"] = config["model"]["class_path"]
+    made["model"]["trainable_parameters"] = config["reproduction"].get("trainable_parameters", 122_570)
+    for point in made["curve"]:
+        point["learning_rate"] = config["model"]["init_args"]["optimizer"]["init_args"]["lr"]
     if made["selection"]["best_test"]["epoch"] == made["epochs"]["done"]:
         made["selection"]["best_test"]["epoch"] = 1
     arrays = answers(seed)

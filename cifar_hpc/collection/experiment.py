@@ -24,6 +24,29 @@ _ENGINE_CALLBACKS = {
 }
 """Callbacks that look on. All others may train another way: accumulate, average, freeze, prune, or stop."""
 
+_STRATEGIES = "lightning.pytorch.strategies."
+_ENGINE_STRATEGY_KEYS = {
+    # where its processes run and how they find each other
+    *("accelerator", "parallel_devices", "cluster_environment", "process_group_backend", "timeout", "start_method"),
+    *("checkpoint_io", "device_mesh"),
+    # DDP: how gradients travel
+    *("bucket_cap_mb", "find_unused_parameters", "gradient_as_bucket_view", "static_graph"),
+    # DeepSpeed and FSDP: what lies where, and what is computed again
+    *("zero_optimization", "stage", "remote_device", "offload_optimizer", "offload_parameters", "nvme_path"),
+    *("offload_params_device", "offload_optimizer_device", "params_buffer_count", "params_buffer_size", "max_in_cpu"),
+    *("optimizer_buffer_count", "block_size", "queue_depth", "single_submit", "overlap_events", "thread_count"),
+    *("pin_memory", "sub_group_size", "contiguous_gradients", "overlap_comm", "allgather_partitions", "reduce_scatter"),
+    *("allgather_bucket_size", "reduce_bucket_size", "partition_activations", "cpu_checkpointing"),
+    *("contiguous_memory_optimization", "synchronize_checkpoint_boundary", "load_full_weights"),
+    *("exclude_frozen_parameters", "cpu_offload", "auto_wrap_policy", "activation_checkpointing"),
+    *("activation_checkpointing_policy", "sharding_strategy", "state_dict_type", "zero_allow_untested_optimizer"),
+    # how float16 is kept from vanishing, and what is told
+    *("mixed_precision", "loss_scale", "initial_scale_power", "loss_scale_window", "hysteresis", "min_loss_scale"),
+    *("logging_batch_size_per_gpu", "logging_level"),
+}
+"""Arguments of Lightning's strategies that change no result; hooks that change gradients, and DeepSpeed's own
+configuration, with its optimiser and clipping, are the experiment."""
+
 _ENGINE_DATA_KEYS = {"root", "num_workers", "eval_batch_size", "pipeline", "source"}
 """Arguments of the DataModule that change no result."""
 
@@ -40,15 +63,19 @@ _MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
 def experiment(config: dict[str, Any]) -> dict[str, Any]:
     """Picks the settings that make the experiment, flat, without those that say where and how fast it runs."""
     settings = flat({key: value for key, value in config.items() if key != "seed_everything"})
-    found = {key: value for key, value in settings.items() if not _is_engine(key)}
+    found = {key: value for key, value in settings.items() if not _is_engine(key, value)}
     callbacks = found.pop("trainer.callbacks", None)
     acting = [callback for callback in callbacks or () if _class_path(callback) not in _ENGINE_CALLBACKS]
     return found | ({"trainer.callbacks": acting} if acting else {})
 
 
-def _is_engine(key: str) -> bool:
-    """Checks whether a key, with dots, says only where and how fast a run happens."""
+def _is_engine(key: str, value: Any) -> bool:
+    """Checks whether a setting, its key with dots, says only where and how fast a run happens."""
     group, *rest = key.split(".")
+    if group == "trainer" and rest[:2] == ["strategy", "class_path"]:
+        return str(value).startswith(_STRATEGIES)
+    if group == "trainer" and rest[:1] == ["strategy"] and len(rest) > 2:
+        return value is None or rest[2] in _ENGINE_STRATEGY_KEYS
     if group == "trainer":
         return bool(rest) and rest[0] in _ENGINE_TRAINER_KEYS
     if group == "data":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cifar_hpc.collection.experiment import differences, experiment, resumed_changes
 from cifar_hpc.collection.source import read_yaml
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, is_deepspeed
 from cifar_hpc.fit.configuration import CIFARCLI, config_text, count_processes
 from cifar_hpc.fit.request import parse_files
 from cifar_hpc.hpc.siblings import Siblings
@@ -83,8 +83,7 @@ def _check_same_experiment(cli: CIFARCLI, folder: Path) -> None:
 def _check_same_engine(cli: CIFARCLI, checkpoint: Path) -> None:
     """Refuses a checkpoint of another engine: DeepSpeed's are folders with a part for each process, others files."""
     parts = checkpoints.deepspeed_parts(checkpoint)
-    deepspeed = "deepspeed" in str(cli.plain_config["trainer"]["strategy"])
-    if deepspeed != (parts > 0):
+    if is_deepspeed(cli.plain_config["trainer"]["strategy"]) != (parts > 0):
         raise UserError(
             f"{checkpoint} is {'' if parts else 'not '}DeepSpeed's, but trainer.strategy is "
             f"{cli.plain_config['trainer']['strategy']}; a run is resumed with the engine that it was started with"

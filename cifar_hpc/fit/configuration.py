@@ -18,7 +18,7 @@ from cifar_hpc.collection.folder import COLLECTION_HELP, chosen
 from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
-from cifar_hpc.errors import UserError
+from cifar_hpc.errors import UserError, is_deepspeed
 from cifar_hpc.fit.first_screen import COMMANDS, part_of_help, sentence
 from cifar_hpc.fit.limits import is_smoke
 from cifar_hpc.fit.loggers import run_loggers
@@ -210,4 +210,4 @@ def make_trainer(
 def _can_draw_graph(settings: dict[str, Any]) -> bool:
     """Checks whether drawing works, on fp32 images in one process: ZeRO needs them all, `bf16-true` other images."""
     draws = (None, 32, "32", "32-true", "16-mixed", "bf16-mixed")
-    return settings["precision"] in draws and "deepspeed" not in str(settings["strategy"])
+    return settings["precision"] in draws and not is_deepspeed(settings["strategy"])

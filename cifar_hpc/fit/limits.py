@@ -14,6 +14,7 @@ MANY = 64
 """Threads, or worker processes, that any machine may be asked for; more only where it has a quarter as many cores."""
 
 _SHARES = ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches")
+_FINDERS = r"\b(LearningRateFinder|BatchSizeFinder)\b"
 _WHOLE = "a whole number of at least 1"
 _SHARE = "a share of the batches up to 1.0, or a number of them of at least 2"
 
@@ -54,7 +55,7 @@ def check_limits(command: str, config: Mapping[str, Any], cores: int, place: Cal
     for key, allowed, right in _limits(command, config["trainer"], config["data"], cores):
         if not allowed:
             group, _, name = key.partition(".")
-            value = "null" if config[group][name] is None else config[group][name]
+            value = "null" if config[group][name] is None else shortened(str(config[group][name]), 100)
             raise UserError(f"{place(key)}: {key} is {value}; it must be {right}")
 
 
@@ -101,6 +102,16 @@ def _limits(command: str, trainer: Any, data: Any, cores: int) -> list[tuple[str
             for key in _SHARES
         ),
         ("trainer.val_check_interval", trainer["val_check_interval"] != 0, _SHARE),
+        (
+            "trainer.strategy",  # text that looks like a mapping is one that no class takes
+            not (isinstance(trainer["strategy"], str) and trainer["strategy"].lstrip().startswith("{")),
+            "a name such as ddp, or a mapping of class_path and of init_args that the class has",
+        ),
+        (
+            "trainer.callbacks",
+            not re.search(_FINDERS, json.dumps(trainer["callbacks"], default=str)),
+            "without LearningRateFinder and BatchSizeFinder, whose choice no record tells; set the rate or size itself",
+        ),
         ("trainer.threads", (trainer["threads"] or 0) <= most, few),
         ("data.num_workers", data["num_workers"] <= most, few),
     ]

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cifar_hpc.collection.experiment import differences, experiment
 from cifar_hpc.collection.folder import chosen, configuration_file
 from cifar_hpc.collection.messages import COMMAND_LINE, explain_parser_error, place_of
 from cifar_hpc.collection.source import read_yaml, refuse_repeated_keys
-from cifar_hpc.errors import UserError, check_deepspeed, one_line
+from cifar_hpc.errors import UserError, check_deepspeed, is_deepspeed, one_line
 from cifar_hpc.fit.limits import check_groups, check_limits
 from cifar_hpc.fit.trainer import runs_on_cpu
 from cifar_hpc.hpc.launch import Launch, check_trainer
@@ -206,7 +207,10 @@ def parse_files(parser: LightningArgumentParser, files: list[Path], required: bo
 
 def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Path]) -> Namespace:
     try:
-        return parser.parse_args(arguments)
+        config = parser.parse_args(arguments)
+        for key, value in config.items():
+            config[key] = _without_enumerations(value)
+        return config
     except ArgumentError as error:
         known = {action.dest for action in getattr(parser, "_actions", ())}
         raise UserError(explain_parser_error(str(error), files, arguments, known)) from error
@@ -215,6 +219,18 @@ def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Pa
     except Exception as error:  # what is of no type that it foresees, the parser stumbles over
         where = " or ".join(map(str, files)) or COMMAND_LINE
         raise UserError(f"{where}: the configuration is not understood ({one_line(error)})") from error
+
+
+def _without_enumerations(value: Any) -> Any:
+    """Replaces members of enumerations that are texts, such as a Timer's default, which YAML could not write."""
+    if isinstance(value, Namespace):
+        for key, inner in value.items():
+            value[key] = _without_enumerations(inner)
+    elif isinstance(value, dict):
+        return {key: _without_enumerations(inner) for key, inner in value.items()}
+    elif isinstance(value, list):
+        return [_without_enumerations(inner) for inner in value]
+    return value.value if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 def instantiate(parser: LightningArgumentParser, request: Request) -> Namespace:
@@ -285,9 +301,9 @@ def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]
 
 def _check_hardware(config: dict[str, Any], contents: dict[Path, dict[str, Any]]) -> None:
     """Stops a run whose accelerator or engine is not there before anything is made."""
-    accelerator, strategy = config["trainer"]["accelerator"], str(config["trainer"]["strategy"])
-    if "deepspeed" in strategy:
-        check_deepspeed(f"trainer.strategy: {strategy}")
+    accelerator = config["trainer"]["accelerator"]
+    if is_deepspeed(config["trainer"]["strategy"]):
+        check_deepspeed(f"trainer.strategy: {_brief(config['trainer']['strategy'])}")
     if accelerator not in ("gpu", "cuda") or torch.cuda.is_available():
         return
     if accelerator == "gpu" and torch.backends.mps.is_available():

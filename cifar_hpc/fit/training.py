@@ -245,8 +245,9 @@ def _program(name: str) -> str:
 
 
 def _in_thread(failed: threading.ExceptHookArgs) -> None:
-    """Keeps silent of a full disk, on which TensorBoard's writer stumbles: the next call to it raises the same."""
-    if not (isinstance(failed.exc_value, OSError) and machine_refuses(failed.exc_value)):
+    """Keeps silent of a full disk or a lost folder, on which TensorBoard's writer stumbles: so does the run itself."""
+    lost = isinstance(failed.exc_value, FileNotFoundError)
+    if not (lost or (isinstance(failed.exc_value, OSError) and machine_refuses(failed.exc_value))):
         threading.__excepthook__(failed)
 
 

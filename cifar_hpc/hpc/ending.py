@@ -109,6 +109,12 @@ def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
         raise EndedEarly(f"stopped by {stopped.signal.name} {how_to_go_on(trainer, run_dir, again)}", status) from None
     except (OSError, UserError) as error:
         refused = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(refused, FileNotFoundError) and not run_dir.is_dir():
+            raise EndedEarly(
+                f"{run_dir} was moved or removed while its run was at work; where it is now, --run_dir with --resume "
+                "goes on with it",
+                2,
+            ) from error
         if not isinstance(refused, OSError) or not machine_refuses(refused):
             raise
         told = str(error) if isinstance(error, UserError) else f"{error.filename or run_dir}: {error.strerror}"

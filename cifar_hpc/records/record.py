@@ -410,13 +410,22 @@ def _read_json(path: Path) -> Any:
             raise UserError(f"{path} is no file")
         if (size := path.stat().st_size) > _MOST_BYTES:
             raise UserError(f"{path} has {size:,} bytes, which no record has")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_mapping)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except RecursionError:
         raise UserError(f"{path} is no record: it is nested deeper than any is") from None
     except ValueError as error:
         raise UserError(f"{path} is no valid JSON: {error}") from error
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes a mapping of keys that each stand once: of two, one reader takes the first and another the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"the key {shown(twice)} stands twice in it")
+    return content
 
 
 def _contradiction(record: Record) -> str:

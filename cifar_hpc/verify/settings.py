@@ -3,6 +3,7 @@
 What differs from the row, how many epochs the row plans and whether the run is the whole row all follow from the two.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,40 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
     yield Check("dataset.name", record.dataset.name, run["data"]["dataset"], CONFIG)
     if row is not None:
         yield from _check_changes(record, row, run)
+        size = row.reproduction.trainable_parameters
+        if size is not None and not any(key.startswith(("model.", "data.dataset")) for key in record.changed_from_row):
+            yield Check("model.trainable_parameters", record.model.trainable_parameters, size, row.path.name)
+    for point, rate in zip(record.curve, _rates(run, len(record.curve)), strict=False):
+        # Each step multiplies it once more in float64.
+        if point.learning_rate is None or not math.isclose(point.learning_rate, rate, rel_tol=1e-9):
+            yield Check(f"curve.{point.epoch - 1}.learning_rate", point.learning_rate, rate, FILE_NAME)
     printed = [point.epoch for point in row.reproduction.reported.curve] if row is not None else []
     follows = tier(_sees_all(record, run), record.epochs.done, record.epochs.planned, printed)
     # The report's curve, which makes a prefix of a short run, may have been copied out after the run.
     if (record.tier, follows) != ("smoke", "prefix"):
         yield Check("tier", record.tier, follows, f"{CONFIG} and the {record.epochs.done} epochs that are done")
+
+
+def _rates(run: dict[str, Any], epochs: int) -> list[float]:
+    """Computes the learning rate of each epoch; nothing where it does not follow from the configuration alone."""
+    settings = run["model"].get("init_args") or {}
+    schedule = settings.get("scheduler") or {"class_path": None}
+    rate = ((settings.get("optimizer") or {}).get("init_args") or {}).get("lr")
+    if "scheduler" not in settings or not isinstance(rate, float) or "trainer.callbacks" in experiment(run):
+        return []
+    arguments = schedule.get("init_args") or {}
+    match schedule["class_path"]:
+        case None:
+            steps = [0] * epochs
+        case "torch.optim.lr_scheduler.MultiStepLR":
+            steps = [sum(milestone <= epoch for milestone in arguments["milestones"]) for epoch in range(epochs)]
+        case "torch.optim.lr_scheduler.StepLR":
+            steps = [epoch // arguments["step_size"] for epoch in range(epochs)]
+        case "torch.optim.lr_scheduler.ExponentialLR":
+            steps = list(range(epochs))
+        case _:
+            return []
+    return [rate * arguments.get("gamma", 1.0) ** step for step in steps]
 
 
 def _check_epochs(record: Record, row: dict[str, Any], run: dict[str, Any]) -> Iterator[Check]:

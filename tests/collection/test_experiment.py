@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Trainer as LightningTrainer
-from lightning.pytorch import callbacks
+from lightning.pytorch import callbacks, strategies
 
 from cifar_hpc.collection import experiment
 from cifar_hpc.collection.experiment import differences, resumed_changes
@@ -19,8 +19,36 @@ def test_every_flag_is_the_experiment_but_those_that_are_shown_not_to_be() -> No
     assert engine <= FLAGS, "name no flag that Lightning has not"
     for flag in [*FLAGS - engine - {"callbacks"}, "a_flag_of_next_year"]:
         assert experiment.experiment({"trainer": {flag: 1}}) == {f"trainer.{flag}": 1}
-    for flag in engine:
+    for flag in engine - {"strategy"}:
         assert experiment.experiment({"trainer": {flag: {"class_path": "x", "init_args": {"y": 1}}}}) == {}
+
+
+STRATEGIES = {
+    name: inspect.signature(getattr(strategies, name)).parameters
+    for name in strategies.__all__
+    if name.endswith("Strategy")
+    and name not in ("Strategy", "ParallelStrategy", "XLAStrategy", "SingleDeviceXLAStrategy")
+}
+ACT = {"ddp_comm_state", "ddp_comm_hook", "ddp_comm_wrapper", "model_averaging_period", "precision_plugin", "config"}
+"""Arguments of Lightning's strategies by which gradients, weights or optimisers become others."""
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_a_strategy_is_no_experiment_but_for_what_acts_on_gradients(name: str) -> None:
+    path = f"lightning.pytorch.strategies.{name}"
+    taken = {**dict.fromkeys(STRATEGIES[name], 1), "an_argument_of_next_year": 1, "ddp_comm_hook": None}
+    found = experiment.experiment({"trainer": {"strategy": {"class_path": path, "init_args": taken}}})
+    known = {key.rpartition(".")[2] for key in found}
+    assert known & ACT == STRATEGIES[name].keys() & (ACT - {"ddp_comm_hook"})
+    assert "an_argument_of_next_year" in known
+    assert "trainer.strategy.class_path" not in found
+    usual = {"process_group_backend", "timeout", "stage", "offload_optimizer", "cpu_offload", "sharding_strategy"}
+    assert not known & usual
+
+
+def test_somebody_elses_strategy_is_the_experiment() -> None:
+    assert experiment.experiment({"trainer": {"strategy": {"class_path": "mine.DDPStrategy"}}})
+    assert not experiment.experiment({"trainer": {"strategy": "ddp"}})
 
 
 @pytest.mark.parametrize("group", ["a_group", "optimizer", "data", "model"])

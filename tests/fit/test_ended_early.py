@@ -1,5 +1,8 @@
 """Runs that something ended before their last epoch: recorded as what they are, resumed to the bits of a whole one."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +117,24 @@ def test_a_run_that_something_could_have_ended_and_did_not_is_complete(command: 
     assert done.status == 0, done.err
     assert record(Path("run"))["status"] == "complete"
     assert "ended" not in record(Path("run"))
+
+
+def test_a_directory_that_is_moved_away_ends_its_run_in_one_sentence(tmp_path: Path) -> None:
+    folder, moved = tmp_path / "run", tmp_path / "moved"
+    started = [sys.executable, "-m", "cifar_hpc", "fit", *SEQUENTIAL, "--trainer.max_epochs=500", "--run_dir", folder]
+    with subprocess.Popen(list(map(str, started)), stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        while not (folder / "checkpoints" / "epoch0001.ckpt").exists() and process.poll() is None:
+            time.sleep(0.05)
+        folder.rename(moved)
+        lines = process.stderr.read().splitlines()
+    assert process.returncode == 2
+    assert f"{folder} was moved or removed while its run was at work" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_a_timer_ends_a_run_as_a_limit_does(command: Command) -> None:
+    timer = '[{"class_path": "Timer", "init_args": {"duration": "00:00:00:00", "interval": "epoch"}}]'
+    done = command("fit", *SEQUENTIAL, "--run_dir", "run", f"--trainer.callbacks={timer}", "--trainer.max_epochs=9")
+    assert done.status == 0, done.err
+    assert record(Path("run"))["status"] == "partial"

@@ -439,6 +439,9 @@ FLAGS = {
     "--model=nonsense": "The command line: model is nonsense; it must be a mapping of class_path",
     "--model.init_args.optimizer=nonsense": "model.init_args.optimizer is nonsense; it must be a mapping of class_path",
     "--model.init_args.optimizer.class_path=torch.optim.No": "The command line: model.init_args.optimizer names",
+    "--trainer.callbacks=LearningRateFinder": "it must be without LearningRateFinder",
+    '--trainer.callbacks=[{"class_path": "ModelCheckpoint"}, {"class_path": "BatchSizeFinder"}]': "no record tells",
+    '--trainer.strategy={"class_path": "DDPStrategy", "init_args": {"no_such": 1}}': "init_args that the class has",
     "--run_dir": "The command line: --run_dir: expected one argument",
     "reproductions/ghugre_sequential.yaml": "is not known; a row is named with -c before it",
 }

@@ -107,6 +107,11 @@ OPTIMIZER = "model.init_args.optimizer"
         (in_record("curve.3.train_seconds", 0.5), "time.train_seconds is"),
         (in_record("time.images_per_second", 1e6), "time.images_per_second is 1000000"),
         (in_record("time.first_epoch_seconds", 1), "time.first_epoch_seconds is 1"),
+        (in_record("curve.3.learning_rate", 0.01), "curve.3.learning_rate is 0.01, but from config.yaml follows 0.001"),
+        (
+            in_record("model.trainable_parameters", 9),
+            "model.trainable_parameters is 9, but from ghugre_sequential.yaml",
+        ),
     ],
 )
 def test_forgeries_are_refused(command: Command, tmp_path: Path, forge: Forge, told: str) -> None:

@@ -19,7 +19,7 @@ from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError, is_deepspeed
-from cifar_hpc.fit.first_screen import COMMANDS, part_of_help, sentence
+from cifar_hpc.fit.first_screen import COMMANDS, part_of_help, what_it_does
 from cifar_hpc.fit.limits import is_smoke
 from cifar_hpc.fit.loggers import run_loggers
 from cifar_hpc.fit.progress import EpochBar, EpochLines
@@ -86,7 +86,7 @@ class CIFARCLI(LightningCLI):
             auto_configure_optimizers=False,
             parser_kwargs={
                 "prog": f"python -m cifar_hpc {command}",
-                "description": sentence(command),
+                "description": what_it_does(command),
                 "exit_on_error": False,
                 "allow_abbrev": False,
             },

@@ -68,7 +68,7 @@ def flags(command: str) -> list[tuple[tuple[str, ...], str]]:
     return found
 
 
-def sentence(command: str) -> str:
+def what_it_does(command: str) -> str:
     """Writes what a command does as a sentence."""
     return f"{COMMANDS[command].capitalize()}."
 
@@ -89,7 +89,7 @@ def first_screen(command: str) -> str:
         ("--KEY VALUE", "any key of the row's file, as --model.init_args.optimizer.init_args.lr 0.01"),
         ("--help=PART", f"every key of {', '.join(PARTS[:-1])}, or all: Lightning's flags are under trainer"),
     ]
-    lines = [f"usage: python -m cifar_hpc {command} -c ROW [-c OVERLAY] [--KEY VALUE]", "", sentence(command), ""]
+    lines = [f"usage: python -m cifar_hpc {command} -c ROW [-c OVERLAY] [--KEY VALUE]", "", what_it_does(command), ""]
     lines += _columns(options)
     lines += ["", "for example:", *(f"  python -m cifar_hpc {command} {example}" for example in _EXAMPLES[command])]
     return "\n".join(lines)

@@ -61,7 +61,7 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
     for point, rate in zip(record.curve, _rates(run, len(record.curve)), strict=False):
         # Each step multiplies it once more in float64.
         if point.learning_rate is None or not math.isclose(point.learning_rate, rate, rel_tol=1e-9):
-            yield Check(f"curve.{point.epoch - 1}.learning_rate", point.learning_rate, rate, FILE_NAME)
+            yield Check(f"curve.{point.epoch - 1}.learning_rate", point.learning_rate, rate, CONFIG)
     printed = [point.epoch for point in row.reproduction.reported.curve] if row is not None else []
     follows = tier(_sees_all(record, run), record.epochs.done, record.epochs.planned, printed)
     # The report's curve, which makes a prefix of a short run, may have been copied out after the run.

@@ -29,7 +29,7 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """Equal, or numbers that differ by no more than they may."""
+        """Whether both are equal, or numbers that differ by no more than they may."""
         if isinstance(self.recorded, float) and isinstance(self.recomputed, float):
             return abs(self.recorded - self.recomputed) <= self.tolerance + 1e-9
         return bool(self.recorded == self.recomputed)
@@ -41,7 +41,7 @@ class Check:
 
 
 def _short(value: Any) -> str:
-    """Digests by their first digits, other values as they are."""
+    """Shows digests by their first digits, other values as they are."""
     if isinstance(value, str):
         return f"{value[:12]}…" if len(value) == 64 else value[:80]
     return f"{value:.6f}".rstrip("0") if isinstance(value, float) else shown(value)

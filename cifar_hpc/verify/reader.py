@@ -31,11 +31,11 @@ class Found:
     collection: Collection
 
     def of(self, name: str) -> list[Record]:
-        """The records of a row or recipe itself."""
+        """Picks the records of a row or recipe itself."""
         return [record for record in self.records if record.name == name]
 
     def evidence(self, row: Row) -> list[Record]:
-        """The records that tell of a row: its own, and those of rows that are one experiment with it, as its own."""
+        """Picks the records that tell of a row: its own, and those of rows that are one experiment with it."""
         name = row.reproduction.name
         relatives = {relative.reproduction.name for relative in self.collection.relatives(row)} - {name}
         shared = (as_evidence(record, row) for relative in sorted(relatives) for record in self.of(relative))
@@ -51,13 +51,13 @@ def read_all(committed_only: bool = False) -> Found:
 
 
 def all_files(committed_only: bool = False) -> list[Path]:
-    """The files that `read_all` reads."""
+    """Lists the files that `read_all` reads."""
     collection = chosen()
     return [file for file in find_record_files(committed_only=committed_only) if not _is_foreign(file, collection)]
 
 
 def _is_foreign(file: Path, collection: Collection) -> bool:
-    """Whether a record lies outside a collection's folder, and its run's configuration names no report of it."""
+    """Checks whether a record lies outside a collection's folder, and its run's configuration names no report of it."""
     config = file.with_name("config.yaml")
     if file.is_relative_to(collection.folder) or file.parent.parent.name in collection.rows or not config.is_file():
         return False
@@ -95,7 +95,7 @@ def read(files: Iterable[Path]) -> Found:
 
 
 def copies(files: Iterable[Path]) -> list[str]:
-    """Finds sound records that are copies of others among these; a sentence on each."""
+    """Finds sound records that are copies of others among these; returns a sentence on each."""
     originals = Originals(chosen())
     problems: list[str] = []
     for file in files:
@@ -109,7 +109,7 @@ def copies(files: Iterable[Path]) -> list[str]:
 
 
 def as_evidence(record: Record, row: Row) -> Record | None:
-    """A relative's record as one of this row, which says whose it is; None where it does not reach the row's number.
+    """Takes a relative's record for one of this row and notes whose it is; None if it stops before the row's number.
 
     Taken is the run's last epoch where the row trains as many, else the epoch on the way that was kept with its
     predictions.

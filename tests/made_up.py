@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from cifar_hpc.collection.defaults import resolve
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.collection.typed import build
 from cifar_hpc.records.predictions import Answers
 from cifar_hpc.records.record import Record, Result, as_json
 from cifar_hpc.verify.recompute import metrics
+from cifar_hpc.verify.settings import learning_rates
 from tests.conftest import REPRODUCTIONS, ROOT, change
 
 KEPT = ROOT / "results" / "ghugre_sequential" / "seed1"
@@ -113,8 +115,8 @@ def keep(folder: Path, row: str, seed: int) -> Path:
     made = content(row, seed=seed, epochs=config["trainer"]["max_epochs"])
     made["model"]["class_path"] = config["model"]["class_path"]
     made["model"]["trainable_parameters"] = config["reproduction"].get("trainable_parameters", 122_570)
-    for point in made["curve"]:
-        point["learning_rate"] = config["model"]["init_args"]["optimizer"]["init_args"]["lr"]
+    for point, rate in zip(made["curve"], learning_rates(resolve(config), len(made["curve"])), strict=True):
+        point["learning_rate"] = rate
     if made["selection"]["best_test"]["epoch"] == made["epochs"]["done"]:
         made["selection"]["best_test"]["epoch"] = 1
     arrays = answers(seed)

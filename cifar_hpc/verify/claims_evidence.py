@@ -45,7 +45,8 @@ def evidence(claim: Claim, records: Records, base: Row | None = None) -> Evidenc
         found = [r for r in records.get(name, ()) if base is None or _is_of(r, base)]
         fit[name] = [record for record in found if not unfit(claim, record)]
         if found and not fit[name]:
-            return Evidence({}, f"{found[0].path} {unfit(claim, found[0])}")
+            nearest = min(found, key=lambda record: bool(record.changed))
+            return Evidence({}, f"{nearest.path} {unfit(claim, nearest)}")
     if absent := [name for name, found in fit.items() if not found]:
         return Evidence({}, f"nothing is measured yet for {', '.join(absent)}", missing=True)
     return _on_one_machine(claim, fit) if claim.is_time else Evidence(fit)

@@ -58,7 +58,7 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
         size = row.reproduction.trainable_parameters
         if size is not None and not any(key.startswith(("model.", "data.dataset")) for key in record.changed_from_row):
             yield Check("model.trainable_parameters", record.model.trainable_parameters, size, row.path.name)
-    for point, rate in zip(record.curve, _rates(run, len(record.curve)), strict=False):
+    for point, rate in zip(record.curve, learning_rates(run, len(record.curve)), strict=False):
         # Each step multiplies it once more in float64.
         if point.learning_rate is None or not math.isclose(point.learning_rate, rate, rel_tol=1e-9):
             yield Check(f"curve.{point.epoch - 1}.learning_rate", point.learning_rate, rate, CONFIG)
@@ -69,7 +69,7 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
         yield Check("tier", record.tier, follows, f"{CONFIG} and the {record.epochs.done} epochs that are done")
 
 
-def _rates(run: dict[str, Any], epochs: int) -> list[float]:
+def learning_rates(run: dict[str, Any], epochs: int) -> list[float]:
     """Computes the learning rate of each epoch; nothing where it does not follow from the configuration alone."""
     settings = run["model"].get("init_args") or {}
     schedule = settings.get("scheduler") or {"class_path": None}

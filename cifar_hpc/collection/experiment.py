@@ -28,7 +28,7 @@ _STRATEGIES = "lightning.pytorch.strategies."
 _ENGINE_STRATEGY_KEYS = {
     # where its processes run and how they find each other
     *("accelerator", "parallel_devices", "cluster_environment", "process_group_backend", "timeout", "start_method"),
-    *("checkpoint_io", "device_mesh"),
+    *("checkpoint_io", "device_mesh", "device"),
     # DDP: how gradients travel
     *("bucket_cap_mb", "find_unused_parameters", "gradient_as_bucket_view", "static_graph"),
     # DeepSpeed and FSDP: what lies where, and what is computed again

@@ -9,6 +9,7 @@ import bz2
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
 import time
 import zipfile
@@ -21,7 +22,7 @@ LARGEST_UNPACKED = 512 << 20
 """Bytes; the largest official archive unpacks to 185 million, 60,000 uncompressed images to as many."""
 MOST_MEMBERS = 200_000
 """60,000 images, their folders, and for each what macOS adds."""
-_LONGEST_NAME = 1024  # characters; folders in folders are made one in the other
+_LONGEST_NAME, _DEEPEST = 1024, 16  # characters, and folders in folders
 _LARGEST_DIRECTORY = 32 << 20  # of a zip file: 160 bytes a member
 _LARGEST_HEADER = 64 << 10  # of a tar file's member: long names, attributes
 _MOST_PACKING = 1.1  # bytes of a packed file for one of what is packed, of which no packing makes much more
@@ -66,7 +67,11 @@ def _unpack_zip(path: Path, target: Path) -> None:
         _check(path, len(members), sum(member.file_size for member in members), *(m.filename for m in members))
         if any(member.flag_bits & 1 for member in members):
             raise UserError(f"{path} is encrypted; give an archive that is not")
-        zipped.extractall(target)
+        for member in members:
+            place = _place(path, member.filename, target, member.is_dir())
+            if not member.is_dir():
+                with zipped.open(member) as source, place.open("wb") as file:
+                    shutil.copyfileobj(source, file)
 
 
 def _unpack_tar(path: Path, target: Path) -> None:
@@ -104,7 +109,10 @@ def _unpack_tar(path: Path, target: Path) -> None:
             if source.seconds > _HEADER_SECONDS:
                 raise UserError(f"{path} has headers that take far longer to read than CIFAR's")
             source.allowed = member.size + _LARGEST_HEADER
-            tarred.extract(member, target, filter="data")
+            place = _place(path, member.name, target, member.isdir())
+            if (content := tarred.extractfile(member)) is not None:
+                with place.open("wb") as file:
+                    shutil.copyfileobj(content, file)
 
 
 class _Packed(io.RawIOBase):
@@ -158,10 +166,28 @@ class _Bounded:
         return self.file.tell()
 
 
+def _place(path: Path, name: str, target: Path, is_folder: bool) -> Path:
+    """Makes the folders that a member lies in; tarfile and zipfile do it too, and look up each of them every time.
+
+    Raises:
+        UserError: if the member would lie elsewhere.
+    """
+    parts = name.rstrip("/").split("/")
+    if name.startswith("/") or ".." in parts or "\\" in name:
+        raise UserError(f"{path} holds {name[:200]}, which would lie outside of the folder that it is unpacked to")
+    place = target.joinpath(*parts)
+    folder = place if is_folder else place.parent
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+    return place
+
+
 def _check(path: Path, members: int, size: int, *names: str) -> None:
     if size > LARGEST_UNPACKED:
         raise UserError(f"{path} would unpack to {size >> 20} MiB, far more than CIFAR; it is left alone")
     if members > MOST_MEMBERS:
         raise UserError(f"{path} holds more than {MOST_MEMBERS:,} files, far more than CIFAR; it is left alone")
-    if long := next((name for name in names if len(name) > _LONGEST_NAME), None):
-        raise UserError(f"{path} holds a file whose name has {len(long):,} characters, far more than CIFAR's")
+    if long := next((name for name in names if len(name) > _LONGEST_NAME or name.count("/") > _DEEPEST), None):
+        raise UserError(
+            f"{path} holds a name of {len(long):,} characters and {long.count('/')} folders, unlike CIFAR's"
+        )

@@ -16,7 +16,7 @@ from cifar_hpc.output import tell, write_file
 from cifar_hpc.records import checkpoints, run_directory
 
 _RUN_DIR_VARIABLE = "CIFAR_HPC_RUN_DIR"
-"""Tells the processes that Lightning starts for other devices where the first one's run lives."""
+"""Tells the processes that Lightning starts for other devices which process started them, and where its run lives."""
 
 
 @contextmanager
@@ -26,8 +26,9 @@ def place_of_run(cli: CIFARCLI, siblings: Siblings) -> Iterator[tuple[Path, Path
     Raises:
         UserError: if there is no such place, or another process is at work in it.
     """
-    if _RUN_DIR_VARIABLE in os.environ:  # the process that started this one has chosen and holds the directory
-        run_dir = Path(os.environ[_RUN_DIR_VARIABLE])
+    parent, _, place = os.environ.get(_RUN_DIR_VARIABLE, "").partition(":")
+    if parent == str(os.getppid()):  # it has chosen and holds the directory
+        run_dir = Path(place)
         yield run_dir, checkpoints.newest_sound_checkpoint(run_dir) if cli.config["resume"] else None
         return
     with ExitStack() as held:
@@ -39,7 +40,7 @@ def place_of_run(cli: CIFARCLI, siblings: Siblings) -> Iterator[tuple[Path, Path
                 began = _keep_config(cli, chosen[0])
         answer = siblings.share("chosen", chosen and [str(path) if path else None for path in chosen])[0]
         run_dir, checkpoint = Path(answer[0]), Path(answer[1]) if answer[1] else None
-        os.environ[_RUN_DIR_VARIABLE] = str(run_dir)
+        os.environ[_RUN_DIR_VARIABLE] = f"{os.getpid()}:{run_dir}"
         held.callback(os.environ.pop, _RUN_DIR_VARIABLE)
         try:
             yield run_dir, checkpoint

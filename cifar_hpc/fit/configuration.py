@@ -75,6 +75,8 @@ class CIFARCLI(LightningCLI):
     def __init__(self, command: str, arguments: list[str], launch: Launch | None = None) -> None:
         self.command, self.arguments, self.launch = command, with_files(arguments), launch
         self.collection = chosen()
+        # Settings come from files and flags, which the record names; jsonargparse would look for variables too.
+        os.environ.pop("JSONARGPARSE_DEFAULT_ENV", None)
         super().__init__(
             model_class=Classifier,
             datamodule_class=CIFARDataModule,

@@ -105,7 +105,7 @@ def _limits(command: str, trainer: Any, data: Any, cores: int) -> list[tuple[str
         (
             "trainer.strategy",  # text that looks like a mapping is one that no class takes
             not (isinstance(trainer["strategy"], str) and trainer["strategy"].lstrip().startswith("{")),
-            "a name such as ddp, or a mapping of class_path and of init_args that the class has",
+            "a name such as ddp, or a mapping of class_path and of init_args that the class takes",
         ),
         (
             "trainer.callbacks",

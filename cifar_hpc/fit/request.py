@@ -2,8 +2,7 @@
 
 import argparse
 import json
-import re
-from collections.abc import Iterator
+import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -21,6 +20,7 @@ from cifar_hpc.collection.messages import COMMAND_LINE, explain_parser_error, pl
 from cifar_hpc.collection.source import read_yaml, refuse_repeated_keys
 from cifar_hpc.errors import UserError, check_deepspeed, is_deepspeed, one_line
 from cifar_hpc.fit.limits import check_groups, check_limits
+from cifar_hpc.fit.refusals import refusal
 from cifar_hpc.fit.trainer import runs_on_cpu
 from cifar_hpc.hpc.launch import Launch, check_trainer
 from cifar_hpc.machine import Precision, choose_precision, usable_cores
@@ -245,33 +245,7 @@ def instantiate(parser: LightningArgumentParser, request: Request) -> Namespace:
     except UserError:
         raise
     except Exception as error:  # classes refuse in their own ways
-        path = (re.findall(r"class_path '([^']+)'", str(error)) or [""])[-1]
-        key = next((key for key, named in _class_paths(request.plain) if named == path), "the configuration")
-        name, cause = path.rpartition(".")[2], one_line(_first_cause(error))
-        if lacking := re.search(r"Requirement '([\w.-]+)[^']*' not met", cause):
-            told = f"{name} needs the package {lacking[1]}; install it with `pip install {lacking[1]}`"
-        else:
-            told = f"{name} refuses: {cause}" if name else cause
-        raise UserError(f"{request.place(key)}: {key}: {told}") from error
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Finds what an error goes back to; jsonargparse wraps what a class raises, once for each level."""
-    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
-        error = error.__cause__ or error.__context__ or error
-    return error
-
-
-def _class_paths(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yields each key of a configuration that names a class, with its import path."""
-    if isinstance(content, dict):
-        if isinstance(content.get("class_path"), str):
-            yield key, content["class_path"]
-        for name, inner in content.items():
-            yield from _class_paths(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(content, list):
-        for inner in content:
-            yield from _class_paths(inner, key)
+        raise UserError(refusal(error, request.plain, request.place)) from error
 
 
 def _check_dots(path: Path, content: Any) -> None:
@@ -303,6 +277,11 @@ def _check_hardware(config: dict[str, Any], contents: dict[Path, dict[str, Any]]
     """Stops a run whose accelerator or engine is not there before anything is made."""
     accelerator = config["trainer"]["accelerator"]
     if is_deepspeed(config["trainer"]["strategy"]):
+        if "PL_DEEPSPEED_CONFIG_PATH" in os.environ:
+            raise UserError(
+                "The environment sets PL_DEEPSPEED_CONFIG_PATH, whose settings no record tells; unset it, and give "
+                "trainer.strategy a mapping with init_args.config"
+            )
         check_deepspeed(f"trainer.strategy: {_brief(config['trainer']['strategy'])}")
     if accelerator not in ("gpu", "cuda") or torch.cuda.is_available():
         return

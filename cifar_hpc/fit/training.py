@@ -21,12 +21,13 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from cifar_hpc.collection.experiment import flat
-from cifar_hpc.errors import UserError, machine_refuses, one_line
+from cifar_hpc.errors import EndedEarly, UserError, machine_refuses, one_line
 from cifar_hpc.fit.beginning import place_of_run
 from cifar_hpc.fit.callbacks import Announcement, CurvePoints, EpochSeed
 from cifar_hpc.fit.checkpoint import EpochCheckpoint, is_whole_epoch
 from cifar_hpc.fit.configuration import CIFARCLI, count_processes
 from cifar_hpc.fit.recorder import Recorder, RunFacts
+from cifar_hpc.fit.refusals import what_refuses
 from cifar_hpc.fit.tensorboard import TensorBoardExtras, event_files, tensorboard_logger
 from cifar_hpc.hpc.ending import how_to_go_on, resumable
 from cifar_hpc.hpc.launch import find_launch
@@ -73,7 +74,7 @@ def train(cli: CIFARCLI, siblings: Siblings, run_dir: Path, checkpoint: Path | N
     siblings.join_process_group(trainer.strategy.root_device)
     if checkpoint is not None and checkpoints.deepspeed_parts(checkpoint):
         checkpoints.allow_deepspeeds_classes()  # in every process: each loads its part
-    with resumable(trainer, run_dir), _flags_that_fit():
+    with resumable(trainer, run_dir), _flags_that_fit(cli):
         with _checkpoint_that_fits(checkpoint, recorder):
             trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         if recorder.curve:
@@ -119,18 +120,27 @@ def _checkpoint_that_fits(checkpoint: Path | None, recorder: Recorder) -> Iterat
 
 
 @contextmanager
-def _flags_that_fit() -> Iterator[None]:
+def _flags_that_fit(cli: CIFARCLI) -> Iterator[None]:
     """Tells in one sentence what Lightning or a package refuses once the configuration is parsed."""
     try:
         yield
     except ImportError as error:
         raise UserError(f"The configuration needs a package that is not installed: {one_line(error)}") from error
-    except (MisconfigurationException, ValueError) as error:
+    except (UserError, EndedEarly):
+        raise
+    except Exception as error:
         flag = re.search(r"`(limit_\w+_batches|val_check_interval|overfit_batches)", str(error))
-        if flag is not None:
+        if flag is not None and isinstance(error, MisconfigurationException | ValueError):
             raise UserError(f"trainer.{flag[1]} does not fit the data: {one_line(error)}") from error
+        if isinstance(error, OSError) and machine_refuses(error):
+            raise
+        lost = isinstance(error, RuntimeError) and count_processes(cli) > 1  # one of the processes, most likely
+        if not lost and (told := what_refuses(error, cli.plain_config, cli.request.place)):
+            raise UserError(told) from error
         if isinstance(error, MisconfigurationException):
             raise UserError(f"Lightning refuses the configuration: {one_line(error)}") from error
+        if "returned nan values" in str(error) and cli.plain_config["trainer"]["detect_anomaly"]:
+            raise UserError(f"trainer.detect_anomaly ends the run: {one_line(error)}") from error
         raise
 
 
@@ -173,7 +183,7 @@ def evaluate(cli: CIFARCLI, command: str, siblings: Siblings) -> int:
     siblings.join_process_group(trainer.strategy.root_device)
     action = getattr(trainer, command)
     quiet = {} if command == "predict" else {"verbose": False}
-    with _flags_that_fit():
+    with _flags_that_fit(cli):
         found = action(cli.model, datamodule=cli.datamodule, **quiet)
     if command == "predict":
         columns = _gather_columns(found, trainer.world_size)
@@ -251,9 +261,16 @@ def _in_thread(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
+def _taken_away(failed: Any) -> None:
+    """Keeps silent of what Lightning's profilers stumble over when they are taken away after they were refused."""
+    if not str(getattr(failed.object, "__module__", "")).startswith("lightning"):
+        sys.__unraisablehook__(failed)
+
+
 def quieten() -> None:
     """Silences what Lightning says to developers; CIFAR_HPC_DEBUG=1 brings it back."""
     threading.excepthook = _in_thread
+    sys.unraisablehook = _taken_away
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # reports that somebody asked for

@@ -115,7 +115,8 @@ def resumable(trainer: Trainer, run_dir: Path) -> Iterator[None]:
                 "goes on with it",
                 2,
             ) from error
-        if not isinstance(refused, OSError) or not machine_refuses(refused):
+        named = isinstance(error, OSError) and error.filename is not None  # a file, whatever is wrong with it
+        if not isinstance(refused, OSError) or not (machine_refuses(refused) or named):
             raise
         told = str(error) if isinstance(error, UserError) else f"{error.filename or run_dir}: {error.strerror}"
         raise EndedEarly(f"{told}; the run ends {how_to_go_on(trainer, run_dir)}", 2) from error

@@ -24,7 +24,7 @@ _DEEPSPEEDS_CLASSES = (
 """What DeepSpeed's optimiser states name besides tensors: holders of numbers that do nothing on loading."""
 
 _TIED = 2**28
-"""Bytes that a checkpoint's tensors may take beyond its file: weights that several layers share are kept once."""
+"""Bytes that a checkpoint's tensors may take beyond twice its file: weights that layers share are kept once."""
 
 
 def load_data_alone() -> None:
@@ -69,7 +69,8 @@ def _epochs_done(checkpoint: Path) -> int:
         if parts and (sizes != {parts} or _latest(checkpoint) != "checkpoint"):
             return 0
         content = next(content for content in contents if "callbacks" in content)
-        done = len([build(Point, point) for point in content["callbacks"]["Recorder"]["curve"]])
+        curve = [build(Point, point) for point in content["callbacks"]["Recorder"]["curve"]]
+        done = len(curve) if [point.epoch for point in curve] == list(range(1, len(curve) + 1)) else 0
         optimizers = [] if parts else content["optimizer_states"]
         sound = (parts or optimizers) and all({"state", "param_groups"} <= optimizer.keys() for optimizer in optimizers)
         return done if sound and done == content["epoch"] + 1 and "fit_loop" in content["loops"] else 0
@@ -89,29 +90,44 @@ def _load(file: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of pickles that it did not write, which are refused
         content = torch.load(file, map_location="cpu", weights_only=True)
-    if _bytes_of_tensors(content) > file.stat().st_size + _TIED:
+    if _bytes_of_tensors(content) > 2 * file.stat().st_size + _TIED:
         raise ValueError("its tensors are far larger than itself")
     return content
 
 
 def _check_unpacked(file: Path) -> None:
     """Refuses a file whose parts would take more memory than the file does on disk."""
+    if not file.is_file():  # a pipe would be waited for
+        raise ValueError("it is no file")
     with zipfile.ZipFile(file) as archive:
-        parts = archive.infolist()
+        parts, directory = archive.infolist(), archive.start_dir
+    with file.open("rb") as opened:
+        end: Any = zipfile._EndRecData(opened)  # type: ignore[attr-defined]
+    if end[6] != directory:  # Python looks for it where it should end, torch where it is said to begin
+        raise ValueError("its directory lies elsewhere than it says")
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise ValueError("its parts are packed, which torch.save does not do")
     if sum(part.file_size for part in parts) > file.stat().st_size:
         raise ValueError("its parts are larger than itself")
 
 
-def _bytes_of_tensors(content: Any) -> int:
-    """Counts the bytes that a checkpoint's tensors would take if each were copied: views may repeat what is stored."""
+def _bytes_of_tensors(content: Any, seen: set[int] | None = None) -> int:
+    """Counts the bytes that a checkpoint's tensors take if each is copied as float32: views may repeat what is stored.
+
+    Args:
+        content: of the checkpoint.
+        seen: ids of what was counted: lists may hold each other again and again.
+    """
     import torch
 
+    seen = set() if seen is None else seen
+    if id(content) in seen:
+        return 0
+    seen.add(id(content))
     if isinstance(content, torch.Tensor):
-        return content.numel() * content.element_size()
+        return content.numel() * max(4, content.element_size())
     parts = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
-    return sum(map(_bytes_of_tensors, parts))
+    return sum(_bytes_of_tensors(part, seen) for part in parts)
 
 
 def allow_deepspeeds_classes() -> None:

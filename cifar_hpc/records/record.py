@@ -18,6 +18,9 @@ SCHEMA = 2
 QUIET = 0.1
 """The most of the cores' time that others may have had for a run's seconds to tell of the row."""
 
+_LEAST_SEEN = 0.9
+"""The least share of its images that an epoch trains: no row's last batch is a tenth of them."""
+
 _MOST_BYTES = 2**25
 """Largest size of a record: ten thousand epochs take a seventh of it."""
 
@@ -447,7 +450,22 @@ def _contradiction(record: Record) -> str:
         return f"tier is full, but only {done} of {record.epochs.planned} planned epochs are done"
     if record.epochs.most is not None and not record.epochs.planned == done <= record.epochs.most:
         return f"epochs.most is {record.epochs.most}, but {done} of {record.epochs.planned} planned epochs are done"
-    return _odd_time(record)
+    if record.is_complete and record.ended is not None:
+        return f"the run's status is complete, but ended says that {shown(record.ended)} ended it before"
+    return _odd_hardware(record.hardware) or _odd_time(record)
+
+
+def _odd_hardware(hardware: Hardware) -> str:
+    """Says which fact of the hardware contradicts another; empty where none does."""
+    if hardware.gpu is not None and hardware.accelerator != "cuda":
+        return f"hardware.gpu is {shown(hardware.gpu)}, but hardware.accelerator is {shown(hardware.accelerator)}"
+    if hardware.strategy == "single_device" and hardware.world_size != 1:
+        return f"hardware.strategy is single_device, but hardware.world_size is {hardware.world_size}"
+    used = [each.get("cores") for each in hardware.processes or () if isinstance(each, dict)]
+    cores = {str(core) for each in used if isinstance(each, list) for core in each}
+    if cores and len(cores) != hardware.cores:
+        return f"hardware.cores is {hardware.cores}, but hardware.processes used {len(cores)}"
+    return ""
 
 
 def _odd_time(record: Record) -> str:
@@ -464,7 +482,8 @@ def _odd_time(record: Record) -> str:
         if (told is None) != (value is None) or not math.isclose(told or 0, value or 0, rel_tol=1e-6, abs_tol=1e-6):
             return f"time.{key} is {shown(told)}, but from the curve follows {shown(value)}"
     most = record.dataset.train_images * len(curve)  # an epoch may leave out the last batch
-    if (time.images_per_second or 0) * train > most * (1 + 1e-6):
+    seen = (time.images_per_second or 0) * train
+    if seen > most * (1 + 1e-6) or (record.tier == "full" and time.images_per_second and seen < most * _LEAST_SEEN):
         return f"time.images_per_second is {shown(time.images_per_second)}, but all {most} images took {shown(train)}"
     if time.fit_seconds + 1e-3 < train + evaluation:
         return f"time.fit_seconds is {shown(time.fit_seconds)}, but its epochs alone take {shown(train + evaluation)}"

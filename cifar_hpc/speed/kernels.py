@@ -75,4 +75,6 @@ def needs_stock(config: dict[str, Any]) -> str:
     name = optimizer.get("class_path", "") if isinstance(optimizer, dict) else str(optimizer)
     if name == "torch.optim.LBFGS":
         return "torch.optim.LBFGS takes weights in torch's default order only"
+    if "ModelPruning" in str(config["trainer"].get("callbacks")):
+        return "ModelPruning takes weights in torch's default order only"
     return ""

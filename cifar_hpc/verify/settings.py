@@ -17,10 +17,13 @@ from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data.datasets import DATASETS
 from cifar_hpc.errors import UserError
-from cifar_hpc.records.record import Record, takes_all, tier
+from cifar_hpc.records.record import Hardware, Record, takes_all, tier
 from cifar_hpc.verify.check import Check
 
 CONFIG = "config.yaml"
+
+_PRECISIONS = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+"""Lightning's short names of precisions."""
 
 
 def check_settings(record: Record) -> Iterator[Check]:
@@ -58,6 +61,7 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
         size = row.reproduction.trainable_parameters
         if size is not None and not any(key.startswith(("model.", "data.dataset")) for key in record.changed_from_row):
             yield Check("model.trainable_parameters", record.model.trainable_parameters, size, row.path.name)
+    yield from _check_hardware(record.hardware, run["trainer"])
     for point, rate in zip(record.curve, learning_rates(run, len(record.curve)), strict=False):
         # Each step multiplies it once more in float64.
         if point.learning_rate is None or not math.isclose(point.learning_rate, rate, rel_tol=1e-9):
@@ -67,6 +71,22 @@ def _check_config(record: Record, row: Row | None, config: dict[str, Any]) -> It
     # The report's curve, which makes a prefix of a short run, may have been copied out after the run.
     if (record.tier, follows) != ("smoke", "prefix"):
         yield Check("tier", record.tier, follows, f"{CONFIG} and the {record.epochs.done} epochs that are done")
+
+
+def _check_hardware(hardware: Hardware, trainer: dict[str, Any]) -> Iterator[Check]:
+    """Compares what a run used of its machine with what it was told to."""
+    precision, devices, accelerator = trainer["precision"], str(trainer["devices"]), trainer["accelerator"]
+    if precision not in (None, "auto") and not trainer["plugins"]:
+        follows = _PRECISIONS.get(str(precision), str(precision))
+        if (follows, hardware.accelerator) == ("16-mixed", "cpu"):  # Lightning takes the other half there
+            follows = "bf16-mixed"
+        yield Check("hardware.precision", hardware.precision, follows, CONFIG)
+    if devices.isdecimal() and int(devices):
+        yield Check("hardware.world_size", hardware.world_size, int(devices) * trainer["num_nodes"], CONFIG)
+    if accelerator in ("cpu", "cuda", "mps"):
+        yield Check("hardware.accelerator", hardware.accelerator, accelerator, CONFIG)
+    if trainer["threads"] is not None:
+        yield Check("hardware.threads", hardware.threads, trainer["threads"], CONFIG)
 
 
 def learning_rates(run: dict[str, Any], epochs: int) -> list[float]:

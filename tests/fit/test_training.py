@@ -441,7 +441,7 @@ FLAGS = {
     "--model.init_args.optimizer.class_path=torch.optim.No": "The command line: model.init_args.optimizer names",
     "--trainer.callbacks=LearningRateFinder": "it must be without LearningRateFinder",
     '--trainer.callbacks=[{"class_path": "ModelCheckpoint"}, {"class_path": "BatchSizeFinder"}]': "no record tells",
-    '--trainer.strategy={"class_path": "DDPStrategy", "init_args": {"no_such": 1}}': "init_args that the class has",
+    '--trainer.strategy={"class_path": "DDPStrategy", "init_args": {"no_such": 1}}': "init_args that the class takes",
     "--run_dir": "The command line: --run_dir: expected one argument",
     "reproductions/ghugre_sequential.yaml": "is not known; a row is named with -c before it",
 }

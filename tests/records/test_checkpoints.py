@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -94,6 +95,10 @@ def _longer(content: dict[str, Any], epochs: int, point: dict[str, Any]) -> dict
     return content | {"epoch": epochs - 1, "callbacks": content["callbacks"] | {"Recorder": kept}}
 
 
+def _doubled(content: list[Any], times: int) -> list[Any]:
+    return content if times == 0 else _doubled([content, content], times - 1)
+
+
 def _packed(path: Path) -> None:
     """Packs a checkpoint of ours with a gigabyte of zeros, in a megabyte."""
     with zipfile.ZipFile(path) as archive:
@@ -110,7 +115,33 @@ def _old_pickle(path: Path) -> None:
     path.write_bytes(pickle.dumps({"state_dict": {}}, protocol=5))
 
 
-@pytest.mark.parametrize("spoil", [_packed, _old_pickle])
+def _two_directories(path: Path) -> None:
+    """Hides a packed part behind a directory that torch reads, and Python does not."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    _packed(path)
+    content = path.read_bytes()
+    end = content.rindex(b"PK\x05\x06")
+    with zipfile.ZipFile(path.with_suffix(".plain"), "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    plain = path.with_suffix(".plain").read_bytes()
+    with zipfile.ZipFile(path.with_suffix(".plain")) as archive:
+        second = plain[archive.start_dir : plain.rindex(b"PK\x05\x06")]
+    path.with_suffix(".plain").unlink()
+    size, offset = struct.unpack("<LL", content[end + 12 : end + 20])
+    padded = second + bytes(max(0, size - len(second)))
+    path.write_bytes(
+        content[:end] + padded + content[end : end + 12] + struct.pack("<LL", len(padded), offset) + content[end + 20 :]
+    )
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("spoil", [_packed, _old_pickle, _two_directories, _pipe])
 def test_what_torch_did_not_write_is_passed_over_in_silence(
     spoil: Callable[[Path], None], run: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -137,6 +168,9 @@ ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
         content, 4, {**content["callbacks"]["Recorder"]["curve"][0]}
     ),
     "epochs of nothing": lambda content: _longer(content, 3, {}),
+    "the same epoch twice": lambda content: _longer(content, 2, {**content["callbacks"]["Recorder"]["curve"][0]}),
+    "lists without end": lambda content: content | {"more": _doubled([0], 40), "epoch": 99},
+    "bytes that become numbers": lambda content: content | {"more": torch.zeros(1, dtype=torch.uint8).expand(2**28)},
     "a tensor without end": lambda content: content | {"more": torch.zeros(1).expand(2**40)},
     "no callbacks": lambda content: {key: value for key, value in content.items() if key != "callbacks"},
 }

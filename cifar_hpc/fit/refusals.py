@@ -1,0 +1,108 @@
+"""Tells which class of a configuration refuses its arguments or its work, and where it was named."""
+
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+import cifar_hpc
+from cifar_hpc.errors import one_line
+
+_PACKAGE = str(Path(cifar_hpc.__file__).parent)
+
+
+def refusal(error: Exception, config: dict[str, Any], place: Callable[[str], str]) -> str:
+    """Writes in one sentence which class refuses to be made, and why.
+
+    Args:
+        error: raised while the configuration's classes were made.
+        config: the whole configuration.
+        place: names what set a key, the command line or a file.
+    """
+    cause = _first_cause(error)
+    tried = (re.findall(r"class_path[ =]'([^']+)'", str(error)) or [""])[-1]
+    named = [(key, path) for key, path in _class_paths(config) if path == tried]
+    key, path = refused_by(cause, config) or (*named, ("the configuration", ""))[0]
+    name, told = path.rpartition(".")[2], _told(cause)
+    if told.startswith("Expected a"):  # the last of several types that a value might have been of
+        told = _last_try(error) or told
+    if lacking := re.search(r"Requirement '([\w.-]+)[^']*' not met", told):
+        told = f"{name} needs the package {lacking[1]}; install it with `pip install {lacking[1]}`"
+    elif name:
+        told = f"{name} refuses: {told}"
+    return f"{place(key)}: {key}: {told}"
+
+
+def refused_by(error: BaseException, config: dict[str, Any]) -> tuple[str, str] | None:
+    """Finds the class that raised an error by itself, behind all of this package's own code.
+
+    Args:
+        error: raised while a run was at work.
+        config: the whole configuration.
+
+    Returns:
+        The key that names the class, and the class's import path; null where it was none of the configuration's.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [number for number, frame in enumerate(frames) if frame.f_code.co_filename.startswith(_PACKAGE)]
+    named = [(key, path, kind) for key, path in _class_paths(config) if (kind := _resolved(path)) is not None]
+    for frame in reversed(frames[max(own, default=-1) + 1 :]):
+        for key, path, kind in named:
+            if isinstance(frame.f_locals.get("self"), kind):
+                return key, path
+    return None
+
+
+def what_refuses(error: Exception, config: dict[str, Any], place: Callable[[str], str]) -> str:
+    """Writes in one sentence which of a run's classes refuses its work; empty where none does."""
+    found = refused_by(error, config)
+    if found is None:
+        return ""
+    key, path = found
+    return f"{place(key)}: {key}: {path.rpartition('.')[2]} refuses: {_told(error)}"
+
+
+def _last_try(error: Exception) -> str:
+    """Picks from the error of a value that may be of several types what the last of them that is a class says."""
+    lines = [line.strip().removeprefix("- ") for line in str(error).partition("Given value")[0].splitlines()]
+    general = ("Expected a", "Not a valid subclass", "Problem with given", "Does not validate", "Subtypes:", "Errors:")
+    telling = [line for line in lines if line and not line.startswith(general)]
+    return telling[-1] if "Errors:" in str(error) and telling else ""
+
+
+def _told(error: BaseException) -> str:
+    """Writes what an error says, behind its kind where that says more."""
+    speaking = isinstance(error, ValueError | TypeError | RuntimeError | MisconfigurationException)
+    return one_line(error) if speaking else f"{type(error).__name__}: {one_line(error)}"
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Finds what an error goes back to; jsonargparse wraps what a class raises, once for each level."""
+    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
+        error = error.__cause__ or error.__context__ or error
+    return error
+
+
+def _class_paths(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yields each key of a configuration that names a class, with its import path."""
+    if isinstance(content, dict):
+        if isinstance(content.get("class_path"), str):
+            yield key, content["class_path"]
+        for name, inner in content.items():
+            yield from _class_paths(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, list):
+        for inner in content:
+            yield from _class_paths(inner, key)
+
+
+def _resolved(path: str) -> type | None:
+    """Finds the class of an import path; null where it is none, or this package's own."""
+    try:
+        found = resolve_name(path)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return found if isinstance(found, type) and not found.__module__.startswith("cifar_hpc") else None

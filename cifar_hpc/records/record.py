@@ -284,12 +284,12 @@ class Learned:
     Attributes:
         whole: digests of the curve and of the predicted classes.
         epochs: each epoch's losses, as text.
-        losses: of images of the test set, nats, of each of the kept epochs.
+        losses: shape (kept epochs, images), losses on the test set, standardised; null where they tell nothing.
     """
 
     whole: frozenset[str] = frozenset()
     epochs: tuple[str, ...] = ()
-    losses: tuple[Any, ...] = ()
+    losses: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

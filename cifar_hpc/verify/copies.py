@@ -59,10 +59,9 @@ def learned(record: Record, predictions: Predictions | None) -> Learned:
         if point.train_loss is not None and abs(point.train_loss - before) > _LEARNS:
             epochs.append(f"{point.epoch} {point.train_loss:.5f} {point.test_loss or 0:.5f}")
         before = point.train_loss or math.inf
+    known = [each for each in losses if each is not None]
     return Learned(
-        frozenset(hashlib.sha256(one).hexdigest() for one in whole),
-        tuple(epochs),
-        tuple(each for each in losses if each is not None),
+        frozenset(hashlib.sha256(one).hexdigest() for one in whole), tuple(epochs), np.stack(known) if known else None
     )
 
 
@@ -98,7 +97,7 @@ class Originals:
     collection: Collection
     _whole: dict[str, Record] = field(default_factory=dict)
     _epochs: dict[str, list[Record]] = field(default_factory=dict)
-    _losses: dict[int, list[tuple[Record, npt.NDArray[np.float32]]]] = field(default_factory=dict)
+    _with_losses: list[Record] = field(default_factory=list)
 
     def add(self, record: Record) -> None:
         """Refuses a copy of a record that was read before it, and keeps what tells it from later ones.
@@ -131,19 +130,17 @@ class Originals:
                 found[id(other)] = other
         for other in (found[key] for key, count in common.items() if count > _MOST_EPOCHS * len(record.learned.epochs)):
             yield other, "in most epochs"
-        for losses in record.learned.losses:
-            for other, others in self._losses.get(len(losses), ()):
-                apart = np.median(np.abs(losses - others)) * len(losses) ** 0.5
-                if losses @ others > _MOST_ALIKE or apart < _LEAST_APART:
-                    yield other, "on most images"
+        for other in self._with_losses if record.learned.losses is not None else ():
+            if _nearly_equal(record.learned.losses, other.learned.losses):
+                yield other, "on most images"
 
     def _keep(self, record: Record) -> None:
         for mark in record.learned.whole:
             self._whole.setdefault(mark, record)
         for epoch in record.learned.epochs:
             self._epochs.setdefault(epoch, []).append(record)
-        for losses in record.learned.losses:
-            self._losses.setdefault(len(losses), []).append((record, losses))
+        if record.learned.losses is not None:
+            self._with_losses.append(record)
 
     def _one_experiment(self, first: str | None, second: str | None) -> bool:
         """Checks whether the rows are one experiment, as far as it is known: a recipe may come to the same as a row."""
@@ -151,3 +148,12 @@ class Originals:
         if first == second or first not in rows or second is None:
             return True
         return second in {row.reproduction.row for row in self.collection.relatives(rows[first])}
+
+
+def _nearly_equal(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> bool:
+    """Checks whether any of one run's losses, standardised, are those of another, or are on most images."""
+    images = first.shape[1]
+    if images != second.shape[1]:
+        return False
+    near = np.abs(first[:, None] - second) < _LEAST_APART / images**0.5
+    return bool((first @ second.T).max() > _MOST_ALIKE or 2 * np.count_nonzero(near, axis=2).max() > images)

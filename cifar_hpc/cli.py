@@ -94,7 +94,7 @@ def _refuse(sentence: str) -> int:
 
 def _unforeseen(error: Exception) -> str:
     """Tells what nobody foresaw in one sentence; the traceback goes where it can be looked at and sent."""
-    if isinstance(error, OSError) and machine_refuses(error):
+    if machine_refuses(error):
         try:
             sys.stdout.flush()
         except OSError:  # it is the output itself that cannot be written, and Python would try again at its end

@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TypeGuard
 
 LONGEST = 1_000
 """Characters of a sentence; what a file puts into one may have any length."""
@@ -41,9 +42,9 @@ _OF_THE_MACHINE = {
 }  # fmt: skip
 
 
-def machine_refuses(error: OSError) -> bool:
+def machine_refuses(error: BaseException | None) -> TypeGuard[OSError]:
     """Checks whether the machine refuses: no space, no permission, a disk that is broken or only to be read."""
-    return error.errno in _OF_THE_MACHINE
+    return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
 
 
 class EndedEarly(Exception):

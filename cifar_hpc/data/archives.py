@@ -52,7 +52,7 @@ def unpack(path: Path, target: Path) -> None:
     except UserError:
         raise
     except Exception as error:  # a damaged archive can raise nearly anything
-        if isinstance(error, OSError) and machine_refuses(error):
+        if machine_refuses(error):
             raise
         raise UserError(f"{path} cannot be unpacked: {one_line(error)}") from error
 

@@ -166,7 +166,7 @@ def _download(archive: OfficialArchive, path: Path) -> None:
                 digest.update(block)
                 bar.update(len(block))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(error, OSError) and machine_refuses(error):
+        if machine_refuses(error):
             raise
         reason = getattr(error, "reason", error)
         raise UserError(f"the official download failed: {reason}") from error

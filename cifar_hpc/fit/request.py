@@ -207,9 +207,7 @@ def parse_files(parser: LightningArgumentParser, files: list[Path], required: bo
 
 def _parse(parser: LightningArgumentParser, arguments: list[str], files: list[Path]) -> Namespace:
     try:
-        config = parser.parse_args(arguments)
-        for key, value in config.items():
-            config[key] = _without_enumerations(value)
+        config: Namespace = _without_enumerations(parser.parse_args(arguments))
         return config
     except ArgumentError as error:
         known = {action.dest for action in getattr(parser, "_actions", ())}

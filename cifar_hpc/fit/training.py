@@ -132,7 +132,7 @@ def _flags_that_fit(cli: CIFARCLI) -> Iterator[None]:
         flag = re.search(r"`(limit_\w+_batches|val_check_interval|overfit_batches)", str(error))
         if flag is not None and isinstance(error, MisconfigurationException | ValueError):
             raise UserError(f"trainer.{flag[1]} does not fit the data: {one_line(error)}") from error
-        if isinstance(error, OSError) and machine_refuses(error):
+        if machine_refuses(error):
             raise
         lost = isinstance(error, RuntimeError) and count_processes(cli) > 1  # one of the processes, most likely
         if not lost and (told := what_refuses(error, cli.plain_config, cli.request.place)):
@@ -256,8 +256,7 @@ def _program(name: str) -> str:
 
 def _in_thread(failed: threading.ExceptHookArgs) -> None:
     """Keeps silent of a full disk or a lost folder, on which TensorBoard's writer stumbles: so does the run itself."""
-    lost = isinstance(failed.exc_value, FileNotFoundError)
-    if not (lost or (isinstance(failed.exc_value, OSError) and machine_refuses(failed.exc_value))):
+    if not (isinstance(failed.exc_value, FileNotFoundError) or machine_refuses(failed.exc_value)):
         threading.__excepthook__(failed)
 
 

@@ -79,7 +79,6 @@ def command(
             found = reader.read(files)
             problems += found.problems
             return replay.command([*found.records, *found.unfinished], problems, replayed, json_file)
-        problems += reader.copies(files)
         return recompute.command(files, problems, json_file)
     # All in one go, so that a copy of one is known among the others.
     found = reader.read(dict.fromkeys([*files, *(reader.all_files() if asked else ())]))

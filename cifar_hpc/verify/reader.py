@@ -1,7 +1,6 @@
 """The one reader of records: what every command takes as evidence, and what is wrong with the rest."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,20 +91,6 @@ def read(files: Iterable[Path]) -> Found:
         elif record not in complete:
             complete.append(record)
     return Found(tuple(complete), tuple(unfinished), tuple(problems), collection)
-
-
-def copies(files: Iterable[Path]) -> list[str]:
-    """Finds sound records that are copies of others among these; returns a sentence on each."""
-    originals = Originals(chosen())
-    problems: list[str] = []
-    for file in files:
-        with suppress(UserError):
-            record = read_sound_record(file)
-            try:
-                originals.add(record)
-            except UserError as error:
-                problems.append(str(error))
-    return problems
 
 
 def as_evidence(record: Record, row: Row) -> Record | None:

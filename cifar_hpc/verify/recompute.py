@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cifar_hpc.collection.folder import chosen
 from cifar_hpc.collection.metrics import TESTED
 from cifar_hpc.collection.typed import shown
 from cifar_hpc.data.datasets import DATASETS, Dataset
@@ -24,7 +25,7 @@ from cifar_hpc.output import tell, write_json_output
 from cifar_hpc.records.predictions import FILE_NAME, MOST_BYTES, Answers, Predictions, read_predictions
 from cifar_hpc.records.record import Record, Selected, read_record
 from cifar_hpc.verify.check import TOLERANCE, Check
-from cifar_hpc.verify.copies import learned
+from cifar_hpc.verify.copies import Originals, learned
 from cifar_hpc.verify.settings import CONFIG, check_settings
 
 _LOSS_TOLERANCE = 1e-4
@@ -44,9 +45,13 @@ def command(files: Iterable[Path], problems: list[str], json_file: str | None) -
         could not be read, the others being recomputed still.
     """
     found: list[tuple[Path, list[Check]]] = []
+    originals = Originals(chosen())
     for file in files:
         try:
-            found.append((file, check_record(read_record(file))))
+            record = read_record(file)
+            found.append((file, check_record(record)))
+            if all(check.agrees for check in found[-1][1]):
+                originals.add(replace(record, learned=learned(record, read_predictions(file.with_name(FILE_NAME)))))
         except UserError as error:
             problems.append(str(error))
     broken = any(not check.agrees for _, checks in found for check in checks)

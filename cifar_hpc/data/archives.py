@@ -172,8 +172,8 @@ def _place(path: Path, name: str, target: Path, is_folder: bool) -> Path:
     Raises:
         UserError: if the member would lie elsewhere.
     """
-    parts = name.rstrip("/").split("/")
-    if name.startswith("/") or ".." in parts or "\\" in name:
+    parts = name.strip("/").split("/")
+    if ".." in parts or "\\" in name:
         raise UserError(f"{path} holds {name[:200]}, which would lie outside of the folder that it is unpacked to")
     place = target.joinpath(*parts)
     folder = place if is_folder else place.parent

@@ -3,16 +3,12 @@
 import re
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-import cifar_hpc
 from cifar_hpc.errors import one_line
-
-_PACKAGE = str(Path(cifar_hpc.__file__).parent)
 
 
 def refusal(error: Exception, config: dict[str, Any], place: Callable[[str], str]) -> str:
@@ -47,10 +43,13 @@ def refused_by(error: BaseException, config: dict[str, Any]) -> tuple[str, str] 
     Returns:
         The key that names the class, and the class's import path; null where it was none of the configuration's.
     """
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [number for number, frame in enumerate(frames) if frame.f_code.co_filename.startswith(_PACKAGE)]
     named = [(key, path, kind) for key, path in _class_paths(config) if (kind := _resolved(path)) is not None]
-    for frame in reversed(frames[max(own, default=-1) + 1 :]):
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if module == "cifar_hpc":
+            return None
+        if module == "lightning":  # an optimiser of torch's has called it, for a step
+            named = [each for each in named if not each[1].startswith("torch.")]
         for key, path, kind in named:
             if isinstance(frame.f_locals.get("self"), kind):
                 return key, path

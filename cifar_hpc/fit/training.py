@@ -134,13 +134,13 @@ def _flags_that_fit(cli: CIFARCLI) -> Iterator[None]:
             raise UserError(f"trainer.{flag[1]} does not fit the data: {one_line(error)}") from error
         if machine_refuses(error):
             raise
+        if "returned nan values" in str(error) and cli.plain_config["trainer"]["detect_anomaly"]:
+            raise UserError(f"trainer.detect_anomaly ends the run: {one_line(error)}") from error
         lost = isinstance(error, RuntimeError) and count_processes(cli) > 1  # one of the processes, most likely
         if not lost and (told := what_refuses(error, cli.plain_config, cli.request.place)):
             raise UserError(told) from error
         if isinstance(error, MisconfigurationException):
             raise UserError(f"Lightning refuses the configuration: {one_line(error)}") from error
-        if "returned nan values" in str(error) and cli.plain_config["trainer"]["detect_anomaly"]:
-            raise UserError(f"trainer.detect_anomaly ends the run: {one_line(error)}") from error
         raise
 
 

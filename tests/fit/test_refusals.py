@@ -54,6 +54,19 @@ def test_an_error_of_our_own_code_is_nobody_elses() -> None:
     assert refused_by(ours.value, config) is None
 
 
+def test_what_a_step_calls_is_not_the_optimisers(command: Command) -> None:
+    # With Lightning's own loop torch's optimiser calls Lightning, which calls the network and runs backward.
+    flags = [
+        "--trainer.kernels=stock",
+        "--trainer.detect_anomaly=true",
+        "--model.init_args.optimizer.init_args.lr=1e30",
+    ]
+    done = command("fit", *SEQUENTIAL, "--trainer.max_epochs=1", "--run_dir", "run", *flags)
+    assert done.status == 2
+    assert "cifar_hpc: trainer.detect_anomaly ends the run" in done.err
+    assert "Adam refuses" not in done.err
+
+
 def test_variables_of_the_environment_set_nothing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JSONARGPARSE_DEFAULT_ENV", "true")
     monkeypatch.setenv("PL_TRAINER__ACCUMULATE_GRAD_BATCHES", "2")

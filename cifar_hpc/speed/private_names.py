@@ -38,7 +38,7 @@ ELSEWHERE = {
     "_actions": "fit/request.py and completion.py read argparse's; else messages and Tab know fewer names",
     "_SubParsersAction": "completion.py looks for it; else Tab completes nothing",
     "_option_string_actions": "cli.py reads argparse's; else no flag like the mistyped one is told",
-    "_EndRecData": "data/archives.py and records/checkpoints.py read a zip's end by it; else zips are refused",
+    "_EndRecData": "data/archives.py reads a zip's end by it; else zips are refused",
 }
 """What each of the other rooms does with a name, and what happens where it is gone."""
 

@@ -136,12 +136,19 @@ def _two_directories(path: Path) -> None:
     )
 
 
+def _another_end(path: Path) -> None:
+    """Has the place from which torch finds the directory name another."""
+    content = bytearray(path.read_bytes())
+    content[-34:-26] = struct.pack("<Q", 0)
+    path.write_bytes(content)
+
+
 def _pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("spoil", [_packed, _old_pickle, _two_directories, _pipe])
+@pytest.mark.parametrize("spoil", [_packed, _old_pickle, _two_directories, _another_end, _pipe])
 def test_what_torch_did_not_write_is_passed_over_in_silence(
     spoil: Callable[[Path], None], run: Path, command: Command, tmp_path: Path
 ) -> None:

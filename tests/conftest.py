@@ -42,8 +42,8 @@ SEQUENTIAL = ["-c", str(REPRODUCTIONS / "ghugre_sequential.yaml"), "--data.sampl
 HANGING = 1800
 """Seconds after which a process is taken to hang; no measure of how fast it must be."""
 
-# Examples take as long as the machine lets them; how fast code is, `bench` measures. They are the same each time, so that
-# a change is judged by what it changed; `pytest --hypothesis-profile "new examples"` looks for others.
+# Examples take as long as the machine lets them; how fast code is, `bench` measures. They are the same each time, so
+# that a change is judged by what it changed; `pytest --hypothesis-profile "new examples"` looks for others.
 hypothesis.settings.register_profile("new examples", deadline=None)
 hypothesis.settings.register_profile("same examples", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("same examples")

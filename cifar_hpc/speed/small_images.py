@@ -12,6 +12,7 @@ by side: oneDNN's convolutions fall far behind its matrix product there, those f
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from math import inf
 from typing import Any
 
 import torch
@@ -19,17 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
+from cifar_hpc.machine import bf16_engine
+
 _Pair = tuple[int, int]
 """A number for the rows, and one for the columns, of a kernel or image."""
 
 _LARGEST_POINTWISE = 8
 """Pixels of an image's longer side up to which a 1 × 1 convolution in bf16 is faster as a matrix product."""
 
-_LARGEST_GATHERED = 4
+_LARGEST_STRIDED = 4
 """Pixels of the answer's longer side up to which a larger kernel in bf16 is faster so, with a stride above 1."""
 
-_FEWEST_PAIRS_GATHERED = 2**17
-"""Pairs of an input and an output channel from which on it is faster so with a stride of 1, too."""
+_FEWEST_PAIRS = {"avx512_bf16": {4: 2**17}, "amx_bf16": {4: 2**14, 8: 2**16}}
+"""With a stride of 1, by what computes bf16 and by pixels of the answer's longer side up to which it holds: pairs of an
+input and an output channel from which on it is faster so. AMX takes long over oneDNN's gradient of the weights."""
 
 
 def use_matrix_products_on_small_images(network: nn.Module) -> None:
@@ -81,9 +85,16 @@ def _pays_to_gather(layer: nn.Conv2d, x: Tensor) -> bool:
     if x.dtype != torch.bfloat16 or layer.kernel_size == (1, 1):
         return False
     largest = max(_outputs(*_shape(layer), *x.shape[2:]))
-    strided = layer.stride != (1, 1)
-    pairs = layer.in_channels * layer.out_channels
-    return largest <= _LARGEST_GATHERED and (strided or pairs >= _FEWEST_PAIRS_GATHERED)
+    if layer.stride != (1, 1):
+        return largest <= _LARGEST_STRIDED
+    return layer.in_channels * layer.out_channels >= _fewest_pairs(largest)
+
+
+@cache
+def _fewest_pairs(largest: int) -> float:
+    """Finds the pairs of channels from which on this processor is faster with matrix products."""
+    limits = _FEWEST_PAIRS["amx_bf16" if bf16_engine(on_cpu=True) == "amx_bf16" else "avx512_bf16"]
+    return min((pairs for pixels, pairs in limits.items() if largest <= pixels), default=inf)
 
 
 def _shape(layer: nn.Conv2d) -> tuple[_Pair, _Pair, _Pair]:

@@ -238,7 +238,7 @@ def instantiate(parser: LightningArgumentParser, request: Request) -> Namespace:
         UserError: if a class refuses its arguments or lacks a package; names the file, the key and the class.
     """
     try:
-        made: Namespace = parser.instantiate_classes(request.config)
+        made: Namespace = parser.instantiate(request.config)
         return made
     except UserError:
         raise
@@ -267,7 +267,7 @@ def _check_seed(seed: Any, place: str) -> None:
 def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
     """Turns a parsed configuration into plain data, without what belongs to one run."""
     # Parsing has just checked it, and JSON is quick to read: together a third of the time.
-    dumped: dict[str, Any] = json.loads(parser.dump(config, skip_none=False, skip_validation=True, format="json"))
+    dumped: dict[str, Any] = json.loads(parser.dump(config, skip_unset=False, skip_validation=True, format="json"))
     return {key: value for key, value in dumped.items() if key not in _RUN_KEYS}
 
 

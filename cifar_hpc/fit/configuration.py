@@ -10,12 +10,10 @@ from typing import Any
 import torch
 import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cifar_hpc.collection.folder import COLLECTION_HELP, chosen
-from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.collection.reproduction import Reproduction
 from cifar_hpc.data.datamodule import CIFARDataModule
 from cifar_hpc.errors import UserError, is_deepspeed
@@ -23,7 +21,8 @@ from cifar_hpc.fit.first_screen import COMMANDS, part_of_help, what_it_does
 from cifar_hpc.fit.limits import is_smoke
 from cifar_hpc.fit.loggers import run_loggers
 from cifar_hpc.fit.progress import EpochBar, EpochLines
-from cifar_hpc.fit.request import instantiate, read_request, with_files
+from cifar_hpc.fit.refusals import REFUSALS, trainer_refusal
+from cifar_hpc.fit.request import Request, instantiate, read_request, with_files
 from cifar_hpc.fit.trainer import Trainer, as_list
 from cifar_hpc.hpc.launch import Launch, count_devices
 from cifar_hpc.hpc.launched_environment import LaunchedEnvironment
@@ -142,7 +141,7 @@ class CIFARCLI(LightningCLI):
     def make_trainer(self, run_dir: Path | None, callbacks: list[Callback]) -> Trainer:
         """Instantiates the Trainer, logging to the run's directory where there is one."""
         settings = dict(self.config_init["trainer"])
-        return make_trainer(settings, self.plain_config, run_dir, callbacks, self.launch)
+        return make_trainer(settings, self.request, run_dir, callbacks, self.launch)
 
 
 def help_of(command: str, part: str) -> str:
@@ -168,7 +167,7 @@ def count_processes(cli: CIFARCLI) -> int:
 
 def make_trainer(
     settings: dict[str, Any],
-    config: dict[str, Any],
+    request: Request,
     run_dir: Path | None,
     callbacks: list[Callback],
     launch: Launch | None,
@@ -177,7 +176,7 @@ def make_trainer(
 
     Args:
         settings: its flags.
-        config: the run's configuration, for those who read its logs.
+        request: what was asked for, for those who read its logs.
         run_dir: where it logs to; null for a Trainer that logs nothing.
         callbacks: callbacks that come behind those that the flags name.
         launch: what a launcher started; None without one.
@@ -193,7 +192,7 @@ def make_trainer(
         settings["logger"] = False
     else:
         settings["default_root_dir"] = str(run_dir)
-        settings["logger"] = run_loggers(settings.get("logger"), config, run_dir, _can_draw_graph(settings))
+        settings["logger"] = run_loggers(settings.get("logger"), request.plain, run_dir, _can_draw_graph(settings))
     if settings.get("enable_progress_bar") is None:
         settings["enable_progress_bar"] = sys.stderr.isatty()
         callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]
@@ -205,8 +204,8 @@ def make_trainer(
     settings["callbacks"] = [*as_list(settings.get("callbacks")), Place(settings.get("threads")), *callbacks]
     try:
         return Trainer(**settings)
-    except (MisconfigurationException, TypeError, ValueError, RuntimeError, ModuleNotFoundError) as error:
-        raise UserError(f"The Trainer cannot be set up: {one_sentence(str(error))}") from error
+    except REFUSALS as error:
+        raise UserError(trainer_refusal(error, settings, request.place)) from error
 
 
 def _can_draw_graph(settings: dict[str, Any]) -> bool:

@@ -3,12 +3,19 @@
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer as LightningTrainer
 
+from cifar_hpc.collection.messages import one_sentence
 from cifar_hpc.errors import one_line
+from cifar_hpc.fit.trainer import Trainer
+
+REFUSALS = (MisconfigurationException, TypeError, ValueError, RuntimeError, ModuleNotFoundError)
+"""What the Trainer raises where it refuses its flags."""
 
 
 def refusal(error: Exception, config: dict[str, Any], place: Callable[[str], str]) -> str:
@@ -26,11 +33,43 @@ def refusal(error: Exception, config: dict[str, Any], place: Callable[[str], str
     name, told = path.rpartition(".")[2], _told(cause)
     if told.startswith("Expected a"):  # the last of several types that a value might have been of
         told = _last_try(error) or told
-    if lacking := re.search(r"Requirement '([\w.-]+)[^']*' not met", told):
-        told = f"{name} needs the package {lacking[1]}; install it with `pip install {lacking[1]}`"
-    elif name:
-        told = f"{name} refuses: {told}"
-    return f"{place(key)}: {key}: {told}"
+    return f"{place(key)}: {key}: {_lacks(told, name) or (f'{name} refuses: {told}' if name else told)}"
+
+
+def trainer_refusal(error: Exception, flags: dict[str, Any], place: Callable[[str], str]) -> str:
+    """Writes in one sentence which flags the Trainer refuses, and why: those of which it would do without any one.
+
+    Args:
+        error: raised by the Trainer.
+        flags: those that it was given.
+        place: names what set a key, the command line or a file.
+    """
+    known = signature(LightningTrainer).parameters | signature(Trainer).parameters
+    usual = {name: known[name].default for name, value in flags.items() if value != known[name].default}
+    refused = [name for name, value in usual.items() if _would_do(flags | {name: value})]
+    told = one_sentence(str(error))
+    if not refused:
+        return f"The Trainer cannot be set up: {told}"
+    keys = [f"trainer.{name}" for name in refused]
+    places = dict.fromkeys(map(place, keys))
+    value = flags[refused[0]]
+    told = _lacks(told, value if isinstance(value, str) else type(value).__name__) or f"Lightning refuses: {told}"
+    return f"{' and '.join(places)}: {' with '.join(keys)}: {told}"
+
+
+def _would_do(flags: dict[str, Any]) -> bool:
+    """Checks whether the Trainer takes some flags."""
+    try:
+        Trainer(**flags)
+    except REFUSALS:
+        return False
+    return True
+
+
+def _lacks(told: str, name: str) -> str:
+    """Writes which package something needs; empty where the error tells of none."""
+    found = re.search(r"Requirement '([\w.-]+)[^']*' not met", told)
+    return f"{name} needs the package {found[1]}; install it with `pip install {found[1]}`" if found else ""
 
 
 def refused_by(error: BaseException, config: dict[str, Any]) -> tuple[str, str] | None:

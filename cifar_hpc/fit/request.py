@@ -135,7 +135,7 @@ def read_request(parser: LightningArgumentParser, command: str, arguments: list[
     request = Request(config, plain, base, files, arguments, precision, why_stock)
     check_limits(command, plain, usable_cores(), request.place)
     _check_hardware(plain, contents)
-    check_trainer(plain["trainer"], launch, usable_cores(), torch.cuda.device_count())
+    check_trainer(plain["trainer"], launch, usable_cores(), torch.cuda.device_count(), request.place)
     return request
 
 

@@ -68,8 +68,10 @@ class Trainer(LightningTrainer):
             kernels = "stock"
         self.kernels, self.threads = kernels, threads
         self.processes: list[dict[str, Any]] = []  # filled by `Place` once all processes run, for the record
+        # A list of its own, as Lightning adds to it.
+        kwargs["callbacks"] = [*as_list(kwargs.get("callbacks"))]
         if kernels == "ours":
-            kwargs["callbacks"] = [FasterKernels(), *as_list(kwargs.get("callbacks"))]
+            kwargs["callbacks"].insert(0, FasterKernels())
             kwargs["profiler"] = NoProfiler()
         if kwargs.get("strategy") in _STAGES:
             from cifar_hpc.hpc.zero import CPUZeroStrategy, ZeroStrategy

@@ -7,9 +7,9 @@ Without one, Lightning starts the processes after the first itself.
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from cifar_hpc.errors import UserError
 from cifar_hpc.output import counted
@@ -143,7 +143,9 @@ def first_host(nodelist: str) -> str:
     return first[1] + (first[2] or "") if first else nodelist
 
 
-def check_trainer(settings: Mapping[str, Any], launch: Launch | None, cores: int, gpus: int) -> None:
+def check_trainer(
+    settings: Mapping[str, Any], launch: Launch | None, cores: int, gpus: int, place: Callable[[str], str]
+) -> None:
     """Compares the Trainer's devices with the processes that there are.
 
     Args:
@@ -151,6 +153,7 @@ def check_trainer(settings: Mapping[str, Any], launch: Launch | None, cores: int
         launch: what a launcher started; None without one.
         cores: number of cores that this process may use.
         gpus: number of GPUs that this process may use.
+        place: names what set a key, the command line or a file.
 
     Raises:
         UserError: if they differ, or if more devices are asked for than there are; for processes that nobody has
@@ -158,27 +161,35 @@ def check_trainer(settings: Mapping[str, Any], launch: Launch | None, cores: int
     """
     devices, nodes = count_devices(settings["devices"]), settings["num_nodes"]
     here = launch.local_size if launch else devices
+
+    def refuse(key: str, told: str) -> NoReturn:
+        raise UserError(f"{place(key)}: {told}")
+
     if settings["accelerator"] in ("gpu", "cuda") and here is not None and here > gpus:
-        raise UserError(
+        refuse(
+            "trainer.devices",
             f"{here} GPUs are asked for, but this machine has {gpus} that can be used; set trainer.devices to {gpus} "
-            "or fewer, or start as few processes on each host"
+            "or fewer, or start as few processes on each host",
         )
     if launch is None:
         if settings["accelerator"] == "cpu" and devices is not None and devices > cores:
-            raise UserError(
+            refuse(
+                "trainer.devices",
                 f"trainer.devices is {devices}, but on this machine {counted(cores, 'core')} can be used; set "
-                f"trainer.devices to {cores} or fewer"
+                f"trainer.devices to {cores} or fewer",
             )
         if nodes > 1:
-            raise UserError(
+            refuse(
+                "trainer.num_nodes",
                 f"trainer.num_nodes is {nodes}, but no launcher started this process; start it with torchrun, mpirun "
-                "or srun on each host (docs/cluster.md)"
+                "or srun on each host (docs/cluster.md)",
             )
     elif devices is not None and devices * nodes != launch.world_size:
-        raise UserError(
+        refuse(
+            "trainer.devices",
             f"{launch.launcher} started {launch.world_size} processes, but trainer.devices {devices} × "
             f"trainer.num_nodes {nodes} asks for {devices * nodes}; start as many, or add "
-            "`-c cpu_cluster` (on GPUs `-c gpu_cluster`), which takes what was started"
+            "`-c cpu_cluster` (on GPUs `-c gpu_cluster`), which takes what was started",
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cifar_hpc.fit.refusals import refused_by
-from tests.conftest import SEQUENTIAL, Command
+from tests.conftest import SEQUENTIAL, Command, Refuse
 
 
 def named(flag: str, name: str, **arguments: Any) -> str:
@@ -42,6 +42,23 @@ def test_what_a_class_refuses_is_told_with_its_key(told: str, command: Command, 
     assert done.status == 2, done.err
     assert "Traceback" not in done.err
     assert told in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("strategy=xla", "trainer.strategy: xla needs the package torch_xla; install it with `pip install torch_xla`"),
+        ("strategy=ddp9", "trainer.strategy: Lightning refuses: You selected an invalid strategy name"),
+        ("profiler=nonsense", "trainer.profiler: Lightning refuses"),
+        ("accelerator=tpu", "trainer.accelerator: tpu needs the package torch_xla"),
+        ("sync_batchnorm=5", "trainer.sync_batchnorm"),
+        ("devices=300", "trainer.devices is 300, but on this machine"),
+    ],
+)
+def test_what_the_trainer_refuses_is_told_with_its_key(flag: str, told: str, refuse: Refuse) -> None:
+    sentence = refuse("fit", *SEQUENTIAL, "--trainer.max_epochs=1", f"--trainer.{flag}")
+    assert told in sentence
+    assert sentence.startswith("cifar_hpc: The command line: ")
 
 
 def test_an_error_of_our_own_code_is_nobody_elses() -> None:

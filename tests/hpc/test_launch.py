@@ -77,9 +77,9 @@ def test_uneven_batches_name_what_works(refuse: Refuse) -> None:
 
 def test_more_gpus_than_exist_are_refused() -> None:
     settings = {"devices": 4, "num_nodes": 1, "accelerator": "gpu"}
-    check_trainer(settings, None, cores=2, gpus=4)
+    check_trainer(settings, None, cores=2, gpus=4, place=str)
     with pytest.raises(UserError, match="this machine has 2"):
-        check_trainer(settings, None, cores=2, gpus=2)
+        check_trainer(settings, None, cores=2, gpus=2, place=str)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_devices_must_be_what_was_started(devices: Any, nodes: int, fits: bool) 
     settings = {"devices": devices, "num_nodes": nodes, "accelerator": "cpu"}
     launch = Launch("srun", 0, 4, 0, 2, "node07", 22_345)
     if fits:
-        check_trainer(settings, launch, cores=2, gpus=0)
+        check_trainer(settings, launch, cores=2, gpus=0, place=str)
     else:
         with pytest.raises(UserError, match="srun started 4 processes"):
-            check_trainer(settings, launch, cores=2, gpus=0)
+            check_trainer(settings, launch, cores=2, gpus=0, place=str)

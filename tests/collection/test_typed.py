@@ -27,7 +27,7 @@ VALUES = st.none() | st.booleans() | st.integers(-2, 200) | st.floats(0, 100) | 
 def by_jsonargparse(group: dict[str, Any]) -> Reproduction:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Reproduction, "reproduction")
-    found: Reproduction = parser.instantiate_classes(parser.parse_object({"reproduction": group})).reproduction
+    found: Reproduction = parser.instantiate(parser.parse_object({"reproduction": group})).reproduction
     return found
 
 

@@ -95,7 +95,9 @@ def printable(text: str) -> str:
 
 
 def terminal_width(to: TextIO | None = None) -> int | None:
-    """Counts the columns of the terminal that a stream writes to; null where it writes to none.
+    """Counts the columns of the terminal that a stream writes to; null where it writes to none, or to one of no size.
+
+    mpirun's is of no size: what it shows goes on to whatever mpirun itself writes to.
 
     Args:
         to: the stream; standard output if not given.
@@ -104,12 +106,11 @@ def terminal_width(to: TextIO | None = None) -> int | None:
     if to is None or not to.isatty():
         return None
     try:
-        return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(to.fileno()).columns or _USUAL_WIDTH
+        return int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(to.fileno()).columns or None
     except (OSError, ValueError):
-        return _USUAL_WIDTH
+        return None
 
 
-_USUAL_WIDTH = 80
 _WHOLE = re.compile(r"(?:`[^`]*`\S*|(?:python -m cifar_hpc|\S*tensorboard --logdir|sbatch) .*|\S+) *")
 """What is not broken over lines: a word, and a command that somebody may copy."""
 

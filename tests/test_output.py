@@ -25,6 +25,11 @@ def test_a_terminal_wraps_what_is_one_line_elsewhere(line: str, terminal: Termin
     assert not [each for each in shown.splitlines() if len(each) > 80 and not re.search(copied, each)]
 
 
+def test_on_a_terminal_of_no_size_nothing_is_wrapped(terminal: Terminal, command: Command) -> None:
+    # mpirun gives its processes one, and what they write to it may end in a file.
+    assert terminal(0, "audit") == command("audit").out
+
+
 def test_elsewhere_each_finding_is_one_line(command: Command) -> None:
     lines = command("audit").out.splitlines()
     assert all(re.match(r"\w+ \(|    would be explained|\w+, hint: |\w+ is |\d+ findings", line) for line in lines)

@@ -29,6 +29,7 @@ from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.data import arrays
 from cifar_hpc.data.arrays import CIFARArrays
 from cifar_hpc.errors import UserError
+from cifar_hpc.machine import usable_cores
 
 ROOT = Path(__file__).parents[1]
 REPRODUCTIONS = ROOT / "reproductions"
@@ -41,6 +42,8 @@ SEQUENTIAL = ["-c", str(REPRODUCTIONS / "ghugre_sequential.yaml"), "--data.sampl
 
 HANGING = 1800
 """Seconds after which a process is taken to hang; no measure of how fast it must be."""
+
+two_cores = pytest.mark.skipif(usable_cores() < 2, reason="two processes need two cores")
 
 # Examples take as long as the machine lets them; how fast code is, `bench` measures. They are the same each time, so
 # that a change is judged by what it changed; `pytest --hypothesis-profile "new examples"` looks for others.

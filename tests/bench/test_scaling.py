@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_hpc import machine
 from cifar_hpc.bench.memory import group_memory_mib
 from cifar_hpc.bench.scaling_grid import GridPlan, GridPoint, choose, grid
 from cifar_hpc.bench.scaling_model import (
@@ -22,12 +21,12 @@ from cifar_hpc.bench.scaling_model import (
     strong_speed_up,
     weak_speed_up,
 )
-from tests.conftest import Command, Refuse
+from tests.conftest import Command, Refuse, two_cores
 
 ROW = ("bench", "scaling", "--row", "ghugre_sequential", "--sample")
 
 
-@pytest.mark.skipif(machine.usable_cores() < 2, reason="two processes need two cores")
+@two_cores
 def test_one_process_and_two(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     done = command(

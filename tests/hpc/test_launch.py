@@ -7,7 +7,7 @@ import pytest
 
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.launch import Launch, check_trainer, find_launch, first_host, tasks_per_node
-from tests.conftest import ROOT, SEQUENTIAL, Refuse
+from tests.conftest import ROOT, SEQUENTIAL, Refuse, two_cores
 
 SRUN = {
     "SLURM_JOB_ID": "12345", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
@@ -70,6 +70,7 @@ def test_hosts_without_a_launcher_are_refused(refuse: Refuse) -> None:
     assert "torchrun, mpirun or srun" in refuse("fit", *SEQUENTIAL, "--trainer.num_nodes=2")
 
 
+@two_cores
 def test_uneven_batches_name_what_works(refuse: Refuse) -> None:
     told = refuse("fit", *SEQUENTIAL, "-c", ROOT / "configs" / "cpu_ddp2.yaml", "--data.batch_size=25")
     assert "these numbers of processes can: 1, 5, 25" in told

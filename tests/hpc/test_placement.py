@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from cifar_hpc.hpc.placement import Placement, share_cores, usable_core_numbers
+from tests.conftest import two_cores
 
 
 def test_one_process_is_left_alone() -> None:
@@ -14,6 +15,7 @@ def test_one_process_is_left_alone() -> None:
     assert share_cores([[0, 1, 2, 3]], 0, 3, bind=True) == Placement(None, 3)
 
 
+@two_cores
 def test_processes_get_cores_of_their_own() -> None:
     cores = usable_core_numbers()
     shares = [share_cores([cores] * len(cores), index, None, bind=True) for index in range(len(cores))]

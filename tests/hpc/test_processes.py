@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command, Fit, record, same, weights
+from tests.conftest import REPRODUCTIONS, ROOT, SEQUENTIAL, Command, Fit, record, same, two_cores, weights
 from tests.hpc.conftest import CLUSTER, MPIRUN, TORCHRUN, Launch, losses, needs
 
 
+@two_cores
 def test_ddp_gives_the_same_losses(plain_sgd: list[str], fit_here: Fit, launch: Launch, tmp_path: Path) -> None:
     fit_here(*plain_sgd, "--run_dir", tmp_path / "one")
     done = launch(sys.executable, "-m", "cifar_hpc", "fit", *plain_sgd, "-c", ROOT / "configs" / "cpu_ddp2.yaml",

@@ -33,7 +33,7 @@ _LARGEST_STRIDED = 4
 
 _FEWEST_PAIRS = {"avx512_bf16": {4: 2**17}, "amx_bf16": {4: 2**14, 8: 2**16}}
 """With a stride of 1, by what computes bf16 and by pixels of the answer's longer side up to which it holds: pairs of an
-input and an output channel from which on it is faster so. AMX takes long over oneDNN's gradient of the weights."""
+input and an output channel from which on it is faster so. With AMX oneDNN's gradient of the weights takes longest."""
 
 
 def use_matrix_products_on_small_images(network: nn.Module) -> None:
@@ -93,7 +93,7 @@ def _pays_to_gather(layer: nn.Conv2d, x: Tensor) -> bool:
 @cache
 def _fewest_pairs(largest: int) -> float:
     """Finds the pairs of channels from which on this processor is faster with matrix products."""
-    limits = _FEWEST_PAIRS["amx_bf16" if bf16_engine(on_cpu=True) == "amx_bf16" else "avx512_bf16"]
+    limits = _FEWEST_PAIRS[bf16_engine(on_cpu=True) or "avx512_bf16"]
     return min((pairs for pixels, pairs in limits.items() if largest <= pixels), default=inf)
 
 

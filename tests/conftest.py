@@ -118,7 +118,7 @@ def wait_for(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + HANGING
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.001)
+        time.sleep(0.01)
 
 
 @pytest.fixture

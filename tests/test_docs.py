@@ -69,8 +69,10 @@ def test_the_first_minutes_fit_a_terminal_and_show_the_scripts_commands() -> Non
 
 def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
     runs = json.loads((ROOT / "docs" / "measurements" / "ghugre_listing.json").read_text())["runs"]
-    files = sorted((ROOT / "results" / "ghugre_sequential").glob("seed*/result.json"))
+    files = sorted((ROOT / "results" / "ghugre_sequential").glob("seed?/result.json"))
     curves = [json.loads(file.read_text())["curve"] for file in files]
+    others = sorted((ROOT / "results" / "ghugre_sequential").glob("seed?-torch/result.json"))
+    ends = [json.loads(file.read_text())["curve"][-1] for file in others]
     row = COLLECTION.row("ghugre_sequential")
     printed = {point.epoch: point for point in row.reproduction.reported.curve}
     page = (ROOT / "docs" / "ghugre.md").read_text(encoding="utf-8")
@@ -81,6 +83,8 @@ def test_the_page_on_ghugre_gives_what_the_runs_gave() -> None:
                 cells.append(f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}")
             cells.append(f"{getattr(printed[epoch], f'{name}_percent'):.2f}")
         assert f"| {' | '.join(cells)} |" in page
+    told = [", ".join(f"{100 * end[name]:.2f}" for end in ends) for name in ("train_accuracy", "test_accuracy")]
+    assert f"| torch's, seeds 1 and 2 | {' | '.join(told)} |" in page
 
 
 def test_the_page_on_luo_gives_what_the_runs_gave() -> None:

@@ -165,8 +165,11 @@ def terminal(tmp_path: Path) -> Terminal:
 def in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets commands run in this process, which saves the seconds of imports, and leaves it as it was."""
     monkeypatch.chdir(tmp_path)
-    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+    threads, handler, environment = torch.get_num_threads(), signal.getsignal(signal.SIGTERM), dict(os.environ)
     yield
+    for name in os.environ.keys() - environment.keys():  # Lightning leaves a process's rank there
+        del os.environ[name]
+    os.environ.update(environment)
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, handler)
 

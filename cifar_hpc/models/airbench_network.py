@@ -27,10 +27,12 @@ class Whitening(nn.Conv2d):
     def fit(self, images: Tensor) -> None:
         """Sets the filters to the scaled eigenvectors of the patches' covariance.
 
+        That is a sum over all patches, taken in float64: in float32 it would depend on the number of threads.
+
         Args:
             images: shape (N, 3, H, W), normalised.
         """
-        patches = F.unfold(images, _PATCH).transpose(0, 1).flatten(1)  # (12, N × places)
+        patches = F.unfold(images.double(), _PATCH).transpose(0, 1).flatten(1)  # (12, N × places)
         variances, directions = torch.linalg.eigh(torch.cov(patches))
         filters = (directions / (variances + _LEAST_VARIANCE).sqrt()).T.reshape(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([filters, -filters]))

@@ -2,8 +2,10 @@
 
 `reproductions/variants/ROW.yaml` lists candidates. Each printed value of the log is taken for a draw of Student's law
 about the mean of a candidate's runs at its epoch, with the spread between seeds that `verdicts` pools. A candidate's
-score is the mean log-density over the log, as if all its values, which hang together, were one: a long log makes
-nobody surer. With equal odds before, scores give how likely each candidate is to have printed the log.
+score is how far its log-density lies below the highest of all candidates, in the mean over the values that it shares
+with another: as if all of them, which hang together, were one, so that a long log makes nobody surer. A variant of
+which a few epochs were trained is judged by those. With equal odds before, scores give how likely each candidate is to
+have printed the log.
 
 A candidate is ruled out when twice the mean of the values' p-values is below 5 %: that is a p-value however the
 values hang together (V. Vovk, R. Wang, "Combining p-values via averaging", Biometrika 107, 2020). When all are, it is
@@ -16,6 +18,7 @@ import math
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -45,6 +48,7 @@ class Ranked:
     Attributes:
         name: of the candidate.
         seeds: number of its runs' seeds.
+        epochs: number of the log's epochs that its runs hold.
         likely: how likely it is to have printed the log, a fraction of 1; null where that cannot be said.
         p_value: how often its own runs would lie as far from the log; null where that cannot be said.
         off: root mean square of measured minus printed, by printed quantity.
@@ -54,6 +58,7 @@ class Ranked:
 
     name: str
     seeds: int
+    epochs: int
     likely: float | None
     p_value: float | None
     off: dict[str, float]
@@ -136,19 +141,17 @@ def command(
 def rank(
     row: Row, candidates: Sequence[Candidate], log: Sequence[CurvePoint], found: Found
 ) -> tuple[list[Ranked], list[int]]:
-    """Ranks the candidates, likeliest first; compares the epochs that all candidates with runs hold."""
+    """Ranks the candidates, likeliest first; tells the epochs of the log that any run of them holds."""
     values = {candidate.name: _values(row, candidate, log, found) for candidate in candidates}
-    keys = [set(held) for held in values.values() if held]
-    compared = set.intersection(*keys) if keys else set()
     own = {relative.reproduction.name for relative in found.collection.relatives(row)}
     like = like_networks([record for record in found.records if record.name not in own], [], {row.dataset})
-    scores: dict[str, tuple[float, float]] = {}
+    fits: dict[str, dict[tuple[str, int], tuple[float, float]]] = {}
     ranked = []
     for candidate in candidates:
-        held = {key: got for key, got in values[candidate.name].items() if key in compared}
+        held = values[candidate.name]
         spreads: dict[str, float | None] = {}
         off: dict[str, list[float]] = {}
-        fits = []
+        fit = {}
         for (quantity, epoch), measured in held.items():
             others = [spread_of(other.get((quantity, epoch), [])) for n, other in values.items() if n != candidate.name]
             others += [_spread_at(runs, quantity, epoch) for runs in like.values()]
@@ -158,16 +161,15 @@ def rank(
             away = math.fsum(measured) / len(measured) - printed
             off.setdefault(quantity, []).append(away)
             if spread.deviation:
-                fits.append(_fit(away, spread.deviation * math.sqrt(1 + 1 / len(measured)), spread.freedom))
-        if fits and len(fits) == len(held):
-            scores[candidate.name] = (
-                math.fsum(score for score, _ in fits) / len(fits),
-                min(1.0, 2 * math.fsum(p for _, p in fits) / len(fits)),
-            )
+                scale = spread.deviation * math.sqrt(1 + 1 / len(measured))
+                fit[quantity, epoch] = _fit(away, scale, spread.freedom)
+        if fit and len(fit) == len(held):
+            fits[candidate.name] = fit
         ranked.append(
             Ranked(
                 candidate.name,
                 max((len(measured) for measured in held.values()), default=0),
+                len({epoch for _, epoch in held}),
                 None,
                 None,
                 {name: math.sqrt(math.fsum(a * a for a in away) / len(away)) for name, away in off.items()},
@@ -175,20 +177,33 @@ def rank(
                 found.collection.command("fit", "-c", row.reproduction.name, *candidate.flags),
             )
         )
-    best = max((score for score, _ in scores.values()), default=0.0)
-    total = math.fsum(math.exp(score - best) for score, _ in scores.values())
+    likely = _likely(fits)
     ranked = [
-        replace(
-            one,
-            likely=math.exp(scores[one.name][0] - best) / total if len(scores) > 1 else None,
-            p_value=scores[one.name][1],
-        )
-        if one.name in scores
+        replace(one, likely=likely.get(one.name), p_value=_merged([p for _, p in fits[one.name].values()]))
+        if one.name in fits
         else one
         for one in ranked
     ]
     ranked.sort(key=lambda one: (-(one.likely or 0), not one.off, sum(one.off.values())))
-    return ranked, sorted({epoch for _, epoch in compared})
+    return ranked, sorted({epoch for held in values.values() for _, epoch in held})
+
+
+def _likely(fits: dict[str, dict[tuple[str, int], tuple[float, float]]]) -> dict[str, float]:
+    """Computes how likely each candidate is, of those that share a value with another; empty when none does."""
+    times = Counter(key for fit in fits.values() for key in fit)
+    highest = {key: max(fit[key][0] for fit in fits.values() if key in fit) for key in times}
+    scores = {}
+    for name, fit in fits.items():
+        below = [density - highest[key] for key, (density, _) in fit.items() if times[key] > 1]
+        if below:
+            scores[name] = math.fsum(below) / len(below)
+    total = math.fsum(map(math.exp, scores.values()))
+    return {name: math.exp(score) / total for name, score in scores.items()}
+
+
+def _merged(p_values: Sequence[float]) -> float:
+    """Merges p-values that hang together in any way (Vovk and Wang)."""
+    return min(1.0, 2 * math.fsum(p_values) / len(p_values))
 
 
 def _fit(away: float, scale: float, freedom: int) -> tuple[float, float]:
@@ -273,11 +288,11 @@ def table(row: Row, ranked: Sequence[Ranked], compared: Sequence[int], missing: 
     of = len(row.reproduction.reported.curve)
     epochs = f"{len(compared)} of the {of} epochs of its log" if compared else "nothing yet"
     lines = [f"{row.reproduction.name}: which variant printed it, by {epochs}"]
-    lines.append(f"  {'candidate':<40} {'seeds':>5} {'likely':>7} {'p-value':>8}")
+    lines.append(f"  {'candidate':<40} {'seeds':>5} {'epochs':>6} {'likely':>7} {'p-value':>8}")
     for one in ranked:
         likely = "–" if one.likely is None else f"{100 * one.likely:.1f} %"
         p_value = "–" if one.p_value is None else f"{one.p_value:.3f}"
-        lines.append(f"  {one.name:<40} {one.seeds or 'none':>5} {likely:>7} {p_value:>8}")
+        lines.append(f"  {one.name:<40} {one.seeds or 'none':>5} {one.epochs or '–':>6} {likely:>7} {p_value:>8}")
         for quantity, off in one.off.items():
             spread = one.spread[quantity]
             points = ", points" * quantity.endswith("_percent")

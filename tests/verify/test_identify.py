@@ -82,15 +82,25 @@ def test_one_seed_of_each_without_like_networks_has_no_spread() -> None:
     assert "undecided: no candidate has runs whose spread" in identify.table(ROW, ranked, [1], [])
 
 
-def test_only_epochs_that_all_trained_candidates_hold_are_compared() -> None:
-    records = (run(SMALL, 1, [50.0] * 8), run(SMALL, 2, [51.0] * 8), run(LARGE, 1, [55.0] * 3))
-    never = Candidate("never", {"data.batch_size": 7})
+def test_a_variant_of_a_few_epochs_is_judged_by_those_and_hides_nothing_of_the_others() -> None:
+    never, far = Candidate("never", {"data.batch_size": 7}), Candidate("far", {"data.batch_size": 9})
+    small = run(SMALL, 1, [50.0] * 8), run(SMALL, 2, [51.0] * 8)
+    records = (*small, run(LARGE, 1, [50.0] * 3), run(far, 1, [50.0] * 3 + [90.0] * 5))
     printed = log([50.0] * 8)
-    ranked, epochs = identify.rank(ROW, [SMALL, LARGE, never], printed, Found(records, (), (), COLLECTION))
-    assert epochs == [1, 2, 3]
-    assert [(one.name, one.seeds) for one in ranked] == [("small", 2), ("large", 1), ("never", 0)]
-    assert ranked[1].off == {"train_accuracy_percent": pytest.approx(5.0)}
-    assert ranked[0].spread == {"train_accuracy_percent": pytest.approx(np.sqrt(0.5))}
+    ranked, epochs = identify.rank(ROW, [SMALL, LARGE, never, far], printed, Found(records, (), (), COLLECTION))
+    assert epochs == [*range(1, 9)]
+    found = {one.name: one for one in ranked}
+    assert {name: (one.seeds, one.epochs) for name, one in found.items()} == {
+        "small": (2, 8), "large": (1, 3), "far": (1, 8), "never": (0, 0),
+    }  # fmt: skip
+    assert found["far"].off == {"train_accuracy_percent": pytest.approx(np.sqrt(5 * 40**2 / 8))}
+    assert found["small"].spread == {"train_accuracy_percent": pytest.approx(np.sqrt(0.5))}
+    likely = {name: one.likely or 0 for name, one in found.items()}
+    pair = identify.rank(ROW, [SMALL, far], printed, Found(records, (), (), COLLECTION))[0]
+    best, other = (one.likely or 0 for one in pair)
+    assert other < 0.05
+    assert likely["far"] / likely["small"] == pytest.approx(other / best, rel=0.2)
+    assert likely["large"] > 0.3
 
 
 def test_committed_records_tell_luos_network(command: Command) -> None:

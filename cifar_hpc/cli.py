@@ -21,7 +21,7 @@ from cifar_hpc.collection.source import read_yaml
 from cifar_hpc.errors import EndedEarly, UserError, did_you_mean, machine_refuses, missing_package, one_line
 from cifar_hpc.fit.first_screen import COMMANDS as LIGHTNINGS
 from cifar_hpc.fit.first_screen import first_screen, greeting, help_asked
-from cifar_hpc.machine import importing_for_good, sparing_scipy_signal
+from cifar_hpc.machine import importing_for_good
 from cifar_hpc.output import tell
 
 _PROGRAM = "python -m cifar_hpc"
@@ -171,7 +171,7 @@ def _load(tells: bool = False) -> None:
         return
     if tells and {"RANK", "LOCAL_RANK"}.isdisjoint(os.environ):  # one of several processes says it for all
         print("Loading PyTorch and Lightning", file=sys.stderr, flush=True)
-    with importing_for_good(), sparing_scipy_signal():
+    with importing_for_good():
         import cifar_hpc.fit.training  # noqa: F401
 
 

@@ -3,16 +3,12 @@
 import gc
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 INSTRUCTIONS = {
     "avx2": "avx2",
@@ -50,36 +46,6 @@ def importing_for_good() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-class _SignalProcessing(ModuleType):
-    """Stands in for `scipy.signal`, and imports it when anything but `hamming` is asked of it."""
-
-    hamming = None
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        sys.modules.pop(self.__name__, None)
-        return getattr(import_module(self.__name__), name)
-
-
-@contextmanager
-def sparing_scipy_signal() -> Iterator[None]:
-    """Spares what is imported within SciPy's signal processing, a sixth of a start.
-
-    torchmetrics imports it only to see that it has `hamming`, an old name that audio metrics of others use.
-    """
-    name = "scipy.signal"
-    stand_in = _SignalProcessing(name)
-    if sys.modules.setdefault(name, stand_in) is not stand_in:
-        yield
-        return
-    try:
-        yield
-    finally:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
 
 
 def cpu_model() -> str:

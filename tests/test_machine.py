@@ -26,32 +26,6 @@ def test_the_collector_is_kept_off_imports_and_works_again() -> None:
     assert held
 
 
-SPARED = """
-import sys
-from cifar_hpc.machine import sparing_scipy_signal
-with sparing_scipy_signal():
-    {within}
-loaded = "scipy.stats" in sys.modules
-import scipy.signal
-assert scipy.signal.find_peaks([0, 1, 0])[0].tolist() == [1]
-assert sys.modules["scipy.signal"] is scipy.signal
-print(loaded)
-"""
-
-
-@pytest.mark.parametrize(
-    ("within", "loaded"),
-    [
-        ("import torchmetrics", False),
-        ("from scipy.signal import find_peaks; assert find_peaks([0, 1, 0])[0].tolist() == [1]", True),
-        ("import scipy.signal; assert scipy.signal.windows.hamming(3)[1] == 1", True),
-    ],
-)
-def test_scipys_signal_processing_is_spared_until_it_is_used(within: str, loaded: bool) -> None:
-    told = subprocess.run([sys.executable, "-c", SPARED.format(within=within)], check=True, stdout=subprocess.PIPE)
-    assert told.stdout.decode().strip() == str(loaded)
-
-
 def test_own_children_are_not_others() -> None:
     before = machine._seconds_of_tree(os.getpid())
     subprocess.run([sys.executable, "-c", BURN], check=True)

@@ -27,7 +27,7 @@ class Whitening(nn.Conv2d):
     def fit(self, images: Tensor) -> None:
         """Sets the filters to the scaled eigenvectors of the patches' covariance.
 
-        That is a sum over all patches, taken in float64: in float32 it would depend on the number of threads.
+        That is a sum over all patches, taken in float64: in float32 it would change with the number of threads.
 
         Args:
             images: shape (N, 3, H, W), normalised.

@@ -2,10 +2,10 @@
 
 `reproductions/variants/ROW.yaml` lists candidates. Each printed value of the log is taken for a draw of Student's law
 about the mean of a candidate's runs at its epoch, with the spread between seeds that `verdicts` pools. A candidate's
-score is how far its log-density lies below the highest of all candidates, in the mean over the values that it shares
-with another: as if all of them, which hang together, were one, so that a long log makes nobody surer. A variant of
-which a few epochs were trained is judged by those. With equal odds before, scores give how likely each candidate is to
-have printed the log.
+score is the mean log-density over the values that are compared: the mean, not the sum, because a log's values are
+correlated, and a longer log makes nobody surer. With equal odds before, scores give how likely each candidate is to
+have printed the log. Compared are as many values as at least two candidates hold, and the candidates that hold all of
+those; with `--epochs`, those too of which only so many epochs were trained.
 
 A candidate is ruled out when twice the mean of the values' p-values is below 5 %: that is a p-value however the
 values hang together (V. Vovk, R. Wang, "Combining p-values via averaging", Biometrika 107, 2020). When all are, it is
@@ -18,7 +18,6 @@ import math
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -40,6 +39,9 @@ from cifar_hpc.verify.verdicts import CONFIDENCE, Spread
 Values = dict[tuple[str, int], list[float]]
 """One value for each seed, in the log's unit, by printed quantity and epoch."""
 
+Fits = dict[str, dict[tuple[str, int], tuple[float, float]]]
+"""By candidate, printed quantity and epoch: the log-density of the printed value, and its p-value."""
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -49,10 +51,10 @@ class Ranked:
         name: of the candidate.
         seeds: number of its runs' seeds.
         epochs: number of the log's epochs that its runs hold.
-        likely: how likely it is to have printed the log, a fraction of 1; null where that cannot be said.
+        likely: how likely it is to have printed the log, a fraction of 1; null where it is not compared.
         p_value: how often its own runs would lie as far from the log; null where that cannot be said.
-        off: root mean square of measured minus printed, by printed quantity.
-        spread: standard deviation between seeds at the last epoch that is compared, by printed quantity.
+        off: root mean square of measured minus printed over the epochs that its runs hold, by printed quantity.
+        spread: standard deviation between seeds at the last of these epochs, by printed quantity.
         command: what trains it.
     """
 
@@ -141,11 +143,11 @@ def command(
 def rank(
     row: Row, candidates: Sequence[Candidate], log: Sequence[CurvePoint], found: Found
 ) -> tuple[list[Ranked], list[int]]:
-    """Ranks the candidates, likeliest first; tells the epochs of the log that any run of them holds."""
+    """Ranks the candidates, likeliest first; tells the epochs that were compared."""
     values = {candidate.name: _values(row, candidate, log, found) for candidate in candidates}
     own = {relative.reproduction.name for relative in found.collection.relatives(row)}
     like = like_networks([record for record in found.records if record.name not in own], [], {row.dataset})
-    fits: dict[str, dict[tuple[str, int], tuple[float, float]]] = {}
+    fits: Fits = {}
     ranked = []
     for candidate in candidates:
         held = values[candidate.name]
@@ -163,7 +165,7 @@ def rank(
             if spread.deviation:
                 scale = spread.deviation * math.sqrt(1 + 1 / len(measured))
                 fit[quantity, epoch] = _fit(away, scale, spread.freedom)
-        if fit and len(fit) == len(held):
+        if fit:
             fits[candidate.name] = fit
         ranked.append(
             Ranked(
@@ -177,7 +179,8 @@ def rank(
                 found.collection.command("fit", "-c", row.reproduction.name, *candidate.flags),
             )
         )
-    likely = _likely(fits)
+    compared = _compared(fits)
+    likely = _likely(fits, compared)
     ranked = [
         replace(one, likely=likely.get(one.name), p_value=_merged([p for _, p in fits[one.name].values()]))
         if one.name in fits
@@ -185,20 +188,26 @@ def rank(
         for one in ranked
     ]
     ranked.sort(key=lambda one: (-(one.likely or 0), not one.off, sum(one.off.values())))
-    return ranked, sorted({epoch for held in values.values() for _, epoch in held})
+    return ranked, sorted({epoch for _, epoch in compared})
 
 
-def _likely(fits: dict[str, dict[tuple[str, int], tuple[float, float]]]) -> dict[str, float]:
-    """Computes how likely each candidate is, of those that share a value with another; empty when none does."""
-    times = Counter(key for fit in fits.values() for key in fit)
-    highest = {key: max(fit[key][0] for fit in fits.values() if key in fit) for key in times}
-    scores = {}
-    for name, fit in fits.items():
-        below = [density - highest[key] for key, (density, _) in fit.items() if times[key] > 1]
-        if below:
-            scores[name] = math.fsum(below) / len(below)
-    total = math.fsum(map(math.exp, scores.values()))
-    return {name: math.exp(score) / total for name, score in scores.items()}
+def _compared(fits: Fits) -> set[tuple[str, int]]:
+    """Picks the values to compare by: as many as at least two candidates hold, or all that the only one holds."""
+    held = [set(fit) for fit in fits.values()]
+    if len(held) == 1:
+        return held[0]
+    return max((keys for keys in held if sum(keys <= other for other in held) > 1), key=len, default=set())
+
+
+def _likely(fits: Fits, compared: set[tuple[str, int]]) -> dict[str, float]:
+    """Computes how likely each candidate is of those that hold all that is compared; empty for fewer than two."""
+    able = {name: fit for name, fit in fits.items() if compared and compared <= set(fit)}
+    if len(able) < 2:
+        return {}
+    scores = {name: math.fsum(fit[key][0] for key in compared) / len(compared) for name, fit in able.items()}
+    best = max(scores.values())
+    total = math.fsum(math.exp(score - best) for score in scores.values())
+    return {name: math.exp(score - best) / total for name, score in scores.items()}
 
 
 def _merged(p_values: Sequence[float]) -> float:
@@ -310,13 +319,17 @@ def _conclusion(ranked: Sequence[Ranked]) -> str:
     """Says in a sentence what the ranking shows."""
     if all(one.ruled_out for one in ranked):
         return "none of these: the log lies where hardly a run of any candidate would"
-    best = ranked[0]
-    tried = sum(one.p_value is not None for one in ranked)
-    if not tried:
+    judged = [one for one in ranked if one.p_value is not None]
+    compared = [one for one in judged if one.likely is not None]
+    if not judged:
         return "undecided: no candidate has runs whose spread between seeds is known"
+    if not compared:
+        only = f"only {judged[0].name} was trained" if len(judged) == 1 else "no two candidates hold the same epochs"
+        return f"undecided: {only}"
+    best = compared[0]
     if best.ruled_out:
-        return "undecided: the log lies where hardly a run of any trained candidate would"
-    if tried == 1:
-        return f"undecided: only {best.name} was trained"
-    told = f"{best.name} is the likeliest of {tried} that were trained"
+        return f"undecided: the log lies where hardly a run of {best.name}, the likeliest, would"
+    told = f"{best.name} is the likeliest of {len(compared)} that were trained for as long"
+    if shorter := [one.epochs for one in judged if one.likely is None]:
+        told += f"; --epochs {min(shorter)} compares the others too"
     return told if (best.likely or 0) > 0.5 else f"undecided: {told}"

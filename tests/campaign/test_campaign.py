@@ -167,15 +167,17 @@ def test_it_says_where_it_stands_and_its_child_does_not_outlive_it(
     wait_for(lambda: saved_epochs(run) >= 1 or process.poll() is not None)
     (child,) = children(process.pid)
     os.kill(child, signal.SIGSTOP)  # so that it does not end by itself
-    monkeypatch.chdir(folder)
-    told = command("campaign", "--status")
-    assert told.status == 0
-    assert "at work until" in told.out
-    assert f"of {EPOCHS} epochs" in told.out or "complete" in told.out
-    assert "A campaign is at work in this folder already" in command("campaign", ROW, "--hours", 1).sentence()
-    process.kill()
-    process.communicate(timeout=HANGING)
-    os.kill(child, signal.SIGCONT)
+    try:
+        monkeypatch.chdir(folder)
+        told = command("campaign", "--status")
+        assert told.status == 0
+        assert "at work until" in told.out
+        assert f"of {EPOCHS} epochs" in told.out
+        assert "A campaign is at work in this folder already" in command("campaign", ROW, "--hours", 1).sentence()
+    finally:
+        process.kill()
+        process.communicate(timeout=HANGING)
+        os.kill(child, signal.SIGCONT)
     wait_for(lambda: not at_work(child))
     assert record(run)["status"] == "partial"
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -82,25 +83,50 @@ def test_one_seed_of_each_without_like_networks_has_no_spread() -> None:
     assert "undecided: no candidate has runs whose spread" in identify.table(ROW, ranked, [1], [])
 
 
-def test_a_variant_of_a_few_epochs_is_judged_by_those_and_hides_nothing_of_the_others() -> None:
-    never, far = Candidate("never", {"data.batch_size": 7}), Candidate("far", {"data.batch_size": 9})
+NEVER, FAR = Candidate("never", {"data.batch_size": 7}), Candidate("far", {"data.batch_size": 9})
+
+
+def ranking(printed: list[float], *records: Record, epochs: int = EPOCHS) -> tuple[dict[str, identify.Ranked], str]:
+    """All four candidates by name, and the table."""
+    candidates = [SMALL, LARGE, NEVER, FAR]
+    ranked, compared = identify.rank(ROW, candidates, log(printed)[:epochs], Found(records, (), (), COLLECTION))
+    return {one.name: one for one in ranked}, identify.table(ROW, ranked, compared, [])
+
+
+def test_a_variant_of_a_few_epochs_hides_nothing_of_the_others_and_gains_nothing_by_it() -> None:
     small = run(SMALL, 1, [50.0] * 8), run(SMALL, 2, [51.0] * 8)
-    records = (*small, run(LARGE, 1, [50.0] * 3), run(far, 1, [50.0] * 3 + [90.0] * 5))
-    printed = log([50.0] * 8)
-    ranked, epochs = identify.rank(ROW, [SMALL, LARGE, never, far], printed, Found(records, (), (), COLLECTION))
-    assert epochs == [*range(1, 9)]
-    found = {one.name: one for one in ranked}
+    records = (*small, run(LARGE, 1, [50.0] * 3), run(FAR, 1, [50.0] * 3 + [90.0] * 5))
+    found, told = ranking([50.0] * 8, *records)
     assert {name: (one.seeds, one.epochs) for name, one in found.items()} == {
-        "small": (2, 8), "large": (1, 3), "far": (1, 8), "never": (0, 0),
+        "small": (2, 8), "far": (1, 8), "large": (1, 3), "never": (0, 0),
     }  # fmt: skip
+    assert list(found) == ["small", "far", "large", "never"]
+    assert (found["small"].likely or 0) > 0.95
+    assert (found["large"].likely, found["never"].likely) == (None, None)
+    assert found["large"].p_value == pytest.approx(1)
     assert found["far"].off == {"train_accuracy_percent": pytest.approx(np.sqrt(5 * 40**2 / 8))}
     assert found["small"].spread == {"train_accuracy_percent": pytest.approx(np.sqrt(0.5))}
-    likely = {name: one.likely or 0 for name, one in found.items()}
-    pair = identify.rank(ROW, [SMALL, far], printed, Found(records, (), (), COLLECTION))[0]
-    best, other = (one.likely or 0 for one in pair)
-    assert other < 0.05
-    assert likely["far"] / likely["small"] == pytest.approx(other / best, rel=0.2)
-    assert likely["large"] > 0.3
+    assert "8 of the 15 epochs" in told
+    assert "small is the likeliest of 2 that were trained for as long; --epochs 3 compares the others too" in told
+    found, told = ranking([50.0] * 8, *records, epochs=3)
+    assert found["large"].likely == pytest.approx(found["far"].likely)
+    assert "undecided" in told
+
+
+def test_where_two_candidates_hold_the_same_epochs_those_are_compared() -> None:
+    # Of the later epochs, which one seed alone has, no spread is known.
+    found, told = ranking([50.0] * 8, run(SMALL, 1, [50.0] * 3), run(SMALL, 2, [51.0] * 3), run(LARGE, 1, [58.0] * 8))
+    assert "3 of the 15 epochs" in told
+    assert "small is the likeliest of 2 that were trained for as long" in told
+    assert (found["small"].likely or 0) + (found["large"].likely or 0) == pytest.approx(1)
+
+
+def test_what_cannot_be_compared_is_told() -> None:
+    _, told = ranking([50.0] * 8, run(SMALL, 1, [50.0] * 8), run(SMALL, 2, [51.0] * 8))
+    assert "undecided: only small was trained" in told
+    _, told = ranking([80.0] * 8, run(SMALL, 1, [50.0] * 8), run(SMALL, 2, [50.1] * 8), run(LARGE, 1, [51.0] * 8))
+    assert "none of these" not in told  # the others were not trained
+    assert re.search("hardly a run of (small|large), the likeliest, would", told)
 
 
 def test_committed_records_tell_luos_network(command: Command) -> None:

@@ -50,7 +50,7 @@ class Ranked:
     Attributes:
         name: of the candidate.
         seeds: number of its runs' seeds.
-        epochs: number of the log's epochs that its runs hold.
+        epochs: the last epoch of the log that its runs hold, 0 for none.
         likely: how likely it is to have printed the log, a fraction of 1; null where it is not compared.
         p_value: how often its own runs would lie as far from the log; null where that cannot be said.
         off: root mean square of measured minus printed over the epochs that its runs hold, by printed quantity.
@@ -171,7 +171,7 @@ def rank(
             Ranked(
                 candidate.name,
                 max((len(measured) for measured in held.values()), default=0),
-                len({epoch for _, epoch in held}),
+                max((epoch for _, epoch in held), default=0),
                 None,
                 None,
                 {name: math.sqrt(math.fsum(a * a for a in away) / len(away)) for name, away in off.items()},
@@ -323,9 +323,10 @@ def _conclusion(ranked: Sequence[Ranked]) -> str:
     compared = [one for one in judged if one.likely is not None]
     if not judged:
         return "undecided: no candidate has runs whose spread between seeds is known"
+    if sum(one.seeds > 0 for one in ranked) == 1:
+        return f"undecided: only {judged[0].name} was trained"
     if not compared:
-        only = f"only {judged[0].name} was trained" if len(judged) == 1 else "no two candidates hold the same epochs"
-        return f"undecided: {only}"
+        return "undecided: no two candidates hold the same epochs"
     best = compared[0]
     if best.ruled_out:
         return f"undecided: the log lies where hardly a run of {best.name}, the likeliest, would"

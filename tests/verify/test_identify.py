@@ -129,6 +129,16 @@ def test_what_cannot_be_compared_is_told() -> None:
     assert re.search("hardly a run of (small|large), the likeliest, would", told)
 
 
+def test_a_log_that_begins_late_says_which_epochs_compare_all() -> None:
+    # ghugre_parallel's begins at epoch 38.
+    printed = log([50.0] * 8)[4:]
+    records = [run(SMALL, seed, [50.0 + seed] * 8) for seed in (1, 2)]
+    records += [run(FAR, 1, [60.0] * 8), run(LARGE, 1, [52.0] * 6)]
+    ranked, compared = identify.rank(ROW, [SMALL, LARGE, FAR], printed, Found(tuple(records), (), (), COLLECTION))
+    assert compared == [5, 6, 7, 8]
+    assert "--epochs 6 compares the others too" in identify.table(ROW, ranked, compared, [])
+
+
 def test_committed_records_tell_luos_network(command: Command) -> None:
     done = command("identify", "luo_workload1_vgg", "--json", "-")
     assert done.status == 0, done.err
@@ -147,9 +157,11 @@ def test_committed_records_tell_luos_network(command: Command) -> None:
 @pytest.mark.parametrize(("row", "page"), [("luo_workload1_vgg", "luo"), ("ghugre_sequential", "ghugre")])
 def test_pages_show_what_identify_finds_in_committed_records(row: str, page: str, command: Command) -> None:
     text = command("identify", row).out
-    assert all(len(line) <= 80 for line in text.splitlines()[:8]), text
+    table = text.partition("  not trained yet")[0].splitlines()  # the page has the rest at its own width
+    assert all(len(line) <= 80 for line in table), text
     shown = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    assert "".join(f"    {line}\n" for line in text.splitlines()[:8]) in shown
+    assert len(table) > 8
+    assert "".join(f"    {line}\n" for line in table) in shown
 
 
 def test_train_makes_the_runs_that_are_missing(command: Command, tmp_path: Path) -> None:

@@ -123,6 +123,17 @@ def _as_images(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
     return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
+def _new_images(like: Tensor, batch: int, channels: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Makes images (B, C, H, W) in `_as_images`' order, and the view of their pixels as rows (B·H·W, C) to fill them.
+
+    Images that were themselves a view, made within a function, autograd would not let an activation change in place
+    (`nn.ReLU(inplace=True)`, where no batch norm lies between).
+    """
+    order = torch.contiguous_format if height == width == 1 else torch.channels_last
+    images = torch.empty(batch, channels, height, width, dtype=like.dtype, device=like.device, memory_format=order)
+    return images, images.permute(0, 2, 3, 1).view(-1, channels)
+
+
 @dataclass(frozen=True)
 class _Windows:
     """Which taps of the kernel meet the image's pixels, for each output pixel.
@@ -165,10 +176,11 @@ class _WholeImageConvolution(torch.autograd.Function):
         pixels = x.permute(0, 2, 3, 1).reshape(batch, -1)
         ctx.save_for_backward(pixels, matrix, weight)
         ctx.windows, ctx.image, ctx.has_bias = windows, (height, width, channels), bias is not None
-        y = pixels @ matrix.t()
+        y, rows_of_y = _new_images(x, batch, len(weight), windows.height, windows.width)
+        torch.mm(pixels, matrix.t(), out=rows_of_y.view(batch, -1))
         if bias is not None:
-            y += bias.to(x.dtype).repeat(len(windows.taps))
-        return _as_images(y, batch, windows.height, windows.width)
+            y += bias.to(x.dtype).view(-1, 1, 1)
+        return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
@@ -200,8 +212,13 @@ class _GatheredConvolution(torch.autograd.Function):
         ctx.image, ctx.stride, ctx.padding = x.shape, stride, padding
         ctx.dtype, ctx.has_bias = weight.dtype, bias is not None
         matrix = kernel.permute(0, 2, 3, 1).flatten(1)
-        y = F.linear(windows.flatten(3).flatten(0, 2), matrix, None if bias is None else bias.to(x.dtype))
-        return _as_images(y, *windows.shape[:3])
+        pixels = windows.flatten(3).flatten(0, 2)
+        y, rows_of_y = _new_images(x, len(x), len(weight), *windows.shape[1:3])
+        if bias is None:
+            torch.mm(pixels, matrix.t(), out=rows_of_y)
+        else:
+            torch.addmm(bias.to(x.dtype), pixels, matrix.t(), out=rows_of_y)
+        return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:

@@ -4,6 +4,7 @@ import ast
 import copy
 import functools
 import importlib
+import inspect
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +30,16 @@ from tests.conftest import SEQUENTIAL, SMOKE, Fit, record, weights
 NETWORKS = [name for name in models.__all__ if name not in ("Classifier", "Airbench")]
 
 
+def with_each_switch(name: str) -> list[tuple[str, dict[str, bool]]]:
+    """A network as it is, and with each of its switches the other way."""
+    switches = [
+        {key: not option.default}
+        for key, option in inspect.signature(getattr(models, name)).parameters.items()
+        if isinstance(option.default, bool)
+    ]
+    return [(name, settings) for settings in ({}, *switches)]
+
+
 def loss_and_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     torch.manual_seed(1)  # dropout's
     logits = network(images)
@@ -37,10 +48,10 @@ def loss_and_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> tu
     return loss.detach(), {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_computes_the_same_both_ways(name: str) -> None:
+@pytest.mark.parametrize(("name", "settings"), [case for name in NETWORKS for case in with_each_switch(name)])
+def test_every_network_computes_the_same_both_ways(name: str, settings: dict[str, bool]) -> None:
     torch.manual_seed(0)
-    stock: Classifier = getattr(models, name)()
+    stock: Classifier = getattr(models, name)(**settings)
     stock.double()  # in which another order of additions shows no more, and another function does
     ours = copy.deepcopy(stock)
     install(ours)

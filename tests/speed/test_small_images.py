@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifar_hpc.models import ResNet18
@@ -115,6 +116,33 @@ def test_every_way_gives_the_values_and_gradients_of_a_convolution(
             assert a.shape == b.shape
             size = b.abs() + b.square().mean().sqrt()
             assert ((a - b).abs() / size).max() < TOLERANCES[dtype], way
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("channels", "width", "kernel", "stride", "padding", "image"), [case[:6] for case in CASES])
+def test_an_activation_in_place_may_follow_on_every_way(
+    channels: int,
+    width: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    image: tuple[int, int],
+    dtype: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    layer = SmallImageConv2d(channels, width, kernel, stride, padding).to(memory_format=torch.channels_last)
+    images = torch.randn(5, channels, *image)
+    for way in ways(layer, image):
+        found = []
+        for inplace in (False, True):
+            layer.zero_grad()
+            with monkeypatch.context() as patch, torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+                force(way, patch)
+                y = F.relu(layer(images), inplace=inplace)
+            y.float().square().sum().backward()
+            found.append([y.detach(), *(p.grad for p in layer.parameters())])
+        assert all(map(torch.equal, *found)), way
 
 
 @pytest.mark.parametrize(("channels", "width", "kernel", "stride", "padding", "image", "in_fp32", "in_bf16"), CASES)

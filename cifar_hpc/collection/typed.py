@@ -159,6 +159,8 @@ def build_and_tell(kind: type[T], value: Any, tell: Tell, keys: Keys = (), stric
 
 
 def _build(kind: Any, value: Any, tell: Tell, keys: Keys, strict: bool) -> Any:
+    if type(value) is kind:
+        return value
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         made = _build(parts[0], value, tell, keys, strict)
@@ -191,8 +193,6 @@ def _build(kind: Any, value: Any, tell: Tell, keys: Keys, strict: bool) -> Any:
             return int(_ascii(value)) if kind is int else Printed(value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if isinstance(value, float) or abs(value) < 1e300 else math.inf
-    if type(value) is kind:
-        return value
     tell(MismatchError(keys, value, _right(kind)))
     return _WRONG
 

@@ -1,9 +1,11 @@
 """Reads back `predictions.npz`: what the network said of every test image."""
 
+import io
 import math
 import re
 import zipfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ _KINDS = {"class": np.integer, "confidence": np.floating, "loss": np.floating, "
 MOST_BYTES = 2**28
 """Largest size of a file, packed and unpacked: two thousand epochs' answers to ten thousand images take less."""
 _MOST_ARRAYS = 10_000
+_MAGIC = np.lib.format.magic(1, 0)
 _MOST_CLASSES = 256
 
 
@@ -97,13 +100,21 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # whose readers cannot be bounded
         raise ValueError(f"{info.filename} is packed in a way that NumPy does not")
     with archive.open(info) as member:
-        if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError(f"{info.filename} is no array as NumPy writes it")
-        shape, _, kind = np.lib.format.read_array_header_1_0(member)
-        size = info.file_size - member.tell()
-        if kind.kind not in "iuf" or math.prod(shape) * kind.itemsize != size:
-            raise ValueError(f"{info.filename} does not hold what its header says")
-        return np.frombuffer(member.read(size), kind).reshape(shape)
+        content = member.read(info.file_size)  # no more than that, however much it unpacks to
+    if content[: len(_MAGIC)] != _MAGIC:
+        raise ValueError(f"{info.filename} is no array as NumPy writes it")
+    start = len(_MAGIC) + 2 + int.from_bytes(content[len(_MAGIC) :][:2], "little")
+    shape, kind = _read_header(content[len(_MAGIC) : start])
+    if kind.kind not in "iuf" or math.prod(shape) * kind.itemsize != len(content) - start:
+        raise ValueError(f"{info.filename} does not hold what its header says")
+    return np.frombuffer(content, kind, offset=start).reshape(shape)
+
+
+@lru_cache(maxsize=64)
+def _read_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Reads shape and type from an array's header: few differ, and reading one takes longer than the array."""
+    shape, _, kind = np.lib.format.read_array_header_1_0(io.BytesIO(header))
+    return shape, kind
 
 
 def _array(arrays: dict[str, Any], name: str, kind: type, length: int | None, path: Path) -> npt.NDArray[Any]:
@@ -121,4 +132,4 @@ def _array(arrays: dict[str, Any], name: str, kind: type, length: int | None, pa
     if whole and not (int(array.min()) >= 0 and int(array.max()) < _MOST_CLASSES):
         raise UserError(f"{path}: the array {name} has values from {array.min()} to {array.max()}, which no class has")
     with np.errstate(all="ignore"):  # a network that diverged answers with what is no number
-        return array.astype(np.uint8 if whole else np.float32)
+        return array.astype(np.uint8 if whole else np.float32, copy=False)

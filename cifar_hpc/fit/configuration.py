@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cifar_hpc.collection.folder import COLLECTION_HELP, chosen
@@ -193,7 +193,9 @@ def make_trainer(
     else:
         settings["default_root_dir"] = str(run_dir)
         settings["logger"] = run_loggers(settings.get("logger"), request.plain, run_dir, _can_draw_graph(settings))
-    if settings.get("enable_progress_bar") is None:
+    named = as_list(settings.get("callbacks"))
+    # A bar that was named is shown wherever it is, and in place of ours: Lightning takes one.
+    if settings.get("enable_progress_bar") is None and not any(isinstance(each, ProgressBar) for each in named):
         settings["enable_progress_bar"] = sys.stderr.isatty()
         callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]
     if launch is not None:
@@ -201,7 +203,7 @@ def make_trainer(
     # Named, because Lightning would otherwise look for launchers itself and start MPI to do so.
     environment = LightningEnvironment() if launch is None else LaunchedEnvironment(launch)
     settings["plugins"] = [*as_list(settings.get("plugins")), environment]
-    settings["callbacks"] = [*as_list(settings.get("callbacks")), Place(settings.get("threads")), *callbacks]
+    settings["callbacks"] = [*named, Place(settings.get("threads")), *callbacks]
     try:
         return Trainer(**settings)
     except REFUSALS as error:

@@ -56,3 +56,15 @@ def test_lines_have_the_same_facts(fit_here: Fit, capfd: pytest.CaptureFixture[s
     assert re.search(r"epoch 1/2: train loss .*, test accuracy \d+\.\d\d %, \d+\.\d s, 00:\d\d left\n", told)
     assert re.search(r"epoch 2/2: .* s\n", told)
     assert ", 2 epochs on a sample" in told.replace(";", ",")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_bar_that_was_named_stands_in_for_ours(
+    terminal: bool, fit_here: Fit, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    bar = "--trainer.callbacks+=lightning.pytorch.callbacks.TQDMProgressBar"
+    fit_here(*SEQUENTIAL, "--data.sample=true", "--trainer.max_epochs=1", bar, "--run_dir", Path("run"))
+    shown = "".join(capfd.readouterr())
+    assert "Epoch 0: 100%" in shown
+    assert "epoch 1/1" not in shown

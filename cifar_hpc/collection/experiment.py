@@ -15,14 +15,15 @@ _ENGINE_TRAINER_KEYS = {
 }
 """Trainer flags that change no result. All others are the experiment: a new one is, until it is shown not to be."""
 
-_ENGINE_CALLBACKS = {
-    f"lightning.pytorch.callbacks.{name}"
-    for name in (
+_ENGINE_CLASSES = {
+    "callbacks": {
         *("DeviceStatsMonitor", "LearningRateMonitor", "ThroughputMonitor", "ModelSummary", "RichModelSummary"),
         *("TQDMProgressBar", "RichProgressBar", "ModelCheckpoint", "OnExceptionCheckpoint"),
-    )
+    },
+    "plugins": {"AsyncCheckpointIO", "TorchCheckpointIO", "XLACheckpointIO"},
 }
-"""Callbacks that look on. All others may train another way: accumulate, average, freeze, prune, or stop."""
+"""Lightning's callbacks and plugins that look on, or say how files are written. All others may train another way:
+accumulate, average, freeze, prune, round, or stop."""
 
 _STRATEGIES = "lightning.pytorch.strategies."
 _ENGINE_STRATEGY_KEYS = {
@@ -63,10 +64,12 @@ _MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
 def experiment(config: dict[str, Any]) -> dict[str, Any]:
     """Picks the settings that make the experiment, flat, without those that say where and how fast it runs."""
     settings = flat({key: value for key, value in config.items() if key != "seed_everything"})
-    found = {key: value for key, value in settings.items() if not _is_engine(key, value)}
-    callbacks = found.pop("trainer.callbacks", None)
-    acting = [callback for callback in callbacks or () if _class_path(callback) not in _ENGINE_CALLBACKS]
-    return found | ({"trainer.callbacks": acting} if acting else {})
+    trainer = config["trainer"] if isinstance(config.get("trainer"), dict) else {}
+    for group in _ENGINE_CLASSES:
+        settings = {key: value for key, value in settings.items() if not f"{key}.".startswith(f"trainer.{group}.")}
+        if acting := _acting(trainer.get(group), group):
+            settings[f"trainer.{group}"] = acting
+    return {key: value for key, value in settings.items() if not _is_engine(key, value)}
 
 
 def _is_engine(key: str, value: Any) -> bool:
@@ -83,9 +86,18 @@ def _is_engine(key: str, value: Any) -> bool:
     return group == "model" and "optimizer.init_args." in key and rest[-1] in _ENGINE_OPTIMIZER_KEYS
 
 
-def _class_path(callback: Any) -> str:
-    """Finds the class that an item of `trainer.callbacks` names, alone or with arguments."""
-    return str(callback.get("class_path") if isinstance(callback, dict) else callback)
+def _acting(items: Any, group: str) -> list[Any]:
+    """Picks those of `trainer.callbacks` or `.plugins`, which may be one or several, that may change a result."""
+    several = items if isinstance(items, list) else [] if items is None else [items]
+    return [item for item in several if not _looks_on(item, group)]
+
+
+def _looks_on(item: Any, group: str) -> bool:
+    """Checks whether an item of `trainer.callbacks` or `.plugins`, alone or with arguments, changes no result."""
+    path = str(item.get("class_path") if isinstance(item, dict) else item)
+    package, _, name = path.rpartition(".")
+    # Lightning's names stand in the module that defines them, too.
+    return f"{package}.".startswith(f"lightning.pytorch.{group}.") and name in _ENGINE_CLASSES[group]
 
 
 def kind_of_experiment(config: dict[str, Any]) -> Any:

@@ -157,4 +157,6 @@ def _nearly_equal(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32
     if images != second.shape[1]:
         return False
     near = np.abs(first[:, None] - second) < _LEAST_APART / images**0.5
-    return bool(np.einsum("ik,jk->ij", first, second).max() > _MOST_ALIKE or 2 * np.count_nonzero(near, axis=2).max() > images)
+    return bool(
+        np.einsum("ik,jk->ij", first, second).max() > _MOST_ALIKE or 2 * np.count_nonzero(near, axis=2).max() > images
+    )

@@ -1,11 +1,12 @@
 """What makes an experiment: everything but what is shown not to."""
 
 import inspect
+from inspect import isabstract
 from typing import Any
 
 import pytest
 from lightning.pytorch import Trainer as LightningTrainer
-from lightning.pytorch import callbacks, strategies
+from lightning.pytorch import callbacks, plugins, strategies
 
 from cifar_hpc.collection import experiment
 from cifar_hpc.collection.experiment import differences, resumed_changes
@@ -17,7 +18,7 @@ FLAGS = {*inspect.signature(LightningTrainer).parameters, *inspect.signature(Tra
 def test_every_flag_is_the_experiment_but_those_that_are_shown_not_to_be() -> None:
     engine = experiment._ENGINE_TRAINER_KEYS
     assert engine <= FLAGS, "name no flag that Lightning has not"
-    for flag in [*FLAGS - engine - {"callbacks"}, "a_flag_of_next_year"]:
+    for flag in [*FLAGS - engine - {"callbacks", "plugins"}, "a_flag_of_next_year"]:
         assert experiment.experiment({"trainer": {flag: 1}}) == {f"trainer.{flag}": 1}
     for flag in engine - {"strategy"}:
         assert experiment.experiment({"trainer": {flag: {"class_path": "x", "init_args": {"y": 1}}}}) == {}
@@ -77,6 +78,21 @@ def test_a_callback_is_the_experiment_unless_it_looks_on(name: str) -> None:
     callback = {"class_path": f"lightning.pytorch.callbacks.{name}", "init_args": {"patience": 3}}
     found = experiment.experiment({"trainer": {"callbacks": [callback]}})
     assert found == ({} if name in LOOK_ON else {"trainer.callbacks": [callback]})
+
+
+@pytest.mark.parametrize("path", ["progress.TQDMProgressBar", "progress.tqdm_progress.TQDMProgressBar"])
+def test_a_callback_has_more_names_than_one_and_may_stand_alone(path: str) -> None:
+    bar = {"class_path": f"lightning.pytorch.callbacks.{path}", "init_args": {}}
+    stopping = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {}}
+    assert not experiment.experiment({"trainer": {"callbacks": bar}})
+    assert experiment.experiment({"trainer": {"callbacks": stopping}}) == {"trainer.callbacks": [stopping]}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in plugins.__all__ if not isabstract(getattr(plugins, name))))
+def test_a_plugin_is_the_experiment_unless_it_writes_files(name: str) -> None:
+    plugin = {"class_path": f"lightning.pytorch.plugins.{name}", "init_args": {}}
+    found = experiment.experiment({"trainer": {"plugins": [plugin]}})
+    assert found == ({} if name.endswith("CheckpointIO") else {"trainer.plugins": [plugin]})
 
 
 def test_somebody_elses_callback_of_a_known_name_is_the_experiment() -> None:

@@ -46,6 +46,27 @@ def test_the_version_names_the_commit() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__
 
 
+@pytest.mark.parametrize(
+    ("file", "dirty"),
+    [
+        ("out.json", False), ("package/log.txt", False), ("results/row/config.yaml", False),
+        ("network.py", True), ("package/inner/new.py", True), ("row.yaml", True), ("package/__init__.py", True),
+        ("notes.txt", True),
+    ],
+)  # fmt: skip
+def test_what_a_run_could_load_makes_a_checkout_dirty(tmp_path: Path, file: str, dirty: bool) -> None:
+    for known in ("package/__init__.py", "notes.txt"):
+        (tmp_path / known).parent.mkdir(exist_ok=True)
+        (tmp_path / known).touch()
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (("init", "-q"), ("add", "-A"), (*who, "commit", "-qm", "first")):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    assert git_state(tmp_path / "package")["git_dirty"] is False
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("changed")
+    assert git_state(tmp_path / "package")["git_dirty"] is dirty
+
+
 @pytest.mark.parametrize("dirty", [False, True])
 def test_a_wheel_knows_what_it_was_built_from(tmp_path: Path, dirty: bool) -> None:
     assert git_state(tmp_path) == {"git_commit": None, "git_dirty": None}

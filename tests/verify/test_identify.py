@@ -154,14 +154,20 @@ def test_committed_records_tell_luos_network(command: Command) -> None:
     )
 
 
-@pytest.mark.parametrize(("row", "page"), [("luo_workload1_vgg", "luo"), ("ghugre_sequential", "ghugre")])
+@pytest.mark.parametrize(
+    ("row", "page"),
+    [
+        ("luo_workload1_vgg", "luo"),
+        ("luo_workload1_googlenet", "luo"),
+        ("ghugre_sequential", "ghugre"),
+        ("aamir_table2", "evidence"),
+    ],
+)
 def test_pages_show_what_identify_finds_in_committed_records(row: str, page: str, command: Command) -> None:
     text = command("identify", row).out
-    table = text.partition("  not trained yet")[0].splitlines()  # the page has the rest at its own width
-    assert all(len(line) <= 80 for line in table), text
     shown = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    assert len(table) > 8
-    assert "".join(f"    {line}\n" for line in table) in shown
+    assert len(text.splitlines()) > 8
+    assert " ".join(text.split()) in " ".join(shown.split())  # the page has it at its own width
 
 
 def test_train_makes_the_runs_that_are_missing(command: Command, tmp_path: Path) -> None:

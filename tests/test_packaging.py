@@ -51,7 +51,7 @@ def test_the_version_names_the_commit() -> None:
     [
         ("out.json", False), ("package/log.txt", False), ("results/row/config.yaml", False),
         ("network.py", True), ("package/inner/new.py", True), ("row.yaml", True), ("package/__init__.py", True),
-        ("notes.txt", True),
+        ("notes.txt", True), ("nested/.git/HEAD", True), ("link", True), ("lib.so.1", True),
     ],
 )  # fmt: skip
 def test_what_a_run_could_load_makes_a_checkout_dirty(tmp_path: Path, file: str, dirty: bool) -> None:
@@ -63,7 +63,13 @@ def test_what_a_run_could_load_makes_a_checkout_dirty(tmp_path: Path, file: str,
         subprocess.run(["git", "-C", tmp_path, *command], check=True)
     assert git_state(tmp_path / "package")["git_dirty"] is False
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / file).write_text("changed")
+    if file == "link":
+        (tmp_path / file).symlink_to("/usr/lib")
+    elif "nested" in file:  # code of others beside the package
+        subprocess.run(["git", "init", "-q", tmp_path / "nested"], check=True)
+        (tmp_path / "nested/network.py").touch()
+    else:
+        (tmp_path / file).write_text("changed")
     assert git_state(tmp_path / "package")["git_dirty"] is dirty
 
 

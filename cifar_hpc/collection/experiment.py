@@ -63,13 +63,11 @@ _MODELS_THAT_LOOK_AT_THE_END = {"cifar_hpc.models.Airbench"}
 
 def experiment(config: dict[str, Any]) -> dict[str, Any]:
     """Picks the settings that make the experiment, flat, without those that say where and how fast it runs."""
-    settings = flat({key: value for key, value in config.items() if key != "seed_everything"})
-    trainer = config["trainer"] if isinstance(config.get("trainer"), dict) else {}
-    for group in _ENGINE_CLASSES:
-        settings = {key: value for key, value in settings.items() if not f"{key}.".startswith(f"trainer.{group}.")}
-        if acting := _acting(trainer.get(group), group):
-            settings[f"trainer.{group}"] = acting
-    return {key: value for key, value in settings.items() if not _is_engine(key, value)}
+    settings = {key: value for key, value in config.items() if key != "seed_everything"}
+    if isinstance(trainer := settings.get("trainer"), dict):
+        acting = {group: _acting(trainer[group], group) for group in _ENGINE_CLASSES if group in trainer}
+        settings["trainer"] = {key: acting.get(key, value) for key, value in trainer.items() if acting.get(key) != []}
+    return {key: value for key, value in flat(settings).items() if key != "trainer" and not _is_engine(key, value)}
 
 
 def _is_engine(key: str, value: Any) -> bool:
@@ -88,7 +86,7 @@ def _is_engine(key: str, value: Any) -> bool:
 
 def _acting(items: Any, group: str) -> list[Any]:
     """Picks those of `trainer.callbacks` or `.plugins`, which may be one or several, that may change a result."""
-    several = items if isinstance(items, list) else [] if items is None else [items]
+    several = items if isinstance(items, list) else [items] if items else []
     return [item for item in several if not _looks_on(item, group)]
 
 
@@ -97,7 +95,8 @@ def _looks_on(item: Any, group: str) -> bool:
     path = str(item.get("class_path") if isinstance(item, dict) else item)
     package, _, name = path.rpartition(".")
     # Lightning's names stand in the module that defines them, too.
-    return f"{package}.".startswith(f"lightning.pytorch.{group}.") and name in _ENGINE_CLASSES[group]
+    theirs = tuple(f"lightning.{library}.{group}." for library in ("pytorch", "fabric"))
+    return f"{package}.".startswith(theirs) and name in _ENGINE_CLASSES[group]
 
 
 def kind_of_experiment(config: dict[str, Any]) -> Any:

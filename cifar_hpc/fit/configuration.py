@@ -194,8 +194,10 @@ def make_trainer(
         settings["default_root_dir"] = str(run_dir)
         settings["logger"] = run_loggers(settings.get("logger"), request.plain, run_dir, _can_draw_graph(settings))
     named = as_list(settings.get("callbacks"))
-    # A bar that was named is shown wherever it is, and in place of ours: Lightning takes one.
-    if settings.get("enable_progress_bar") is None and not any(isinstance(each, ProgressBar) for each in named):
+    # Lightning takes one bar, and none where it is to show none: one that was named stands in for ours.
+    if settings.get("enable_progress_bar") is False:
+        named = [each for each in named if not isinstance(each, ProgressBar)]
+    elif settings.get("enable_progress_bar") is None and not any(isinstance(each, ProgressBar) for each in named):
         settings["enable_progress_bar"] = sys.stderr.isatty()
         callbacks = [*callbacks, EpochBar() if sys.stderr.isatty() else EpochLines()]
     if launch is not None:

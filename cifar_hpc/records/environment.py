@@ -10,8 +10,8 @@ from typing import Any
 from cifar_hpc import __version__, machine
 
 _MADE_OF_RECORDS = ("results", "docs", "README.md")
-_THAT_RUN = (".py", ".so", ".pyd", ".pth", ".yaml", ".yml", ".toml", ".cfg")
-"""Kinds of files that a run may load, for which new ones count as changes of a checkout."""
+_OUTPUTS = (".json", ".log", ".txt", ".csv", ".md", ".html", ".xml", ".png", ".svg")
+"""Kinds of files that commands write and no run loads: new ones, which git does not know, are no change."""
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse", "numpy", "deepspeed")
 
 
@@ -49,13 +49,11 @@ def git_state(package: Path) -> dict[str, Any]:
 
     if git("ls-files", "--error-unmatch", "__init__.py") is None:
         return _built_from(package / "commit.txt")
-    # Records that were kept, and pages made of them, change no number of the next run; nor do new files that hold
-    # neither code nor settings, as those that a command writes beside its checkout.
+    # Records that were kept, and pages made of them, change no number of the next run.
     others = [f":(top,exclude){place}" for place in _MADE_OF_RECORDS]
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *others)
-    new = git("ls-files", "--others", "--exclude-standard", "--", *(f":(top)*{kind}" for kind in _THAT_RUN), *others)
-    unknown = changed is None or new is None
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if unknown else bool(changed or new)}
+    status = git("status", "--porcelain", "-z", "--untracked-files=all", "--", ":/", *others)
+    changed = [one for one in (status or "").split("\0") if one and not (one[:2] == "??" and one.endswith(_OUTPUTS))]
+    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(changed)}
 
 
 def _built_from(note: Path) -> dict[str, Any]:

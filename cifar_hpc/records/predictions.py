@@ -100,12 +100,13 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # whose readers cannot be bounded
         raise ValueError(f"{info.filename} is packed in a way that NumPy does not")
     with archive.open(info) as member:
-        content = member.read(info.file_size)  # no more than that, however much it unpacks to
-    if content[: len(_MAGIC)] != _MAGIC:
-        raise ValueError(f"{info.filename} is no array as NumPy writes it")
-    start = len(_MAGIC) + 2 + int.from_bytes(content[len(_MAGIC) :][:2], "little")
-    shape, kind = _read_header(content[len(_MAGIC) : start])
-    if kind.kind not in "iuf" or math.prod(shape) * kind.itemsize != len(content) - start:
+        if member.read(len(_MAGIC)) != _MAGIC:
+            raise ValueError(f"{info.filename} is no array as NumPy writes it")
+        size = info.file_size - len(_MAGIC)
+        content = member.read(size)  # no more than that, however much it unpacks to
+    start = 2 + int.from_bytes(content[:2], "little")
+    shape, kind = _read_header(content[:start])
+    if kind.kind not in "iuf" or math.prod(shape) * kind.itemsize != size - start or len(content) != size:
         raise ValueError(f"{info.filename} does not hold what its header says")
     return np.frombuffer(content, kind, offset=start).reshape(shape)
 

@@ -5,6 +5,7 @@ from inspect import isabstract
 from typing import Any
 
 import pytest
+from jsonargparse._util import get_import_path
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch import callbacks, plugins, strategies
 
@@ -90,9 +91,10 @@ def test_a_callback_has_more_names_than_one_and_may_stand_alone(path: str) -> No
 
 @pytest.mark.parametrize("name", sorted(name for name in plugins.__all__ if not isabstract(getattr(plugins, name))))
 def test_a_plugin_is_the_experiment_unless_it_writes_files(name: str) -> None:
-    plugin = {"class_path": f"lightning.pytorch.plugins.{name}", "init_args": {}}
-    found = experiment.experiment({"trainer": {"plugins": [plugin]}})
-    assert found == ({} if name.endswith("CheckpointIO") else {"trainer.plugins": [plugin]})
+    for path in (f"lightning.pytorch.plugins.{name}", get_import_path(getattr(plugins, name))):  # ours, jsonargparse's
+        plugin = {"class_path": path, "init_args": {}}
+        found = experiment.experiment({"trainer": {"plugins": [plugin]}})
+        assert found == ({} if name.endswith("CheckpointIO") else {"trainer.plugins": [plugin]})
 
 
 def test_somebody_elses_callback_of_a_known_name_is_the_experiment() -> None:

@@ -148,10 +148,11 @@ def test_committed_records_tell_luos_network(command: Command) -> None:
     assert first["likely"] > 0.9
     assert (first["seeds"], second["seeds"]) == (2, 1)
     assert found["epochs"] == list(range(1, 11))
-    assert {one["seeds"] for one in others} == {0}
-    assert command("identify", "luo_workload1_vgg", "--epochs", "1").out.startswith(
-        "luo_workload1_vgg: which variant printed it, by 1 of the 10 epochs of its log"
-    )
+    assert {(one["seeds"], one["likely"]) for one in others} == {(1, None)}  # two epochs are no ten
+    by_two = json.loads(command("identify", "luo_workload1_vgg", "--epochs", "2", "--json", "-").out)["candidates"]
+    assert by_two[0]["name"] == "VGG19"
+    ruled_out = {one["name"] for one in by_two if one["p_value"] < 0.05}
+    assert ruled_out == {"VGG19 without batch norm", "VGG16 without batch norm"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What of a configuration makes the experiment, and what only says where and how fast it runs."""
 
+import json
 from typing import Any
 
 _ENGINE_TRAINER_KEYS = {
@@ -151,6 +152,11 @@ def resumed_changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, li
     if before.get("seed_everything") != now.get("seed_everything"):
         changed = {"seed_everything": [before.get("seed_everything"), now.get("seed_everything")], **changed}
     return {key: values for key, values in changed.items() if key not in lifted}
+
+
+def argument(value: Any) -> str:
+    """Writes a setting's value as a command line takes it, unquoted."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """`variants/ROW.yaml` of a collection: candidates for what a report leaves unsaid of a row's experiment."""
 
 import copy
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.defaults import GROUPS, unknown_names
+from cifar_hpc.collection.experiment import argument
 from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import Source
@@ -35,7 +35,7 @@ class Candidate:
     def flags(self) -> list[str]:
         """What makes `fit` train it, behind the row's file."""
         told = {key.removesuffix(".class_path"): value for key, value in self.changes.items()}
-        return [f"--{key}={v if isinstance(v, str) else json.dumps(v)}" for key, v in told.items()]
+        return [f"--{key}={argument(value)}" for key, value in told.items()]
 
 
 def read_variants(collection: Collection, row: Row) -> tuple[list[Candidate], list[str]]:

@@ -1,6 +1,7 @@
 """The commands that a page prints make its records again."""
 
 import re
+import shlex
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ def test_what_a_record_ran_on_is_in_its_command(
         for evidence in section.evidence:
             for record in evidence.records:
                 line = next(c for c in evidence.commands if re.search(rf"\b{record.seed}\b", c) and " fit " in c)
-                words = line.partition(" fit ")[2].partition(" --seed_everything")[0].split()
+                words = shlex.split(line.partition(" fit ")[2].partition(" --seed_everything")[0])
                 assert configuration_file(words[1]) == section.row.path
                 ran = read_yaml(record.path.with_name("config.yaml"))["trainer"]
                 if record.shared_from or tuple(words) in tried:

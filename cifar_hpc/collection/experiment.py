@@ -68,6 +68,7 @@ def experiment(config: dict[str, Any]) -> dict[str, Any]:
     if isinstance(trainer := settings.get("trainer"), dict):
         acting = {group: _acting(trainer[group], group) for group in _ENGINE_CLASSES if group in trainer}
         settings["trainer"] = {key: acting.get(key, value) for key, value in trainer.items() if acting.get(key) != []}
+    # A group of which nothing is left, `flat` keeps as a key.
     return {key: value for key, value in flat(settings).items() if key != "trainer" and not _is_engine(key, value)}
 
 
@@ -154,9 +155,9 @@ def resumed_changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, li
     return {key: values for key, values in changed.items() if key not in lifted}
 
 
-def argument(value: Any) -> str:
+def as_argument(value: Any) -> str:
     """Writes a setting's value as a command line takes it, unquoted."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, Namespace, get_loader, set_loader, set_p
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cifar_hpc.collection.bounded_yaml import BoundsError, bounded, guarded
-from cifar_hpc.collection.experiment import differences, experiment
+from cifar_hpc.collection.experiment import as_argument, differences, experiment
 from cifar_hpc.collection.folder import chosen, configuration_file
 from cifar_hpc.collection.messages import COMMAND_LINE, explain_parser_error, place_of
 from cifar_hpc.collection.source import read_yaml, refuse_repeated_keys
@@ -295,5 +295,5 @@ def _check_hardware(config: dict[str, Any], contents: dict[Path, dict[str, Any]]
 
 def _brief(value: Any) -> str:
     """Writes a setting in few words."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = as_argument(value)
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from cifar_hpc.collection.experiment import argument
+from cifar_hpc.collection.experiment import as_argument
 from cifar_hpc.collection.folder import Collection, overlays
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import read_yaml
@@ -35,7 +35,7 @@ def commands(verdict: RowVerdict, records: Sequence[Record], row: Row, collectio
         row: the row.
         collection: the collection whose row it is.
     """
-    flags = [f"--{key} {shlex.quote(argument(value))}" for key, (_, value) in verdict.changed.items()]
+    flags = [f"--{key} {shlex.quote(as_argument(value))}" for key, (_, value) in verdict.changed.items()]
     if verdict.tier == "prefix":
         flags.append(f"--trainer.max_epochs {max(record.epochs_done for record in records)}")
     engines: dict[tuple[str, ...], set[int]] = defaultdict(set)
@@ -69,4 +69,4 @@ def engine(record: Record, row: Row) -> tuple[str, ...]:
         if overlay.keys() == {"trainer"} and written | overlay["trainer"] == ran:
             return "-c", name
     changed = {key: value for key, value in ran.items() if value != written[key]}
-    return tuple(word for key, value in changed.items() for word in (f"--trainer.{key}", argument(value)))
+    return tuple(word for key, value in changed.items() for word in (f"--trainer.{key}", as_argument(value)))

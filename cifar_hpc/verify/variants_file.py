@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_hpc.collection.defaults import GROUPS, unknown_names
-from cifar_hpc.collection.experiment import argument
+from cifar_hpc.collection.experiment import as_argument
 from cifar_hpc.collection.folder import Collection
 from cifar_hpc.collection.reproduction import Row
 from cifar_hpc.collection.source import Source
@@ -35,7 +35,7 @@ class Candidate:
     def flags(self) -> list[str]:
         """What makes `fit` train it, behind the row's file."""
         told = {key.removesuffix(".class_path"): value for key, value in self.changes.items()}
-        return [f"--{key}={argument(value)}" for key, value in told.items()]
+        return [f"--{key}={as_argument(value)}" for key, value in told.items()]
 
 
 def read_variants(collection: Collection, row: Row) -> tuple[list[Candidate], list[str]]:

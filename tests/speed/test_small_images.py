@@ -119,20 +119,14 @@ def test_every_way_gives_the_values_and_gradients_of_a_convolution(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("channels", "width", "kernel", "stride", "padding", "image"), [case[:6] for case in CASES])
+@pytest.mark.parametrize("case", CASES)
 def test_an_activation_in_place_may_follow_on_every_way(
-    channels: int,
-    width: int,
-    kernel: int,
-    stride: int,
-    padding: int,
-    image: tuple[int, int],
-    dtype: torch.dtype,
-    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[Any, ...], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    *shape, image = case[:6]
     torch.manual_seed(0)
-    layer = SmallImageConv2d(channels, width, kernel, stride, padding).to(memory_format=torch.channels_last)
-    images = torch.randn(5, channels, *image)
+    layer = SmallImageConv2d(*shape).to(memory_format=torch.channels_last)
+    images = torch.randn(5, layer.in_channels, *image)
     for way in ways(layer, image):
         found = []
         for inplace in (False, True):

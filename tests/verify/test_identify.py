@@ -149,6 +149,9 @@ def test_committed_records_tell_luos_network(command: Command) -> None:
     assert (first["seeds"], second["seeds"]) == (2, 1)
     assert found["epochs"] == list(range(1, 11))
     assert {(one["seeds"], one["likely"]) for one in others} == {(1, None)}  # two epochs are no ten
+    assert command("identify", "luo_workload1_vgg", "--epochs", "1").out.startswith(
+        "luo_workload1_vgg: which variant printed it, by 1 of the 10 epochs of its log"
+    )
     by_two = json.loads(command("identify", "luo_workload1_vgg", "--epochs", "2", "--json", "-").out)["candidates"]
     assert by_two[0]["name"] == "VGG19"
     ruled_out = {one["name"] for one in by_two if one["p_value"] < 0.05}
@@ -167,8 +170,10 @@ def test_committed_records_tell_luos_network(command: Command) -> None:
 def test_pages_show_what_identify_finds_in_committed_records(row: str, page: str, command: Command) -> None:
     text = command("identify", row).out
     shown = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    assert len(text.splitlines()) > 8
-    assert " ".join(text.split()) in " ".join(shown.split())  # the page has it at its own width
+    table = text.splitlines()[:8]
+    assert all(len(line) <= max(80, len(row) + 60) for line in table), text  # which the first has besides the name
+    assert "".join(f"    {line}\n" for line in table) in shown
+    assert " ".join(text.split()) in " ".join(shown.split())  # the page folds what follows at its own width
 
 
 def test_train_makes_the_runs_that_are_missing(command: Command, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from cifar_hpc.data.augment import BatchTransform, PaddingMode
 from cifar_hpc.data.dask_source import DaskTensor
 from cifar_hpc.data.order import Draws, EpochOrder
 
-_PREPARED_AT_ONCE = 128
+_PREPARED_AT_ONCE = {"cpu": 128, "cuda": 8192}
 """Images that are prepared together, of one batch or several: fewer cost more to call for than to do, more leave the
-processor's cache."""
+processor's cache. On a GPU calling costs most, and each call that brings draws there waits for the steps before it."""
 
 
 class Batch(NamedTuple):
@@ -131,7 +131,8 @@ class BatchLoader:
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        for together in _in_groups(self.batch_sampler.draws()):
+        at_once = _PREPARED_AT_ONCE.get(self.images.images.device.type, _PREPARED_AT_ONCE["cpu"])
+        for together in _in_groups(self.batch_sampler.draws(), at_once):
             with _one_thread():
                 prepared = self._prepare(Draws.join(together))
             sizes = [len(draws.indices) for draws in together]
@@ -145,14 +146,14 @@ class BatchLoader:
         return Batch(pixels, data.labels[chosen].long(), chosen)
 
 
-def _in_groups(batches: Iterator[Draws]) -> Iterator[list[Draws]]:
-    """Groups consecutive batches, as many as make up `_PREPARED_AT_ONCE` images."""
+def _in_groups(batches: Iterator[Draws], at_once: int) -> Iterator[list[Draws]]:
+    """Groups consecutive batches, as many as make up `at_once` images."""
     together: list[Draws] = []
     images = 0
     for draws in batches:
         together.append(draws)
         images += len(draws.indices)
-        if images >= _PREPARED_AT_ONCE:
+        if images >= at_once:
             yield together
             together, images = [], 0
     if together:

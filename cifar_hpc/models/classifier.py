@@ -81,11 +81,15 @@ class Classifier(LightningModule):
         """Computes the loss of one batch, a `Batch` or images and labels, and adds it to the epoch's running means."""
         batch = as_batch(batch)
         loss, logits = self.training_loss(batch)
+        self.count_step(loss.detach(), logits.detach(), batch.labels)
+        return loss
+
+    def count_step(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Adds one batch to the epoch's running means: its loss (), logits (B, num_classes) and labels (B,)."""
         # Summed up on the device, many steps at once: a small step never waits for its metrics.
-        self._steps.append((loss.detach(), logits.detach(), batch.labels))
+        self._steps.append((loss, logits, labels))
         if len(self._steps) == _STEPS_SUMMED_UP_AT_ONCE:
             self._sum_up()
-        return loss
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Computes mean cross-entropy of one batch, and the logits (B, num_classes); networks may add to the loss."""

@@ -15,6 +15,8 @@ from lightning.pytorch.plugins import MixedPrecision, Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from cifar_hpc.models.classifier import as_batch
+from cifar_hpc.speed.cuda_graph import GraphedSteps, graphed_steps
 from cifar_hpc.speed.fused import direct
 
 _INNER_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
@@ -41,6 +43,9 @@ _MODULE_HOOKS = (
 
 class StepLoop(_TrainingEpochLoop):
     """Takes the short way from step to step where nothing listens in between."""
+
+    _graphed: GraphedSteps | None = None
+    """Steps by a CUDA graph, kept from epoch to epoch."""
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
         """Takes one step, and before it those that may take the short way."""
@@ -80,6 +85,7 @@ class StepLoop(_TrainingEpochLoop):
         ends = _step_hooks(trainer.callbacks, "on_train_batch_end")
         progress = self.automatic_optimization.optim_progress.optimizer
         transfer = (trainer.datamodule or module).transfer_batch_to_device
+        graphed = self._steps_by_graph(module, optimizer)
         for batch_idx in range(self.batch_idx + 1, int(trainer.num_training_batches) - 1):
             if trainer.should_stop or trainer.received_sigterm:
                 break
@@ -90,7 +96,10 @@ class StepLoop(_TrainingEpochLoop):
                 hook(trainer, module, batch, batch_idx)
             self.batch_progress.increment_started()
             progress.step.increment_ready()
-            loss = _take_step(strategy, module, optimizer, batch, batch_idx)
+            if graphed is not None and graphed.takes(as_batch(batch)):
+                loss = graphed.step(as_batch(batch))
+            else:
+                loss = _take_step(strategy, module, optimizer, batch, batch_idx)
             progress.step.increment_completed()
             progress.zero_grad.increment_ready()
             progress.zero_grad.increment_started()
@@ -104,6 +113,14 @@ class StepLoop(_TrainingEpochLoop):
             if trainer.lr_scheduler_configs:
                 self.update_lr_schedulers("step", update_plateau_schedulers=True)
             self._batches_that_stepped += 1
+
+    def _steps_by_graph(self, module: LightningModule, optimizer: Any) -> GraphedSteps | None:
+        """Finds the way to take an epoch's steps by a CUDA graph; None where there is none."""
+        if self._graphed is None:
+            self._graphed = graphed_steps(self.trainer.precision_plugin, module, optimizer)
+        if self._graphed is not None:
+            self._graphed.start_epoch()
+        return self._graphed
 
 
 def _take_step(strategy: Any, module: LightningModule, optimizer: Any, batch: Any, batch_idx: int) -> Any:

@@ -139,7 +139,7 @@ def test_batches_prepared_together_are_those_prepared_alone(
     name = "together"
     together = list(loader)
     name = "alone"
-    monkeypatch.setattr(loaders, "_PREPARED_AT_ONCE", 1)
+    monkeypatch.setitem(loaders._PREPARED_AT_ONCE, "cpu", 1)
     alone = list(loader)
     assert preparations["together"] < preparations["alone"] == len(loader)
     for one, other in zip(together, alone, strict=True):

@@ -89,9 +89,9 @@ def launch(start: Start) -> Launch:
 
 
 def bare_trainer(folder: Path, callbacks: list[Callback], **flags: Any) -> Trainer:
-    """A Trainer on the CPU that shows, logs and keeps nothing."""
+    """A Trainer that shows, logs and keeps nothing; on the CPU, unless the flags say otherwise."""
     return Trainer(
-        accelerator="cpu",
+        **{"accelerator": "cpu"} | flags,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -99,7 +99,6 @@ def bare_trainer(folder: Path, callbacks: list[Callback], **flags: Any) -> Train
         num_sanity_val_steps=0,
         callbacks=callbacks,
         default_root_dir=folder,
-        **flags,
     )
 
 

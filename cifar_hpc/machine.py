@@ -5,7 +5,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,6 +57,21 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def has_gpu() -> bool:
+    """Looks for a GPU without torch, which takes seconds to start: a device file of NVIDIA's or AMD's driver."""
+    return any(Path(file).exists() for file in ("/dev/nvidia0", "/dev/kfd"))
+
+
+def gpu_model() -> str | None:
+    """Reads the first GPU's name as NVIDIA's driver gives it; None where it tells nothing."""
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with suppress(OSError):
+            for line in file.read_text().splitlines():
+                if line.startswith("Model:"):
+                    return line.partition(":")[2].strip()
+    return None
 
 
 def usable_cores() -> int:

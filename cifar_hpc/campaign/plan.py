@@ -15,7 +15,7 @@ from cifar_hpc.collection.folder import configuration_file
 from cifar_hpc.collection.metrics import METRICS
 from cifar_hpc.collection.reproduction import Row, prints_no_metric, reported_values
 from cifar_hpc.collection.source import read_yaml
-from cifar_hpc.machine import cpu_model
+from cifar_hpc.machine import cpu_model, gpu_model, has_gpu
 from cifar_hpc.records import run_directory
 from cifar_hpc.records.record import Record
 from cifar_hpc.report import durations
@@ -101,6 +101,11 @@ class CampaignRequest:
             config = _laid_over(config, {"trainer": {"max_epochs": min(TIMED, config["trainer"]["max_epochs"])}})
         return config
 
+    def accelerator(self, row: Row) -> str:
+        """Finds the kind of device that a run of a row takes here, as records name it: `cpu` or `cuda`."""
+        asked = self.config(row)["trainer"].get("accelerator", "auto")
+        return "cpu" if asked == "cpu" or (asked == "auto" and not has_gpu()) else "cuda"
+
     def changes(self, row: Row) -> dict[str, Any]:
         """Finds what the overlays change about the experiment, by key: runs with such changes judge no row."""
         changed = differences(experiment(resolve(row.config)), experiment(resolve(self.config(row))))
@@ -150,7 +155,7 @@ def plan(request: CampaignRequest, found: Found, left_out: Iterable[str] = ()) -
     """
     rows = [row for row in found.collection.rows.values() if row.trains]
     chosen = set(request.rows or (row.reproduction.name for row in rows)) - set(left_out)
-    seconds = epoch_seconds(rows, found)
+    seconds = epoch_seconds(rows, found, request)
     experiments = _experiments(rows, request, found)
     runs: list[Run] = []
     too_long: Run | None = None
@@ -171,21 +176,27 @@ def plan(request: CampaignRequest, found: Found, left_out: Iterable[str] = ()) -
     return runs
 
 
-def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, str] | None]:
-    """Estimates the seconds of an epoch, by row, and says what they rest on.
+def epoch_seconds(rows: Sequence[Row], found: Found, request: CampaignRequest) -> dict[str, tuple[float, str] | None]:
+    """Estimates the seconds of an epoch on the kind of device that runs take here, by row, and says what they rest on.
 
     From the row's own records or those of a row that does the same work (docs/durations.md), else from a run of the row
     that has not ended, else from a row with the same network on images of the same size, by the number of images.
     """
-    known = durations.durations(rows, found)
+    known = {accelerator: durations.durations(rows, found, accelerator) for accelerator in durations.ACCELERATORS}
     answer: dict[str, tuple[float, str] | None] = {}
     for row in rows:
-        name, duration = row.reproduction.name, known[row.reproduction.name]
-        own = [r.curve[-1] for r in found.unfinished if r.name == name and r.curve]
+        name, accelerator = row.reproduction.name, request.accelerator(row)
+        here = known[accelerator]
+        duration = here[name]
+        own = [
+            r.curve[-1]
+            for r in found.unfinished
+            if r.name == name and r.curve and r.hardware.accelerator == accelerator
+        ]
         alike = [
             (other.epoch_seconds * row.train_images / near.train_images, f"like {other.row}{_elsewhere(other)}")
             for near in rows
-            if (other := known[near.reproduction.name]) is not None and _network(near) == _network(row)
+            if (other := here[near.reproduction.name]) is not None and _network(near) == _network(row)
         ]
         if duration is not None:
             of = "its own" if duration.row == name else f"as {duration.row}"
@@ -198,9 +209,9 @@ def epoch_seconds(rows: Sequence[Row], found: Found) -> dict[str, tuple[float, s
 
 
 def _elsewhere(duration: durations.Duration) -> str:
-    """Names the processor that it was measured on, if it is of another kind than this one: hours may differ by half."""
-    processor = duration.machine.partition(",")[0]
-    return "" if processor == cpu_model() else f", on {processor}"
+    """Names the device that it was measured on, if it is of another kind than this one: hours may differ by half."""
+    device = duration.machine.partition(",")[0]
+    return "" if device in (cpu_model(), gpu_model()) else f", on {device}"
 
 
 def _network(row: Row) -> tuple[Any, ...]:

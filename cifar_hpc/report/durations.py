@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from cifar_hpc.collection.reproduction import Row
@@ -13,11 +14,11 @@ _PAGE = """# How long each row takes
 
 Generated from the records under `results/` by `make results`; run rows, do not edit this page.
 
-An epoch is one of the row's on all its training images, with the evaluation after it: the mean over the record's
+An epoch is one of the row's on all its training images, with the evaluation after it: the median of the record's
 epochs without the first, which warms up (where there is only one, that one). The whole row is as many of them as
-the row trains. Of several records of a row the quickest is taken. A row without a record of its own takes the times of
-a row with the same network, optimiser, data and batch size. Rows that a rule ends where their training is flat have
-the epochs that their record took, or without one the most that they may take.
+the row trains. Of several records of a row the quickest on CPUs and the quickest on GPUs are taken. A row without a
+record of its own takes the times of a row with the same network, optimiser, data and batch size. Rows that a rule ends
+where their training is flat have the epochs that their record took, or without one the most that they may take.
 
 {table}
 
@@ -26,8 +27,9 @@ A row without times needs one epoch to have them:
     python -m cifar_hpc fit -c ROW -c cpu --trainer.max_epochs 1
     python -m cifar_hpc rows --json -
 
-`-c fast` instead of `-c cpu` takes bf16 where the processor has it. In the JSON `duration`
-stands under each row; it counts the records under `runs/` too, and this page those under `results/` only.
+`-c fast` instead of `-c cpu` takes bf16 where the processor or GPU has it. In the JSON `duration` stands under each
+row, on a CPU where there is a record of one; it counts the records under `runs/` too, and this page those under
+`results/` only.
 """
 
 
@@ -38,7 +40,7 @@ class Duration:
     Attributes:
         epoch_seconds: time of training and evaluation in one epoch.
         epochs: number of epochs of the row.
-        measured_epochs: number of epochs whose mean this is.
+        measured_epochs: number of epochs whose median this is.
         row: id of the row whose record was measured.
         record: path of the record.
         machine: what it was measured on, in words.
@@ -57,15 +59,26 @@ class Duration:
         return self.epoch_seconds * self.epochs
 
 
-def durations(rows: Sequence[Row], found: Found) -> dict[str, Duration | None]:
+ACCELERATORS = ("cpu", "cuda")
+"""Kinds of devices, as records name them; what one of them took says nothing about another."""
+
+
+def durations(rows: Sequence[Row], found: Found, accelerator: str | None = None) -> dict[str, Duration | None]:
     """Computes how long each row takes that trains anything, by its id; null where nothing was measured.
 
     Args:
         rows: all rows.
         found: the records.
+        accelerator: one of `ACCELERATORS`; null for the first of them for which there is a record.
     """
+    if accelerator is None:
+        each = [durations(rows, found, one) for one in ACCELERATORS]
+        return {row: next(filter(None, (one[row] for one in each)), None) for row in each[0]}
     trained = [row for row in rows if row.trains]
-    own = {row.reproduction.name: _records(row, found) for row in trained}
+    own = {
+        row.reproduction.name: [r for r in _records(row, found) if r.hardware.accelerator == accelerator]
+        for row in trained
+    }
     answer: dict[str, Duration | None] = {}
     for row in trained:
         alike = [record for other in trained if _work(other) == _work(row) for record in own[other.reproduction.name]]
@@ -99,7 +112,7 @@ def _quickest(row: Row, records: Iterable[Record]) -> Duration | None:
 def _duration(row: Row, record: Record) -> Duration:
     epochs = _timed(record)
     return Duration(
-        sum(point.train_seconds + point.eval_seconds for point in epochs) / len(epochs),
+        median(point.train_seconds + point.eval_seconds for point in epochs),
         record.epochs_done if record.ended_by_rule else row.epochs,
         len(epochs),
         record.name,
@@ -109,19 +122,22 @@ def _duration(row: Row, record: Record) -> Duration:
     )
 
 
-def page(found: dict[str, Duration | None]) -> str:
-    """Writes the whole page as Markdown."""
+def page(rows: Sequence[Row], found: Found) -> str:
+    """Writes the whole page as Markdown: a line for each row and kind of device on which it was measured."""
     lines = ["| row | epochs × an epoch | the whole row | measured on | record |", "|---|---:|---:|---|---|"]
-    for row, duration in found.items():
-        if duration is None:
-            lines.append(f"| `{row}` | | not yet measured | | |")
-            continue
-        measured = f"mean of {duration.measured_epochs} epochs" if duration.measured_epochs > 1 else "one epoch"
-        lines.append(
-            f"| `{row}` | {duration.epochs} × {duration.epoch_seconds:.1f} s | {in_words(duration.row_seconds)} | "
-            f"{escape(duration.machine)} | {measured} of {'its own' if duration.row == row else f'`{duration.row}`'} |"
-        )
+    each = [durations(rows, found, accelerator) for accelerator in ACCELERATORS]
+    for row in each[0]:
+        measured = [duration for one in each if (duration := one[row]) is not None]
+        lines += [_line(row, duration) for duration in measured] or [f"| `{row}` | | not yet measured | | |"]
     return _PAGE.format(table="\n".join(lines))
+
+
+def _line(row: str, duration: Duration) -> str:
+    measured = f"median of {duration.measured_epochs} epochs" if duration.measured_epochs > 1 else "one epoch"
+    return (
+        f"| `{row}` | {duration.epochs} × {duration.epoch_seconds:.1f} s | {in_words(duration.row_seconds)} | "
+        f"{escape(duration.machine)} | {measured} of {'its own' if duration.row == row else f'`{duration.row}`'} |"
+    )
 
 
 def in_words(seconds: float) -> str:

@@ -50,7 +50,7 @@ def command(json_file: str | None, readme: Path | None, origins_page: Path | Non
         write_file(origins_page, origins.page(found.collection), "--origins")
     if durations_page is not None:
         kept = found if readme is not None else reader.read_all(committed_only=True)
-        write_file(durations_page, durations.page(durations.durations(rows, kept)), "--durations")
+        write_file(durations_page, durations.page(rows, kept), "--durations")
     if readme is not None:
         write_file(readme, with_table(_read(readme), described), "--readme")
     if json_file is not None:

@@ -20,14 +20,9 @@ from cifar_hpc.models.classifier import Classifier
 
 _OURS = "cifar_hpc.models."
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_post_accumulate_grad_hooks",
-)
-"""Where torch keeps what somebody had it call around a layer, or with a weight's gradient."""
+_HOOKS_OF_LAYERS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_HOOKS_OF_WEIGHTS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+"""Where torch keeps what somebody had it call around a layer or with a gradient, which a graph would not call."""
 
 
 class GraphedSteps:
@@ -110,7 +105,10 @@ def graphed_steps(precision: Any, module: LightningModule, optimizer: Any) -> Gr
     plain = type(module).__module__.startswith(_OURS) and type(module).training_step is Classifier.training_step
     if module.device.type != "cuda" or not plain or torch.is_anomaly_enabled():
         return None
-    if any(getattr(place, hooks, None) for place in (*module.modules(), *module.parameters()) for hooks in _HOOKS):
+    # A name that torch no longer has may hide hooks, so it counts as one.
+    if any(getattr(layer, hooks, True) for layer in module.modules() for hooks in _HOOKS_OF_LAYERS):
+        return None
+    if any(getattr(weight, hooks, True) for weight in module.parameters() for hooks in _HOOKS_OF_WEIGHTS):
         return None
     assert isinstance(module, Classifier)
     return GraphedSteps(precision, module, optimizer)

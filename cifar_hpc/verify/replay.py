@@ -2,8 +2,8 @@
 
 `--recompute` shows that a record's numbers follow from its predictions; predictions can be forged with it. A replay
 costs a few epochs of the run and shows that the run gives these numbers. On the same processor with the same versions
-it must give them to the last bit. Elsewhere sums are rounded in another order, and training amplifies that: how far,
-the committed replays on other processors show.
+it must give them to the last bit. Elsewhere sums are rounded in another order, on a GPU in another one each time, and
+training amplifies that: how far, the committed replays on other processors show.
 """
 
 import json
@@ -18,6 +18,7 @@ from cifar_hpc.collection.folder import chosen
 from cifar_hpc.collection.metrics import CURVE, RECORDED
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
+from cifar_hpc.machine import has_gpu
 from cifar_hpc.output import counted, tell, write_json_output
 from cifar_hpc.records.record import Record, as_json
 from cifar_hpc.verify.verdicts import student_quantile
@@ -92,6 +93,11 @@ class Replay:
         return any(key in self.elsewhere for key in ("cpu", "gpu", "instructions", "accelerator"))
 
     @property
+    def must_be_equal(self) -> bool:
+        """Whether an honest record is equal to the last bit: its processor and versions, and no GPU."""
+        return not self.elsewhere and self.recorded_on.get("accelerator") != "cuda"
+
+    @property
     def epochs(self) -> int:
         """Epochs that were trained again."""
         return max((difference.epoch for difference in self.differences), default=0)
@@ -136,7 +142,7 @@ def command(records: Iterable[Record], problems: list[str], epochs: int, json_fi
 
 
 def train_again(record: Record, epochs: int) -> Replay:
-    """Trains the first epochs of a record again, on as many threads as it had.
+    """Trains the first epochs of a record again, on as many threads as it had; on the CPU where its GPU is missing.
 
     Raises:
         UserError: if its config.yaml is bad, or what it needs is not here.
@@ -150,7 +156,7 @@ def train_again(record: Record, epochs: int) -> Replay:
         raise UserError(f"{file} has no curve to hold a replay against")
     with tempfile.TemporaryDirectory(prefix="cifar_hpc-") as folder:
         run_dir, log = Path(folder) / "run", Path(folder) / "log"
-        arguments = ["-c", str(config), "--trainer.threads", str(record.hardware.threads)]
+        arguments = ["-c", str(config), *_device(record)]
         arguments += ["--trainer.enable_progress_bar=false", "--run_dir", str(run_dir)]
         with fit_process(arguments, log) as process:
             watch(process, run_dir, lambda done: done >= len(points), every=0.1)
@@ -167,6 +173,14 @@ def train_again(record: Record, epochs: int) -> Replay:
         replayed_on=_rounding(content),
         differences=tuple(_differences(points, again)),
     )
+
+
+def _device(record: Record) -> list[str]:
+    """Writes the flags for the device: the record's, else this machine's processor in place of its one GPU."""
+    used = record.hardware
+    if used.accelerator == "cuda" and used.world_size == 1 and not has_gpu():
+        return ["-c", "cpu", "--trainer.precision", used.precision]
+    return ["--trainer.threads", str(used.threads)]
 
 
 def _rounding(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,7 +240,7 @@ def judge_replay(replay: Replay, known: Iterable[Replay]) -> tuple[str, dict[str
     """
     if replay.is_equal:
         return "equal", {}
-    if not replay.elsewhere:
+    if replay.must_be_equal:
         return "different", {}
     allowed = limits(replay, known)
     if not allowed:
@@ -256,4 +270,6 @@ def told(replay: Replay, answer: str, allowed: Mapping[str, float]) -> str:
         lines.append(f"  {d.epoch:>5} {d.metric.replace('_', ' '):<15}{values}{f'{d.size:.3f} {unit}':>10}{limit:>10}")
     if replay.elsewhere:
         lines.append(f"  not as when it was recorded: {', '.join(replay.elsewhere)}")
+    elif not (replay.must_be_equal or replay.is_equal):
+        lines.append("  a GPU adds up in no fixed order, so that no two runs on it need be equal")
     return "\n".join([*lines, f"  {_TOLD[answer]}", ""])

@@ -36,7 +36,7 @@ def keep(*names: str) -> None:
 
 
 def planned(hours: float, *rows: str, **request: Any) -> list[Run]:
-    return plan(CampaignRequest(hours, rows, **request), reader.read_all())
+    return plan(CampaignRequest(hours, rows, **{"overlays": ("cpu",)} | request), reader.read_all())
 
 
 def unfinished(row: str, seed: int, epochs: int) -> Path:
@@ -107,6 +107,14 @@ def test_hours_from_another_processor_say_so(processor: str, told: str) -> None:
     made_up.write(Path("results/shahrin_table2_row5/seed1"), real | {"hardware": real["hardware"] | {"cpu": processor}})
     (run,) = planned(24, "ashraf_cifar10_alexnet")
     assert run.source == f"like shahrin_table2_row5{told}"
+
+
+def test_a_gpu_does_not_tell_how_long_a_processor_takes() -> None:
+    keep("shahrin_table2_row5/seed1-2")  # of a GPU
+    (run,) = planned(1000, "ashraf_cifar10_alexnet")
+    assert (run.hours, run.source) == (None, "its first epoch tells")
+    (run,) = planned(1000, "ashraf_cifar10_alexnet", overlays=("gpu",))
+    assert run.source == "like shahrin_table2_row5, on NVIDIA H200"
 
 
 SCALING = ("ashraf_scaling_1gpu", "ashraf_scaling_4gpu")

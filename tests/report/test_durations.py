@@ -36,7 +36,7 @@ def no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    page = durations.page(durations.durations(ROWS, reader.read_all(committed_only=True)))
+    page = durations.page(ROWS, reader.read_all(committed_only=True))
     assert (ROOT / "docs" / "durations.md").read_text(encoding="utf-8") == page, "run `make results`"
 
 
@@ -65,6 +65,23 @@ def test_the_quickest_of_a_rows_own_records_counts() -> None:
     committed = durations.durations(ROWS, reader.read_all(committed_only=True))["luo_workload1_vgg"]
     assert committed is not None
     assert committed.epoch_seconds == 42
+
+
+def test_a_gpu_tells_nothing_about_a_processor() -> None:
+    keep(Path("results/luo_workload1_vgg/seed1"), "luo_workload1_vgg", [(40, 2)])
+    gpu = {"hardware": json.loads(KEPT.read_text())["hardware"] | {"accelerator": "cuda", "gpu": "NVIDIA H200"}}
+    keep(Path("results/luo_workload1_vgg/seed2"), "luo_workload1_vgg", [(9, 1), (2, 1), (300, 1), (2, 1)], **gpu)
+    keep(Path("results/shahrin_table2_row5/seed1"), "shahrin_table2_row5", [(4, 1)], **gpu)
+    found = reader.read_all()
+    for accelerator, seconds in (("cpu", (42, None)), ("cuda", (3, 5)), (None, (42, 5))):
+        each = durations.durations(ROWS, found, accelerator)
+        taken = tuple(getattr(each[row], "epoch_seconds", None) for row in ("luo_workload1_vgg", "shahrin_table2_row6"))
+        assert taken == seconds
+    page = durations.page(ROWS, found)
+    assert [line for line in page.splitlines() if line.startswith("| `luo_workload1_vgg`")] == [
+        "| `luo_workload1_vgg` | 10 × 42.0 s | 7.0 min | AMD EPYC, 2 cores, bf16-mixed | one epoch of its own |",
+        "| `luo_workload1_vgg` | 10 × 3.0 s | 30 s | NVIDIA H200, bf16-mixed | median of 3 epochs of its own |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Training a record's first epochs again: an honest one passes, a consistent forgery does not."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cifar_hpc.records.record import read_record
 from cifar_hpc.verify import recompute, replay
@@ -101,6 +103,29 @@ def test_a_record_is_no_evidence_on_itself_nor_are_replays_on_its_own_processor(
     same = replace(elsewhere("a", 4.0), replayed_on={"cpu": "one"})
     assert replay.judge_replay(judged, [judged, same])[0] == "unknown"
     assert replay.judge_replay(same, [judged])[0] == "different"
+
+
+def test_on_a_gpu_nothing_must_be_equal() -> None:
+    known = [elsewhere("a", 0.3), elsewhere("b", 0.4), elsewhere("c", 0.5)]
+    on = {"accelerator": "cuda", "gpu": "NVIDIA H200"}
+    again = replace(elsewhere("d", 0.3), recorded_on=on, replayed_on=on)
+    assert replay.judge_replay(again, [])[0] == "unknown"
+    assert replay.judge_replay(again, known)[0] == "within"
+    assert replay.judge_replay(replace(again, differences=elsewhere("d", 9).differences), known)[0] == "beyond"
+    assert "no two runs on it need be equal" in replay.told(again, "unknown", {})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_record_of_a_gpu_is_replayed_on_the_processor(finished_run: Path, tmp_path: Path, command: Command) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "of_a_gpu"))
+    config = (run / "config.yaml").read_text().replace("accelerator: cpu", "accelerator: gpu")
+    (run / "config.yaml").write_text(config)
+    content = record(run) | {"config_sha256": hashlib.sha256(config.encode()).hexdigest()}
+    content["hardware"] |= {"accelerator": "cuda", "gpu": "NVIDIA H200"}
+    (run / "result.json").write_text(json.dumps(content))
+    done = command("verify", "--replay", run)
+    assert done.status == 0, done.err
+    assert "not as when it was recorded: gpu, accelerator" in done.out
 
 
 def test_a_loss_that_is_no_number_must_be_none_again() -> None:

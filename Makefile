@@ -114,6 +114,7 @@ docs: $(VENV)/installed
 	@$(PY) docs/scripts/bench_table.py
 	@$(PY) docs/scripts/price_table.py
 	@$(PY) docs/scripts/curves.py
+	@$(PY) docs/scripts/identified.py
 	@$(PY) docs/scripts/verdict_errors.py
 
 captures: $(VENV)/installed

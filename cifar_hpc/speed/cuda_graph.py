@@ -2,15 +2,16 @@
 
 A GPU computes a step of a small network sooner than Python can launch its kernels one by one. A CUDA graph launches all
 of them at once. The kernels are those of the step that was recorded, on the same weights, so the results are the same;
-only Python's part is left out, and with it whatever a network decides there: networks of this package decide nothing.
+only Python's part is left out, and with it whatever would be decided there: networks of this package decide nothing,
+and where anybody else might have a say, steps are launched one by one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,15 +19,22 @@ from torch.optim import Optimizer
 from cifar_hpc.data.loaders import Batch
 from cifar_hpc.models.classifier import Classifier
 
-_OURS = "cifar_hpc.models."
+_DEVICE = "cuda"
+_OURS = "cifar_hpc."
+_KNOWN = (_OURS, "lightning.pytorch.callbacks.")
+"""Whose callbacks change no network between two steps of an epoch, but for its weights' values."""
+
+_METHODS = ("training_step", "training_loss", "count_step", "forward")
+"""Methods of a network of which an instance may have been given one of its own."""
 
 _HOOKS_OF_LAYERS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_HOOKS_OF_ALL_LAYERS = tuple(f"_global{name}" for name in _HOOKS_OF_LAYERS)
 _HOOKS_OF_WEIGHTS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 """Where torch keeps what somebody had it call around a layer or with a gradient, which a graph would not call."""
 
 
 class GraphedSteps:
-    """Takes steps by a graph that is recorded from the first of them, and again when what it would run on has changed.
+    """Takes steps by a graph that is recorded from the first of them, and again when what it runs on has changed.
 
     Args:
         precision: Lightning's precision plugin, which opens autocast where there is one.
@@ -38,89 +46,111 @@ class GraphedSteps:
         self._precision = precision
         self._module = module
         self._optimizer = optimizer
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._ground: tuple[Any, ...] = ()
         self._refused = False
+        self._ground: tuple[Any, ...] = ()
+        self._graph: torch.cuda.CUDAGraph | None = None
         self._batch: Batch
         self._loss: Tensor
         self._logits: Tensor
         self._gradients: list[Tensor | None] = []
 
-    def start_epoch(self) -> None:
-        """Puts the graph's gradients back where the optimiser looks, and forgets the graph where the ground moved."""
-        if self._graph is None:
-            return
-        if self._ground != _ground(self._module):
-            self._graph = None
-            return
-        for weight, gradient in zip(self._module.parameters(), self._gradients, strict=True):
-            weight.grad = gradient
+    def fits(self, module: LightningModule, optimizer: Any) -> bool:
+        """Checks whether this is of a network and its optimiser, and still runs on what it was recorded on."""
+        same = self._module is module and self._optimizer is optimizer
+        return same and (self._graph is None or self._ground == _ground(module))
 
     def takes(self, batch: Batch) -> bool:
         """Checks whether a batch's step can be replayed, and records the graph where there is none."""
         if self._graph is None and not self._refused:
             try:
                 self._record(batch)
-            except RuntimeError as error:
+            except Exception as error:  # whatever it is, launched one by one the same kernels run
                 self._refused = True
-                self._optimizer.zero_grad(set_to_none=True)
+                self._optimizer.zero_grad()
                 rank_zero_warn(f"No CUDA graph of a training step, so its kernels are launched one by one: {error}")
-        return self._graph is not None and batch.images.shape == self._batch.images.shape
+        return self._graph is not None and _shapes(batch) == _shapes(self._batch)
 
     def step(self, batch: Batch) -> Tensor:
         """Takes one step of the optimiser by the graph, and returns the loss of a batch that it `takes`."""
+        step: Any = self._optimizer.step  # torch's types have a loss be a float
+        loss: Tensor = step(lambda: self._replay(batch))
+        return loss
+
+    def _replay(self, batch: Batch) -> Tensor:
+        """Leaves the gradients of a batch behind, as a closure for an optimiser does, and returns its loss."""
         assert self._graph is not None
         for place, values in zip(self._batch, batch, strict=True):
             place.copy_(values)
         self._graph.replay()
+        # A step that was launched, or an optimiser, may have put others in their place.
+        for weight, gradient in zip(self._module.parameters(), self._gradients, strict=True):
+            weight.grad = gradient
         # The next replay overwrites both.
         loss = self._loss.clone()
         self._module.count_step(loss, self._logits.clone(), batch.labels)
-        self._optimizer.step()
         return loss
 
     def _record(self, batch: Batch) -> None:
         """Records forward and backward pass; nothing is computed, so that no batch is learnt twice."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         self._batch = Batch(*(values.clone() for values in batch))
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            with self._precision.train_step_context():
-                loss, logits = self._module.training_loss(self._batch)
-            loss.backward()
+        generator = torch.cuda.default_generators[batch.images.device.index or 0]
+        untouched = generator.clone_state()
+        try:
+            # The outer context comes back to this stream however the recording ends; other threads, such as one that
+            # pins memory for a loader, may call CUDA meanwhile.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+            ):
+                with self._precision.train_step_context():
+                    loss, logits = self._module.training_loss(self._batch)
+                loss.backward()
+        except RuntimeError:
+            generator.graphsafe_set_state(untouched)  # else it waits for the recording's end, and dropout fails
+            raise
         self._graph, self._loss, self._logits = graph, loss.detach(), logits.detach()
         # There were none when it was recorded, so each replay writes them anew and adds nothing to them.
         self._gradients = [weight.grad for weight in self._module.parameters()]
         self._ground = _ground(self._module)
 
 
-def graphed_steps(precision: Any, module: LightningModule, optimizer: Any) -> GraphedSteps | None:
-    """Makes steps by a graph where a network can take them; None where it cannot.
+def can_replay(module: LightningModule, callbacks: Iterable[Callback]) -> bool:
+    """Checks whether a network's steps can be replayed: on a GPU, and nobody has a say in them but this package.
 
     Args:
-        precision: Lightning's precision plugin.
-        module: the network, after its first step.
-        optimizer: its optimiser.
+        module: the network.
+        callbacks: those that are called between steps.
     """
-    plain = type(module).__module__.startswith(_OURS) and type(module).training_step is Classifier.training_step
-    if module.device.type != "cuda" or not plain or torch.is_anomaly_enabled():
-        return None
+    ours = type(module).__module__.startswith(f"{_OURS}models.") and not any(name in vars(module) for name in _METHODS)
+    if module.device.type != _DEVICE or not ours or type(module).training_step is not Classifier.training_step:
+        return False
+    if torch.is_anomaly_enabled() or not all(type(each).__module__.startswith(_KNOWN) for each in callbacks):
+        return False
     # A name that torch no longer has may hide hooks, so it counts as one.
-    if any(getattr(layer, hooks, True) for layer in module.modules() for hooks in _HOOKS_OF_LAYERS):
-        return None
-    if any(getattr(weight, hooks, True) for weight in module.parameters() for hooks in _HOOKS_OF_WEIGHTS):
-        return None
-    assert isinstance(module, Classifier)
-    return GraphedSteps(precision, module, optimizer)
+    hooks = chain(
+        (getattr(nn.modules.module, name, True) for name in _HOOKS_OF_ALL_LAYERS),
+        (getattr(layer, name, True) for layer in module.modules() for name in _HOOKS_OF_LAYERS),
+        (getattr(weight, name, True) for weight in module.parameters() for name in _HOOKS_OF_WEIGHTS),
+    )
+    return not any(hooks)
+
+
+def _shapes(batch: Batch) -> list[tuple[torch.Size, torch.dtype]]:
+    return [(values.shape, values.dtype) for values in batch]
 
 
 def _ground(module: nn.Module) -> tuple[Any, ...]:
-    """Lists what a graph relies on: where weights and buffers lie, which of them learn, which layers train."""
+    """Lists what a graph relies on: where weights and buffers lie, which of them learn, and the layers' settings."""
 
     def facts() -> Iterator[Any]:
         for tensor in chain(module.parameters(), module.buffers()):
             yield tensor.data_ptr(), tensor.requires_grad
         for layer in module.modules():
-            yield layer.training
+            yield type(layer)
+            for name, value in vars(layer).items():
+                if not name.startswith("_") and isinstance(value, bool | int | float | str | tuple):
+                    yield name, value
 
     return tuple(facts())

@@ -16,11 +16,14 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from cifar_hpc.models.classifier import as_batch
-from cifar_hpc.speed.cuda_graph import GraphedSteps, graphed_steps
+from cifar_hpc.speed.cuda_graph import GraphedSteps, can_replay
 from cifar_hpc.speed.fused import direct
 
 _INNER_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 """Hooks within a step, of callbacks and of the module."""
+
+_HOOKS_BETWEEN = ("on_train_batch_start", "on_train_batch_end")
+"""Hooks of callbacks between two steps."""
 
 _TRANSFER_HOOKS = ("on_before_batch_transfer", "on_after_batch_transfer")
 """Hooks on a batch's way to the device, of the module and of the DataModule."""
@@ -81,11 +84,10 @@ class StepLoop(_TrainingEpochLoop):
         """Takes all steps but the last one of the epoch, or those until training is to stop."""
         trainer = self.trainer
         module, strategy, optimizer = trainer.lightning_module, trainer.strategy, direct(trainer.optimizers[0])
-        starts = _step_hooks(trainer.callbacks, "on_train_batch_start")
-        ends = _step_hooks(trainer.callbacks, "on_train_batch_end")
+        starts, ends = (_step_hooks(trainer.callbacks, name) for name in _HOOKS_BETWEEN)
         progress = self.automatic_optimization.optim_progress.optimizer
         transfer = (trainer.datamodule or module).transfer_batch_to_device
-        graphed = self._steps_by_graph(module, optimizer)
+        graphed = self._steps_by_graph(module, trainer.optimizers[0])
         for batch_idx in range(self.batch_idx + 1, int(trainer.num_training_batches) - 1):
             if trainer.should_stop or trainer.received_sigterm:
                 break
@@ -116,11 +118,18 @@ class StepLoop(_TrainingEpochLoop):
 
     def _steps_by_graph(self, module: LightningModule, optimizer: Any) -> GraphedSteps | None:
         """Finds the way to take an epoch's steps by a CUDA graph; None where there is none."""
-        if self._graphed is None:
-            self._graphed = graphed_steps(self.trainer.precision_plugin, module, optimizer)
-        if self._graphed is not None:
-            self._graphed.start_epoch()
+        callbacks = self.trainer.callbacks
+        between = [each for each in callbacks if any(_listens(each, hook) for hook in _HOOKS_BETWEEN)]
+        if not can_replay(module, between):
+            self._graphed = None
+        elif self._graphed is None or not self._graphed.fits(module, optimizer):
+            self._graphed = GraphedSteps(self.trainer.precision_plugin, module, optimizer)  # type: ignore[arg-type]
         return self._graphed
+
+    def teardown(self) -> None:
+        """Frees the graph's memory at the end of a fit."""
+        self._graphed = None
+        super().teardown()
 
 
 def _take_step(strategy: Any, module: LightningModule, optimizer: Any, batch: Any, batch_idx: int) -> Any:

@@ -60,8 +60,9 @@ def cpu_model() -> str:
 
 
 def has_gpu() -> bool:
-    """Looks for a GPU without torch, which takes seconds to start: a device file of NVIDIA's or AMD's driver."""
-    return any(Path(file).exists() for file in ("/dev/nvidia0", "/dev/kfd"))
+    """Looks for a GPU of NVIDIA's that may be used, without torch, which takes seconds to start."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def gpu_model() -> str | None:

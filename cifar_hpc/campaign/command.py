@@ -51,7 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     request = None
     if arguments.hours is not None:
         overlays = tuple(arguments.config or ["fast"])
-        request = CampaignRequest(arguments.hours, tuple(arguments.row), arguments.seeds, overlays, arguments.threads)
+        request = CampaignRequest(
+            arguments.hours, tuple(arguments.row), arguments.seeds, overlays, arguments.threads, mode == "slurm"
+        )
     elif mode != "status" and not (mode == "run" and arguments.keep):
         raise UserError("campaign needs --hours H, the hours to spend; --status and --keep alone do without")
     return command(request, mode, arguments.keep, arguments.json)

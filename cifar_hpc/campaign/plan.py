@@ -84,6 +84,7 @@ class CampaignRequest:
         seeds: number of seeds that each row is to come to; null for one, and then as many more as `verify` says.
         overlays: overlays that are laid over every row, as `-c` takes them.
         threads: number of threads of each run; null for the row's or overlay's.
+        slurm: whether the runs are to be jobs of Slurm.
     """
 
     hours: float
@@ -91,6 +92,7 @@ class CampaignRequest:
     seeds: int | None = None
     overlays: tuple[str, ...] = ()
     threads: int | None = None
+    slurm: bool = False
 
     def config(self, row: Row) -> dict[str, Any]:
         """Lays the overlays over the row's configuration; a row that is about seconds alone trains two epochs."""
@@ -102,9 +104,14 @@ class CampaignRequest:
         return config
 
     def accelerator(self, row: Row) -> str:
-        """Finds the kind of device that a run of a row takes here, as records name it: `cpu` or `cuda`."""
+        """Finds the kind of device that a run of a row takes, as records name it: `cpu` or `cuda`, or what is asked.
+
+        A job of Slurm has a GPU where the overlays or the row say so, whatever the node has on which it is planned.
+        """
         asked = self.config(row)["trainer"].get("accelerator", "auto")
-        return "cpu" if asked == "cpu" or (asked == "auto" and not has_gpu()) else "cuda"
+        if asked == "auto":
+            return "cuda" if has_gpu() and not self.slurm else "cpu"
+        return "cuda" if asked == "gpu" else str(asked)
 
     def changes(self, row: Row) -> dict[str, Any]:
         """Finds what the overlays change about the experiment, by key: runs with such changes judge no row."""
@@ -182,10 +189,12 @@ def epoch_seconds(rows: Sequence[Row], found: Found, request: CampaignRequest) -
     From the row's own records or those of a row that does the same work (docs/durations.md), else from a run of the row
     that has not ended, else from a row with the same network on images of the same size, by the number of images.
     """
-    known = {accelerator: durations.durations(rows, found, accelerator) for accelerator in durations.ACCELERATORS}
+    wanted = {row.reproduction.name: request.accelerator(row) for row in rows}
+    known = {accelerator: durations.durations(rows, found, accelerator) for accelerator in set(wanted.values())}
     answer: dict[str, tuple[float, str] | None] = {}
     for row in rows:
-        name, accelerator = row.reproduction.name, request.accelerator(row)
+        name = row.reproduction.name
+        accelerator = wanted[name]
         here = known[accelerator]
         duration = here[name]
         own = [

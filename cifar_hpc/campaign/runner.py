@@ -168,7 +168,7 @@ _SCRIPT = """#!/bin/bash
 #SBATCH --array=0-{last}
 #SBATCH --nodes=1
 #SBATCH --ntasks=1
-#SBATCH --cpus-per-task={cores}
+#SBATCH --cpus-per-task={cores}{gpus}
 #SBATCH --time={time}
 #SBATCH --signal=USR1@90
 #SBATCH --requeue
@@ -201,6 +201,7 @@ def write_array_job(runs: list[Run], request: CampaignRequest, folder: Path) -> 
         file=file,
         last=len(runs) - 1,
         cores=request.threads or 2,
+        gpus="\n#SBATCH --gpus=1" * any(request.accelerator(chosen().row(run.row)) == "cuda" for run in runs),
         time=f"{minutes // 60:02}:{minutes % 60:02}:00",
         folder=folder,
         lines="\n".join(f'    "{" ".join(line)}"' for line in words),

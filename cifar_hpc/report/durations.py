@@ -44,6 +44,7 @@ class Duration:
         row: id of the row whose record was measured.
         record: path of the record.
         machine: what it was measured on, in words.
+        accelerator: what kind of device that is.
     """
 
     epoch_seconds: float
@@ -52,6 +53,7 @@ class Duration:
     row: str
     record: str
     machine: str
+    accelerator: str
 
     @property
     def row_seconds(self) -> float:
@@ -59,8 +61,11 @@ class Duration:
         return self.epoch_seconds * self.epochs
 
 
-ACCELERATORS = ("cpu", "cuda")
-"""Kinds of devices, as records name them; what one of them took says nothing about another."""
+def accelerators(found: Found) -> list[str]:
+    """Lists the kinds of devices of the records, `cpu` first; what one of them took says nothing about another."""
+    return sorted(
+        {record.hardware.accelerator for record in found.records} | {"cpu"}, key=lambda kind: (kind != "cpu", kind)
+    )
 
 
 def durations(rows: Sequence[Row], found: Found, accelerator: str | None = None) -> dict[str, Duration | None]:
@@ -69,10 +74,10 @@ def durations(rows: Sequence[Row], found: Found, accelerator: str | None = None)
     Args:
         rows: all rows.
         found: the records.
-        accelerator: one of `ACCELERATORS`; null for the first of them for which there is a record.
+        accelerator: a kind of device; null for the first of `accelerators` of which there is a record.
     """
     if accelerator is None:
-        each = [durations(rows, found, one) for one in ACCELERATORS]
+        each = [durations(rows, found, one) for one in accelerators(found)]
         return {row: next(filter(None, (one[row] for one in each)), None) for row in each[0]}
     trained = [row for row in rows if row.trains]
     own = {
@@ -119,13 +124,14 @@ def _duration(row: Row, record: Record) -> Duration:
         record.path.as_posix(),
         f"{record.hardware.device}, {record.hardware.precision}"
         + (", shared with others" if record.load > QUIET else ""),
+        record.hardware.accelerator,
     )
 
 
 def page(rows: Sequence[Row], found: Found) -> str:
     """Writes the whole page as Markdown: a line for each row and kind of device on which it was measured."""
     lines = ["| row | epochs × an epoch | the whole row | measured on | record |", "|---|---:|---:|---|---|"]
-    each = [durations(rows, found, accelerator) for accelerator in ACCELERATORS]
+    each = [durations(rows, found, accelerator) for accelerator in accelerators(found)]
     for row in each[0]:
         measured = [duration for one in each if (duration := one[row]) is not None]
         lines += [_line(row, duration) for duration in measured] or [f"| `{row}` | | not yet measured | | |"]

@@ -173,7 +173,7 @@ def _judge_group(reproduction: Reproduction, records: list[Record], like: dict[s
     for metric in SECONDS:
         printed = getattr(reported, metric)
         if printed is not None and tier == "full":
-            seconds = by_seed(records, partial(_seconds, metric))
+            seconds = by_seed(_of_one_device(records), partial(_seconds, metric))
             mean = sum(seconds) / len(seconds)
             judgements[metric] = Judgement(
                 printed, mean, None, len(seconds), margin, "not comparable", reason="other hardware"
@@ -201,6 +201,13 @@ def _value(record: Record, epoch: int, metric: str, of_curve: bool) -> float | N
     if value is None:
         return None
     return 100 * (1 - value if metric == "error_percent" else value)
+
+
+def _of_one_device(records: list[Record]) -> list[Record]:
+    """Picks the records of the device that most of them ran on: a mean over a GPU and a processor tells of neither."""
+    devices = [record.hardware.device for record in records]
+    most = max(devices, key=devices.count)
+    return [record for record in records if record.hardware.device == most]
 
 
 def _seconds(metric: str, record: Record) -> float:

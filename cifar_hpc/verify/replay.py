@@ -18,7 +18,6 @@ from cifar_hpc.collection.folder import chosen
 from cifar_hpc.collection.metrics import CURVE, RECORDED
 from cifar_hpc.errors import UserError
 from cifar_hpc.hpc.child import curve, fit_process, watch
-from cifar_hpc.machine import has_gpu
 from cifar_hpc.output import counted, tell, write_json_output
 from cifar_hpc.records.record import Record, as_json
 from cifar_hpc.verify.verdicts import student_quantile
@@ -178,9 +177,15 @@ def train_again(record: Record, epochs: int) -> Replay:
 def _device(record: Record) -> list[str]:
     """Writes the flags for the device: the record's, else this machine's processor in place of its one GPU."""
     used = record.hardware
-    if used.accelerator == "cuda" and used.world_size == 1 and not has_gpu():
-        return ["-c", "cpu", "--trainer.precision", used.precision]
-    return ["--trainer.threads", str(used.threads)]
+    threads = ["--trainer.threads", str(used.threads)]
+    if used.accelerator == "cpu":  # where the row leaves the choice to Lightning, a machine with a GPU would take that
+        return [*threads, "--trainer.accelerator", "cpu"]
+    if used.accelerator == "cuda" and used.world_size == 1:
+        import torch
+
+        if not torch.cuda.is_available():
+            return ["-c", "cpu", "--trainer.precision", used.precision]
+    return threads
 
 
 def _rounding(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ def fresh(shown: re.Match[str]) -> str:
     done = subprocess.run(
         [sys.executable, "-m", *shown[1].split()], cwd=DOCS.parent, capture_output=True, text=True, check=False
     )
+    if not done.stdout:
+        sys.exit(done.stderr)
     lines = [f"$ python -m {shown[1]}", *done.stdout.rstrip().splitlines()]
     return "".join(f"    {line}\n" for line in lines)
 

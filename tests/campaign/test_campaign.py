@@ -266,6 +266,7 @@ def test_the_array_job_runs_what_is_planned(tmp_path: Path, command: Command) ->
     assert done.status == 0
     script = tmp_path / done.out.splitlines()[-1].removeprefix("sbatch ")
     assert "#SBATCH --array=0-1\n" in script.read_text()
+    assert "--gpus" not in script.read_text()
     (tmp_path / "bin").mkdir()
     srun = tmp_path / "bin" / "srun"  # starts its command, as Slurm's does on the job's machine
     srun.write_text('#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
@@ -276,3 +277,10 @@ def test_the_array_job_runs_what_is_planned(tmp_path: Path, command: Command) ->
         subprocess.run(["bash", script], env=environment, cwd=tmp_path, check=True, capture_output=True)
     assert record(tmp_path / "runs" / ROW / "seed2")["status"] == "complete"
     assert [folder.name for folder in (tmp_path / "runs" / ROW).iterdir()] == ["seed2"]
+
+
+def test_an_array_job_asks_for_the_gpu_that_its_overlay_takes(tmp_path: Path, command: Command) -> None:
+    done = command("campaign", ROW, "-c", "gpu", "--hours", 1, "--seeds", 99, "--slurm")
+    assert done.status == 0
+    script = tmp_path / done.out.splitlines()[-1].removeprefix("sbatch ")
+    assert "\n#SBATCH --cpus-per-task=2\n#SBATCH --gpus=1\n" in script.read_text()

@@ -13,7 +13,7 @@ import pytest
 
 from cifar_hpc.campaign.plan import CampaignRequest, Run, more_seeds, plan
 from cifar_hpc.collection.folder import chosen
-from cifar_hpc.machine import cpu_model
+from cifar_hpc.machine import cpu_model, has_gpu
 from cifar_hpc.verify import reader
 from cifar_hpc.verify.judge import judge_row
 from tests import made_up
@@ -196,3 +196,26 @@ def test_a_bad_record_is_told_and_counts_for_nothing(command: Command) -> None:
 )
 def test_bad_requests_are_told(arguments: list[Any], told: str, command: Command) -> None:
     assert told in command("campaign", *arguments).sentence()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_the_device_is_the_one_that_the_overlay_or_the_machine_says(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cifar_hpc.campaign.plan.has_gpu", lambda: there)
+    row = chosen().row("ashraf_cifar10_alexnet")  # a row that asks for GPUs
+    for overlays, slurm, device in (
+        (("cpu",), False, "cpu"),
+        (("gpu_bf16",), False, "cuda"),
+        (("fast",), False, "cuda" if there else "cpu"),
+        (("fast",), True, "cpu"),  # whatever the node has on which it is planned
+        ((), True, "cuda"),
+    ):
+        assert CampaignRequest(1, overlays=overlays, slurm=slurm).accelerator(row) == device
+
+
+def test_a_gpu_that_is_hidden_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([tmp_path]))
+    for visible, there in (("0", True), ("", False), ("-1", False)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert has_gpu() is there

@@ -60,9 +60,10 @@ def test_seeds_not_runs_are_counted() -> None:
 def test_seconds_of_other_hardware_are_not_comparable_even_when_equal() -> None:
     seconds = dict(REAL["time"], fit_seconds=1260.2463920116425)
     gpu: dict[str, Any] = {"hardware__accelerator": "cuda", "hardware__gpu": "Tesla T4"}
-    found = judged(record(seed=1, time=seconds), record(seed=2, **gpu))
+    found = judged(record(seed=1, **gpu), record(seed=2, time=seconds), record(seed=3, time=seconds))
     assert found.judgements["training_seconds"].verdict == "not comparable"
-    assert found.judgements["test_accuracy_percent"].seeds == 2  # accuracies of both count
+    assert found.judgements["training_seconds"].measured == pytest.approx(1260.2464)  # no mean over both devices
+    assert found.judgements["test_accuracy_percent"].seeds == 3  # accuracies of both count
 
 
 def test_prefix_is_judged_by_the_printed_curve_and_decides_nothing() -> None:

@@ -115,6 +115,23 @@ def test_on_a_gpu_nothing_must_be_equal() -> None:
     assert "no two runs on it need be equal" in replay.told(again, "unknown", {})
 
 
+@pytest.mark.parametrize(
+    ("used", "there", "flags"),
+    [
+        ({"accelerator": "cpu"}, True, "--trainer.threads 2 --trainer.accelerator cpu"),
+        ({"accelerator": "cuda"}, True, "--trainer.threads 2"),
+        ({"accelerator": "cuda", "precision": "bf16-mixed"}, False, "-c cpu --trainer.precision bf16-mixed"),
+        ({"accelerator": "cuda", "world_size": 4}, False, "--trainer.threads 2"),
+    ],
+)
+def test_a_replay_takes_the_device_of_the_record_if_it_is_there(
+    used: dict[str, Any], there: bool, flags: str, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = read_record(finished_run / "result.json")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert replay._device(replace(made, hardware=replace(made.hardware, threads=2, **used))) == flags.split()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_record_of_a_gpu_is_replayed_on_the_processor(finished_run: Path, tmp_path: Path, command: Command) -> None:
     run = Path(shutil.copytree(finished_run, tmp_path / "of_a_gpu"))

@@ -96,6 +96,8 @@ def hardware(trainer: Any) -> dict[str, Any]:
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
         found["benchmark"] = torch.backends.cudnn.benchmark
+        # torch's default since Ampere (8.0): convolutions of float32 multiply with 10 bits of the mantissa.
+        found["tf32"] = torch.backends.cudnn.allow_tf32 and torch.cuda.get_device_capability(device) >= (8, 0)
     return found
 
 

@@ -221,6 +221,7 @@ class Hardware:
     processes: list[Any] | None = None
     gpu: str | None = None
     benchmark: bool | None = None
+    tf32: bool | None = None
 
     @property
     def device(self) -> str:

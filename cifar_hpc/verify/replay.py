@@ -28,7 +28,7 @@ REPLAYED = tuple(RECORDED[name] for name in CURVE)
 SURE = 0.99
 """That an honest record passes, over all that is compared."""
 
-_HARDWARE = ("cpu", "gpu", "instructions", "accelerator", "threads", "world_size", "strategy", "precision")
+_HARDWARE = ("cpu", "gpu", "tf32", "instructions", "accelerator", "threads", "world_size", "strategy", "precision")
 _SOFTWARE = ("torch", "torchvision", "lightning", "numpy", "git_commit", "git_dirty")
 """What decides in which order sums are rounded."""
 

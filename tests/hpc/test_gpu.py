@@ -41,5 +41,6 @@ def test_a_gpu_trains(row: str, overlay: str, launch: Launch, tmp_path: Path) ->
     assert found["hardware"]["accelerator"] == "cuda"
     assert found["hardware"]["precision"] == asked["precision"]
     assert (overlay if strategy else asked["strategy"]) in ("auto", found["hardware"]["strategy"])
+    assert found["hardware"]["tf32"] is (torch.cuda.get_device_capability() >= (8, 0))
     assert found["dataset"]["test_images"] == 200
     assert all(math.isfinite(loss) for loss in losses(tmp_path / "run"))

@@ -14,7 +14,8 @@ whenever one looks, decide:
   cost little.
 
 The spread is that of the row's own seeds, together with those of like networks, each of which counts as one degree of
-freedom (a moderated variance, as in G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004). Seeds that scatter more than
+freedom (a moderated variance, as in G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004). Of their variances the mean of
+the logarithms is taken, so that one network of another kind does not speak for all. Seeds that scatter more than
 like networks do count alone: others may speak against a spread that is small by chance, and may not make one smaller.
 """
 
@@ -23,6 +24,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import geometric_mean
 from typing import Literal
 
 Verdict = Literal["reproduced", "plausible", "above", "below", "inconclusive", "not comparable"]
@@ -100,11 +102,11 @@ class Spread:
 
         Args:
             measured: one value for each seed.
-            like: standard deviation between seeds of each like network.
+            like: standard deviation between seeds of each like network, above 0.
         """
         mean, freedom = math.fsum(measured) / len(measured), len(measured) - 1
         squares = math.fsum((x - mean) ** 2 for x in measured)
-        theirs = math.fsum(s * s for s in like) / len(like) if like else 0.0
+        theirs = geometric_mean(s * s for s in like) if like else 0.0
         counted = min(len(like), MOST_LIKE) if squares <= freedom * theirs else 0
         if not freedom + counted:
             return cls(None, 0)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from statistics import geometric_mean
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +105,7 @@ def looks(
     printed = generator.normal(0, spread / math.sqrt(runs), draws) * printed_scatters
     total, squares = np.zeros(draws), np.zeros(draws)
     counted = min(len(like), MOST_LIKE)
-    mean_square = sum(s * s for s in like) / len(like) if like else 0.0
+    mean_square = geometric_mean(s * s for s in like) if like else 0.0
     for n in range(1, seeds + 1):
         x = generator.normal(off, spread, draws)
         total += x

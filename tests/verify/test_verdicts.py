@@ -48,13 +48,13 @@ def test_one_seed_may_be_judged_by_what_like_networks_scatter() -> None:
 def test_the_spread_is_pooled_by_degrees_of_freedom() -> None:
     own = Spread.of([1.0, 2.0, 3.0])
     assert own == Spread(1.0, 2)
-    # Two of its own seeds' and one of each like network's: (2 * 1 + 4 + 16) / 4.
+    # Two of its own seeds' and one of each like network's, of 8 by the mean of their logarithms: (2 * 1 + 2 * 8) / 4.
     pooled = Spread.of([1.0, 2.0, 3.0], [2.0, 4.0])
-    assert pooled.deviation == pytest.approx(math.sqrt(22 / 4))
+    assert pooled.deviation == pytest.approx(math.sqrt(18 / 4))
     assert (pooled.freedom, pooled.like_networks) == (4, 2)
-    # More than two do not count for more, and all of them are heard.
+    # More than two do not count for more, and all of them are heard, one that scatters far more not above the others.
     four = Spread.of([1.0], [1.0, 1.0, 1.0, 5.0])
-    assert four.deviation == pytest.approx(math.sqrt(7))
+    assert four.deviation == pytest.approx(25 ** (1 / 8))
     assert (four.freedom, four.like_networks) == (2, 4)
     assert Spread.of([1.0]) == Spread(None, 0)
 
@@ -199,6 +199,12 @@ def test_more_seeds_is_right_on_average(spread: float, margin: float, start: int
         assert needed > verdicts.MOST_SEEDS
     else:
         assert promised / 1.5 <= needed <= promised * 1.5
+
+
+@pytest.mark.parametrize("like", [(1 / 3, 3), (1 / 3, 1 / 3, 3), (0.1, 1, 6)])
+def test_like_networks_that_differ_leave_few_wrong(like: tuple[float, ...]) -> None:
+    found = SIMULATION["wrong"](0.7, 1.0, tuple(0.7 * each for each in like))
+    assert max(found["refuted"][-1], found["reproduced"][-1]) <= 5
 
 
 def test_the_simulation_judges_as_the_rule_does() -> None:

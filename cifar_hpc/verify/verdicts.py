@@ -15,8 +15,9 @@ whenever one looks, decide:
 
 The spread is that of the row's own seeds, together with those of like networks, each of which counts as one degree of
 freedom (a moderated variance, as in G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004). Of their variances the mean of
-the logarithms is taken, so that one network of another kind does not speak for all. Seeds that scatter more than
-like networks do count alone: others may speak against a spread that is small by chance, and may not make one smaller.
+the logarithms is taken, so that one network of another kind does not speak for all; the plain mean, which is larger,
+where there is one seed alone. Seeds that scatter more than like networks do count alone: others may speak against a
+spread that is small by chance, and may not make one smaller.
 """
 
 import math
@@ -24,7 +25,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 from typing import Literal
 
 Verdict = Literal["reproduced", "plausible", "above", "below", "inconclusive", "not comparable"]
@@ -106,7 +107,8 @@ class Spread:
         """
         mean, freedom = math.fsum(measured) / len(measured), len(measured) - 1
         squares = math.fsum((x - mean) ** 2 for x in measured)
-        theirs = geometric_mean(s * s for s in like) if like else 0.0
+        average = geometric_mean if freedom else fmean
+        theirs = average(s * s for s in like) if like else 0.0
         counted = min(len(like), MOST_LIKE) if squares <= freedom * theirs else 0
         if not freedom + counted:
             return cls(None, 0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 
 import numpy as np
 import numpy.typing as npt
@@ -105,8 +105,8 @@ def looks(
     printed = generator.normal(0, spread / math.sqrt(runs), draws) * printed_scatters
     total, squares = np.zeros(draws), np.zeros(draws)
     counted = min(len(like), MOST_LIKE)
-    mean_square = geometric_mean(s * s for s in like) if like else 0.0
     for n in range(1, seeds + 1):
+        mean_square = (geometric_mean if n > 1 else fmean)(s * s for s in like) if like else 0.0
         x = generator.normal(off, spread, draws)
         total += x
         squares += x * x

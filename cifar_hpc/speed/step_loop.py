@@ -98,8 +98,8 @@ class StepLoop(_TrainingEpochLoop):
                 hook(trainer, module, batch, batch_idx)
             self.batch_progress.increment_started()
             progress.step.increment_ready()
-            if graphed is not None and graphed.takes(as_batch(batch)):
-                loss = graphed.step(as_batch(batch))
+            if graphed is not None and graphed.takes(ours := as_batch(batch)):
+                loss = graphed.step(ours)
             else:
                 loss = _take_step(strategy, module, optimizer, batch, batch_idx)
             progress.step.increment_completed()
